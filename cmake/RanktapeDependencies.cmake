@@ -1,0 +1,16 @@
+# What the rooms above core need. Each dependency's reason stands in CONTRIBUTING.md.
+find_package(MPI REQUIRED COMPONENTS C)
+if(RANKTAPE_MPIO)
+  set(HDF5_PREFER_PARALLEL ON)
+endif()
+find_package(HDF5 REQUIRED COMPONENTS C)
+if(RANKTAPE_MPIO AND NOT HDF5_IS_PARALLEL)
+  message(FATAL_ERROR "this HDF5 is serial; configure with -DRANKTAPE_MPIO=OFF")
+endif()
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
+
+add_library(ranktape_hdf5 INTERFACE)
+target_include_directories(ranktape_hdf5 SYSTEM INTERFACE ${HDF5_C_INCLUDE_DIRS})
+target_link_libraries(ranktape_hdf5 INTERFACE ${HDF5_C_LIBRARIES})
+target_compile_definitions(ranktape_hdf5 INTERFACE $<$<BOOL:${RANKTAPE_MPIO}>:RT_MPIO=1>)
