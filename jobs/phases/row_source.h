@@ -1,0 +1,27 @@
+/* Where a phase gets rows from: this rank's own reader or, with --scatter, rank 0, whose host alone sees the heap.
+ * Rank 0 then answers the others from a thread of its own, so that every phase reads in the same way and at its own
+ * pace; at most one piece (8 MiB) a rank is under way. */
+#ifndef RT_JOBS_ROW_SOURCE_H
+#define RT_JOBS_ROW_SOURCE_H
+
+#include "core/error.h"
+#include "io/rows.h"
+
+#include <mpi.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct rt_row_source;
+
+/* Collective over comm. rows is lent; with scatter only rank 0's is ever read from. row_bytes: bytes of one row.
+ * Fails with RT_NOMEM, RT_USAGE (scatter without a thread-safe MPI). */
+enum rt_status rt_row_source_new(MPI_Comm comm, struct rt_rows *rows, bool scatter, struct rt_row_source **out,
+                                 struct rt_error *err) RT_MUST_CHECK;
+/* Collective: rank 0 serves until all have come here. NULL (on all ranks) is fine. */
+void rt_row_source_free(struct rt_row_source *source);
+/* Local: rows [begin, begin + n_rows) in their own element type; errors as rt_rows_read. */
+enum rt_status rt_row_source_read(struct rt_row_source *source, uint64_t begin, size_t n_rows, void *buffer,
+                                  struct rt_error *err) RT_MUST_CHECK;
+
+#endif
