@@ -1,0 +1,34 @@
+/* Many leaves at a fraction of flat k-means' cost: sqrt(K) cells first, then leaves inside each
+ * cell, on whichever ranks the cell's rows come to lie (D6, D7). What the walls between cells
+ * spoil, refine.h mends. */
+#ifndef RT_KMEANS_HIERARCHICAL_H
+#define RT_KMEANS_HIERARCHICAL_H
+
+#include "kmeans/lloyd.h"
+
+struct rt_hierarchical_progress {
+    void *ctx;
+    /* Rows of the sample whose cell is finished, on every rank; local. May be NULL. */
+    void (*cell_done)(void *ctx, uint64_t rows_done, uint64_t rows_all);
+};
+
+/* Trains k leaves over the whole sample. Collective over comm; k <= sample->n_total. Rows travel:
+ * afterwards sample holds the rows of this rank's part of the line of cells, with their numbers.
+ * centroids: k x dim; all ranks get the same. Fails with RT_NOMEM. */
+enum rt_status rt_hierarchical_train(MPI_Comm comm, const struct rt_lloyd_setting *setting,
+                                     struct rt_sample *sample, uint32_t k, float *centroids,
+                                     const struct rt_hierarchical_progress *progress,
+                                     struct rt_error *err) RT_MUST_CHECK;
+/* Trains seats[c] centroids over the rows of each cell c, with c's first seat as its number; cells
+ * of 0 seats are left. cell: of each local row. centroids: the sum of seats x dim, cell by cell.
+ * Rows travel as above. Collective. */
+enum rt_status rt_hierarchical_train_cells(MPI_Comm comm, const struct rt_lloyd_setting *setting,
+                                           uint64_t level, struct rt_sample *sample,
+                                           const uint32_t *cell, uint32_t n_cells,
+                                           const uint64_t *seats, float *centroids,
+                                           const struct rt_hierarchical_progress *progress,
+                                           struct rt_error *err) RT_MUST_CHECK;
+uint64_t rt_hierarchical_bytes(uint64_t n_local, uint32_t k, uint32_t dim, uint64_t row_bytes,
+                               uint32_t n_ranks);
+
+#endif

@@ -1,0 +1,54 @@
+/* Flat k-means (D3-D5) over rows that lie on the ranks of a communicator: the result is a function
+ * of rows, seats and seed, to the bit, on any number of ranks. */
+#ifndef RT_KMEANS_LLOYD_H
+#define RT_KMEANS_LLOYD_H
+
+#include "core/assign.h"
+#include "kmeans/means.h"
+#include "kmeans/sample.h"
+
+/* What all of a job's training shares. */
+struct rt_lloyd_setting {
+    struct rt_scale scale;
+    enum rt_metric distance; /* rt_means_distance */
+    bool spherical;
+    uint64_t seed;
+    uint32_t n_iterations; /* 0: the first centroids as they are */
+    enum rt_proposer proposer;
+    void *ctx;
+    /* After an iteration (1-based), on every rank of the communicator; may be NULL. */
+    void (*progress)(void *ctx, uint32_t iteration, uint64_t n_moved, double objective);
+};
+
+/* Where in the training a call stands; keys its random numbers. */
+struct rt_lloyd_place {
+    uint64_t level;
+    uint64_t cell;
+};
+
+struct rt_lloyd_result {
+    uint32_t n_iterations; /* done */
+    uint64_t n_moved;      /* in the last one */
+    double objective;      /* of the last assignment, in the unit of distances */
+    rt_int128 joined;      /* the same, exact */
+    bool has_settled;      /* stopped by D4, not by n_iterations */
+};
+
+/* Bytes a call allocates on a rank beside what it is given. */
+uint64_t rt_lloyd_bytes(uint64_t n_local, uint32_t k, uint32_t dim, uint32_t row_dim);
+
+/* Trains k centroids over local rows [begin, begin + n_local) of sample on each rank. Collective
+ * over comm; k, place and setting agree. 1 <= k <= the rows of all ranks. centroids: k x dim of
+ * this rank, all ranks get the same. Fails with RT_NOMEM. */
+enum rt_status rt_lloyd_train(MPI_Comm comm, const struct rt_lloyd_setting *setting,
+                              struct rt_lloyd_place place, const struct rt_sample *sample,
+                              size_t begin, size_t n_local, uint32_t k, float *centroids,
+                              struct rt_lloyd_result *out, struct rt_error *err) RT_MUST_CHECK;
+
+/* D3: the k rows of least f(seed, level, cell, row number), in that order. Collective over comm. */
+enum rt_status rt_lloyd_first(MPI_Comm comm, const struct rt_lloyd_setting *setting,
+                              struct rt_lloyd_place place, const struct rt_sample *sample,
+                              size_t begin, size_t n_local, uint32_t k, float *centroids,
+                              struct rt_error *err) RT_MUST_CHECK;
+
+#endif

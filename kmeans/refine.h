@@ -1,0 +1,38 @@
+/* Global refinement (D8, D9): every row against the leaves around its leaf, wherever they stand in
+ * the hierarchy; sums follow the rows that move. Mends what the walls between cells spoil at a few
+ * distances a row and round. */
+#ifndef RT_KMEANS_REFINE_H
+#define RT_KMEANS_REFINE_H
+
+#include "kmeans/lloyd.h"
+
+/* Most leaves whose neighbours are sought among all of them; above, through a tree (D8). */
+#define RT_REFINE_FLAT_LEAVES 8192u
+/* Candidates for the neighbours of the last rounds, first to last; and agreement that takes one
+ * (A8): 99.3 % of */
+#define RT_REFINE_SAMPLE 4096u
+#define RT_AGREEMENT_PER_MILLE 993u
+
+struct rt_refine_options {
+    uint32_t n_rounds;
+    void *ctx;
+    /* After a round (1-based), on every rank; may be NULL. */
+    void (*progress)(void *ctx, uint32_t round, uint32_t n_rounds, uint32_t n_neighbours,
+                     uint64_t n_moved, double objective);
+};
+struct rt_refine_result {
+    uint32_t n_rounds;     /* done; fewer than asked where nothing moves any more */
+    uint32_t n_neighbours; /* of the last round */
+    uint64_t n_moved;
+    double objective;
+};
+
+/* Refines k leaves in place. Collective over comm. leaf: NULL, or receives the leaf of each local
+ * row as the last round left it. Fails with RT_NOMEM. */
+enum rt_status rt_refine(MPI_Comm comm, const struct rt_lloyd_setting *setting,
+                         const struct rt_refine_options *options, const struct rt_sample *sample,
+                         uint32_t k, float *centroids, uint32_t *leaf, struct rt_refine_result *out,
+                         struct rt_error *err) RT_MUST_CHECK;
+uint64_t rt_refine_bytes(uint64_t n_local, uint32_t k, uint32_t dim, uint32_t n_ranks);
+
+#endif
