@@ -1,0 +1,21 @@
+/* Fault points of test builds (RT_CHECKS): RANKTAPE_FAULT=point:rank[:n[:kill]], several joined by
+ * commas, makes the n-th (default first) and every later passage of this rank ("all": any) through
+ * the point fail, or with `kill` ends the process there by SIGKILL. Points: open write fsync rename
+ * read map malloc, and the names of phases. Without RT_CHECKS RT_FAULT is a constant false. */
+#ifndef RT_CORE_FAULT_H
+#define RT_CORE_FAULT_H
+
+#include <stdbool.h>
+
+/* Which rank this process is, for the rank field (0 until told otherwise). */
+void rt_fault_set_rank(int rank);
+/* Counts one passage through the point and says whether it shall fail. Any thread. */
+bool rt_fault_hit(const char *point);
+
+#ifdef RT_CHECKS
+#define RT_FAULT(point) rt_fault_hit(point)
+#else
+#define RT_FAULT(point) false
+#endif
+
+#endif

@@ -1,0 +1,99 @@
+/* manifest-G.json: what a generation consists of; CURRENT, which names it with its hash. Reading
+ * checks every field: whatever is in the file, the answer is a manifest or RT_DAMAGED. Tables in
+ * docs/format.md, "manifest". */
+#ifndef RT_IO_MANIFEST_H
+#define RT_IO_MANIFEST_H
+
+#include "core/checksum.h"
+#include "core/element.h"
+#include "core/error.h"
+#include "core/metric.h"
+#include "core/tree.h"
+#include "io/format.h"
+#include "io/hdf5.h"
+
+#include <jansson.h>
+
+struct rt_manifest_file {
+    enum rt_file_kind kind;
+    uint64_t number; /* generation in its name */
+    uint64_t size;
+    uint64_t rows; /* live and unused entries: records, rows in lists, slots in use, leaves; for
+                      people */
+    struct rt_h5_hashes hashes;
+    uint32_t first_segment, n_segments; /* vectors files only */
+    uint32_t n_ranges; /* bytes that `structure` leaves out, ascending and apart: */
+    struct rt_range {
+        uint64_t offset, bytes;
+    } ranges[2 * RT_H5_MAX_DATASETS];
+};
+struct rt_manifest_heap { /* one file of the rows that were indexed */
+    char *path, *dataset; /* dataset may be NULL */
+    uint64_t first_row, n_rows, size_bytes;
+    int64_t mtime_ns;
+};
+struct rt_manifest {
+    uint32_t major, minor;
+    uint64_t generation;
+    struct rt_hash128 fingerprint, tree_hash, rows_hash, digest;
+
+    uint32_t dim;
+    enum rt_metric metric;
+    enum rt_element element;
+    bool residual, spherical, rerank_in_heap;
+    uint64_t rotation_seed;
+    uint32_t rotation_version;
+    uint32_t n_levels, levels[RT_MAX_LEVELS]; /* coarse to leaf */
+    uint32_t beam;                            /* the stored choice (A8) */
+
+    uint64_t n_rows; /* live: frozen and appendable less the dead */
+    uint64_t n_rows_frozen, n_rows_appendable;
+    uint64_t n_rows_skipped; /* --bad-rows skip, ever */
+    uint64_t n_tombstones;
+    uint64_t next_row;   /* heap rows seen so far: the default id of the next one inserted */
+    uint32_t n_segments; /* numbers given so far */
+
+    size_t n_files;
+    struct rt_manifest_file *files; /* by kind, then number */
+    size_t n_heaps;
+    struct rt_manifest_heap *heaps; /* ascending rows */
+    json_t *options;                /* {name: {value, source}} as the job gave it; an object */
+    json_t *build;                  /* build record: an object */
+    json_t *history;                /* an array of objects, the last 100 jobs; totals in `build` */
+};
+
+/* All zero, with empty options, build and history. Fails with RT_NOMEM. */
+enum rt_status rt_manifest_new(struct rt_manifest **out, struct rt_error *err) RT_MUST_CHECK;
+void rt_manifest_free(struct rt_manifest *manifest);
+/* Adds a finished file (ranges, hashes and size taken from path and layout; this reads all but its
+ * bulk). */
+enum rt_status rt_manifest_add_file(struct rt_manifest *manifest, enum rt_file_kind kind,
+                                    uint64_t number, const char *path,
+                                    const struct rt_h5_layout *layout, uint64_t rows,
+                                    struct rt_error *err) RT_MUST_CHECK;
+/* Copies path and dataset. */
+enum rt_status rt_manifest_add_heap(struct rt_manifest *manifest,
+                                    const struct rt_manifest_heap *heap,
+                                    struct rt_error *err) RT_MUST_CHECK;
+const struct rt_manifest_file *rt_manifest_find(const struct rt_manifest *manifest,
+                                                enum rt_file_kind kind, uint64_t number);
+
+/* Text of a manifest, and back. The caller frees *text with rt_array_free. `name` is for messages.
+ */
+enum rt_status rt_manifest_print(const struct rt_manifest *manifest, char **text, size_t *n_bytes,
+                                 struct rt_error *err) RT_MUST_CHECK;
+enum rt_status rt_manifest_parse(const char *name, const char *text, size_t n_bytes,
+                                 struct rt_manifest **out, struct rt_error *err) RT_MUST_CHECK;
+/* Writes manifest-G.json (temporary name, fsync, rename, fsync of the directory); *hash is what
+ * CURRENT needs. */
+enum rt_status rt_manifest_write(const char *dir, const struct rt_manifest *manifest,
+                                 struct rt_hash128 *hash, struct rt_error *err) RT_MUST_CHECK;
+/* The moment of publishing: CURRENT names manifest-G.json by one rename; the directory is synced.
+ */
+enum rt_status rt_manifest_publish(const char *dir, uint64_t generation, struct rt_hash128 hash,
+                                   struct rt_error *err) RT_MUST_CHECK;
+/* CURRENT and the manifest it names, hash checked. */
+enum rt_status rt_manifest_read_current(const char *dir, struct rt_manifest **out,
+                                        struct rt_error *err) RT_MUST_CHECK;
+
+#endif
