@@ -6,6 +6,7 @@
 
 #include "core/block.h"
 #include "core/error.h"
+#include "core/place.h"
 #include "io/hdf5.h"
 #include "io/unit_writer.h"
 
@@ -21,7 +22,7 @@ enum {                    /* datasets, in layout order; the first four are the c
        RT_LIST_CODES = 0, /* u8 x groups x 16: rt_block_put */
        RT_LIST_FACTORS,   /* f32 x n_factors x 32: factor f of row r at [f][r] */
        RT_LIST_IDS,       /* u64 x 32 */
-       RT_LIST_PLACES,    /* u32 x 2 x 32: segment of row r at [0][r], slot at [1][r] */
+       RT_LIST_PLACES,    /* u32 x 32 x 2: segment and slot of row r at [r] */
        RT_LIST_FILES,     /* u64 a list: generation number of the frozen file that holds it */
        RT_LIST_FIRST_BLOCKS, /* u64 a list: its first block there */
        RT_LIST_ROWS,         /* u64 a list: rows, blocks = ceil(rows / 32) */
@@ -36,7 +37,7 @@ struct rt_list_blocks {
     const uint8_t *codes;
     const float *factors;
     const uint64_t *ids;
-    const uint32_t *places;
+    const struct rt_place *places;
 };
 
 enum rt_status rt_list_layout(const struct rt_list_shape *shape, struct rt_h5_layout *layout,

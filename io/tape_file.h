@@ -5,6 +5,7 @@
 #define RT_IO_TAPE_FILE_H
 
 #include "core/error.h"
+#include "core/place.h"
 #include "io/hdf5.h"
 #include "io/unit_writer.h"
 
@@ -38,7 +39,7 @@ struct rt_tape_records {
     const uint64_t *ids;
     const uint8_t *codes;
     const float *factors;
-    const uint32_t *places;
+    const struct rt_place *places;
 };
 
 enum rt_status rt_tape_layout(const struct rt_tape_shape *shape, struct rt_h5_layout *layout,
