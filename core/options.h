@@ -1,6 +1,6 @@
-/* What a job was asked to do: one field for each line of options.def, where its value came from, and the words beside
- * the options (ROWS, INDEX..). Plain data without pointers, so that rank 0 parses and the bytes are broadcast. Hides
- * getopt. */
+/* What a job was asked to do: one field for each line of options.def, where its value came from,
+ * and the words beside the options (ROWS, INDEX..). Plain data without pointers, so that rank 0
+ * parses and the bytes are broadcast. Hides getopt. */
 #ifndef RT_CORE_OPTIONS_H
 #define RT_CORE_OPTIONS_H
 
@@ -10,7 +10,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum rt_job_id { RT_JOB_SYNTH, RT_JOB_PLAN, RT_JOB_BUILD, RT_JOB_SEARCH, RT_JOB_INFO, RT_JOB_VERIFY, RT_N_JOBS };
+enum rt_job_id {
+    RT_JOB_SYNTH,
+    RT_JOB_PLAN,
+    RT_JOB_BUILD,
+    RT_JOB_SEARCH,
+    RT_JOB_INFO,
+    RT_JOB_VERIFY,
+    RT_N_JOBS
+};
 #define RT_FOR_SYNTH (1u << RT_JOB_SYNTH)
 #define RT_FOR_PLAN (1u << RT_JOB_PLAN)
 #define RT_FOR_BUILD (1u << RT_JOB_BUILD)
@@ -36,7 +44,8 @@ enum rt_option_type {
     RT_TYPE_GATE      /* struct rt_gate: R[,K] */
 };
 
-/* Where a value came from. RT_FROM_AUTO: left to the program; zero (or no word) until plan completes it. */
+/* Where a value came from. RT_FROM_AUTO: left to the program, which writes the value into the field
+ * once it is known; till then numbers are 0, lists empty, words -1 and flags off. */
 enum rt_origin { RT_FROM_DEFAULT, RT_FROM_GIVEN, RT_FROM_AUTO, RT_FROM_ENVIRONMENT };
 
 /* Values of WORD options; metric and type are enum rt_metric and enum rt_element. */
@@ -67,7 +76,8 @@ struct rt_gate {
 
 /* RT_OPT_rows, RT_OPT_dim, ... */
 enum rt_option_index {
-#define RT_OPTION(field, name, letter, class, type, text, least, most, words, jobs, help) RT_OPT_##field,
+#define RT_OPTION(field, name, letter, class, type, text, least, most, words, jobs, help)          \
+    RT_OPT_##field,
 #include "core/options.def"
 #undef RT_OPTION
     RT_N_OPTIONS
@@ -86,13 +96,15 @@ enum rt_option_index {
 #define RT_FIELD_GATE(field) struct rt_gate field;
 
 struct rt_options {
-#define RT_OPTION(field, name, letter, class, type, text, least, most, words, jobs, help) RT_FIELD_##type(field)
+#define RT_OPTION(field, name, letter, class, type, text, least, most, words, jobs, help)          \
+    RT_FIELD_##type(field)
 #include "core/options.def"
 #undef RT_OPTION
     enum rt_job_id job;
     uint32_t n_arguments;
-    char argument[RT_MOST_ARGUMENTS][RT_TEXT_BYTES]; /* ROWS, INDEX, ... in the order of the job's usage line */
-    uint8_t origin[RT_N_OPTIONS];                    /* enum rt_origin by RT_OPT_field */
+    char argument[RT_MOST_ARGUMENTS]
+                 [RT_TEXT_BYTES]; /* ROWS, INDEX, ... in the order of the job's usage line */
+    uint8_t origin[RT_N_OPTIONS]; /* enum rt_origin by RT_OPT_field */
 };
 
 /* A line of the table, for help, manual, completion and JSON. */
@@ -102,6 +114,10 @@ struct rt_option {
     enum rt_option_class class;
     enum rt_option_type type;
     const char *default_text; /* "auto", "off", "" as in options.def */
+    uint64_t least;           /* range of the integer types */
+    uint64_t most;
+    double least_real; /* range of REAL, DURATION (seconds) and GATE */
+    double most_real;
     const char *words;
     const char *help;
     unsigned jobs; /* RT_FOR_.. bits */
@@ -109,26 +125,32 @@ struct rt_option {
 };
 extern const struct rt_option rt_option_table[RT_N_OPTIONS];
 
-/* "synth", "plan", .. and the words it takes: "ROWS INDEX", with a '[' before one that may be left out. */
+/* "build"; the words it takes, "ROWS INDEX", in brackets where one may be left out; what it does,
+ * in a line. */
 const char *rt_job_name(enum rt_job_id job);
 const char *rt_job_arguments(enum rt_job_id job);
+const char *rt_job_summary(enum rt_job_id job);
 /* Returns 0 and sets *out, or -1 where no job has this name. */
 int rt_job_parse(const char *name, enum rt_job_id *out);
 
 /* Every option of the job at its default. */
 void rt_options_init(enum rt_job_id job, struct rt_options *out);
-/* Parses argv[1..argc) (argv[0] is the job's name) and RANKTAPE_LOG into *out, which need not be initialised. Options
- * may stand anywhere, `--` ends them. Where --help is given nothing else is checked. argv is permuted. Not thread-safe
- * (getopt). Fails with RT_USAGE: unknown or ambiguous option (naming the job it belongs to), value out of range (naming
- * the range), words missing or too many. */
+/* Parses argv[1..argc) (argv[0] is the job's name) and RANKTAPE_LOG into *out, which need not be
+ * initialised. Options may stand anywhere, `--` ends them. Where --help is given nothing else is
+ * checked. argv is permuted. Not thread-safe (getopt). Fails with RT_USAGE: unknown or ambiguous
+ * option (naming the job it belongs to), value out of range (naming the range), words missing or
+ * too many. */
 enum rt_status rt_options_parse(enum rt_job_id job, int argc, char **argv, struct rt_options *out,
                                 struct rt_error *err) RT_MUST_CHECK;
-/* Sets one option from text as if given on the command line; used by tests and by what reads options back. */
-enum rt_status rt_options_set(struct rt_options *options, enum rt_option_index index, const char *text,
-                              struct rt_error *err) RT_MUST_CHECK;
+/* Sets one option from text as if given on the command line; used by tests and by what reads
+ * options back. */
+enum rt_status rt_options_set(struct rt_options *options, enum rt_option_index index,
+                              const char *text, struct rt_error *err) RT_MUST_CHECK;
 
-/* The value as it would be typed: "400,160000", "on", "auto" while plan has not completed it. TEXTS are joined by ','. */
-void rt_options_text(const struct rt_options *options, enum rt_option_index index, char *text, size_t text_size);
+/* The value as it would be typed: "400,160000", "on", "auto" while plan has not completed it. TEXTS
+ * are joined by ','. */
+void rt_options_text(const struct rt_options *options, enum rt_option_index index, char *text,
+                     size_t text_size);
 const char *rt_origin_name(enum rt_origin origin); /* "default" "given" "auto" "environment" */
 
 #endif

@@ -1,5 +1,5 @@
-/* What every job gets from main, and how it talks: the table for people and the JSON object on stdout, messages on
- * stderr, from rank 0 only. Below jobs/ nothing prints. */
+/* What every job gets from main, and how it talks: the table for people and the JSON object on
+ * stdout, messages on stderr, from rank 0 only. Below jobs/ nothing prints. */
 #ifndef RT_JOBS_JOB_H
 #define RT_JOBS_JOB_H
 
@@ -19,10 +19,12 @@ struct rt_job {
     int n_ranks;
     struct rt_options *options; /* the same on every rank; plan completes them */
     const char *name;           /* "build" */
-    json_t *json;               /* with --json, on rank 0: the object that main prints when the job is done; else NULL */
+    json_t *json; /* with --json, on rank 0: the object that main prints when the job is done; else
+                     NULL */
 };
 
-/* A job of the table in main.c. Collective over job->comm; returns the same status on every rank. */
+/* A job of the table in main.c. Collective over job->comm; returns the same status on every rank.
+ */
 enum rt_status rt_synth_run(struct rt_job *job, struct rt_error *err) RT_MUST_CHECK;
 enum rt_status rt_plan_run(struct rt_job *job, struct rt_error *err) RT_MUST_CHECK;
 enum rt_status rt_build_run(struct rt_job *job, struct rt_error *err) RT_MUST_CHECK;
@@ -30,24 +32,29 @@ enum rt_status rt_search_run(struct rt_job *job, struct rt_error *err) RT_MUST_C
 enum rt_status rt_info_run(struct rt_job *job, struct rt_error *err) RT_MUST_CHECK;
 enum rt_status rt_verify_run(struct rt_job *job, struct rt_error *err) RT_MUST_CHECK;
 
-/* A line of the table for people: label padded to one column, then the text. Rank 0 without --json; else nothing. */
-void rt_job_row(const struct rt_job *job, const char *label, const char *format, ...) RT_PRINTF(3, 4);
+/* A line of the table for people: label padded to one column, then the text. Rank 0 without --json;
+ * else nothing. */
+void rt_job_row(const struct rt_job *job, const char *label, const char *format, ...)
+    RT_PRINTF(3, 4);
 /* Free text on stdout (a newline is added). Rank 0 without --json; else nothing. */
 void rt_job_print(const struct rt_job *job, const char *format, ...) RT_PRINTF(2, 3);
 
-/* Messages, on stderr of rank 0: "ranktape: build: warning: ...". info is left out by --quiet, debug needs -v. */
+/* Messages, on stderr of rank 0: "ranktape: build: warning: ...". info is left out by --quiet,
+ * debug needs -v. */
 void rt_job_warn(const struct rt_job *job, const char *format, ...) RT_PRINTF(2, 3);
 void rt_job_info(const struct rt_job *job, const char *format, ...) RT_PRINTF(2, 3);
 void rt_job_debug(const struct rt_job *job, const char *format, ...) RT_PRINTF(2, 3);
 /* Whether info goes out on this rank, for what draws its own lines (progress). */
 bool rt_job_says_info(const struct rt_job *job);
 
-/* Puts value under key into the JSON answer (reference stolen; freed where there is no answer to fill). */
+/* Puts value under key into the JSON answer (reference stolen; freed where there is no answer to
+ * fill). */
 void rt_job_set(const struct rt_job *job, const char *key, json_t *value);
 
-/* {name: {"value": .., "source": "given"}} of the job's options; every class, or only one where class is not
- * RT_CLASS_NONE. NULL where memory ran out. Values: numbers, booleans, strings, arrays; null while auto is not decided
- * and where no text was given. Integers over 2^63-1 are strings. */
+/* {name: {"value": .., "source": "given"}} of the job's options; every class, or only one where
+ * class is not RT_CLASS_NONE. NULL where memory ran out. Values: numbers, booleans, strings,
+ * arrays; null while auto is not decided and where no text was given. Integers over 2^63-1 are
+ * strings. */
 json_t *rt_options_json(const struct rt_options *options, enum rt_option_class class);
 
 #endif

@@ -1,5 +1,6 @@
-/* The arithmetic of plan: from the shape of the rows, the options and the ranks to lists, sample, and what each phase
- * costs. Pure: no MPI, no file, no clock. Memory figures are sums of what the phases allocate (J1-J3). */
+/* The arithmetic of plan: from the shape of the rows, the options and the ranks to lists, sample,
+ * and what each phase costs. Pure: no MPI, no file, no clock. Memory figures are sums of what the
+ * phases allocate (J1-J3). */
 #ifndef RT_JOBS_PLAN_MODEL_H
 #define RT_JOBS_PLAN_MODEL_H
 
@@ -11,7 +12,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum rt_plan_phase_id { RT_PHASE_TRAIN, RT_PHASE_INSERT, RT_PHASE_COMPACT, RT_PHASE_PUBLISH, RT_N_PHASES };
+enum rt_plan_phase_id {
+    RT_PHASE_TRAIN,
+    RT_PHASE_INSERT,
+    RT_PHASE_COMPACT,
+    RT_PHASE_PUBLISH,
+    RT_N_PHASES
+};
 
 struct rt_plan_input {
     uint64_t n_rows;
@@ -21,9 +28,9 @@ struct rt_plan_input {
     uint64_t n_files;
     uint32_t ranks;
     uint32_t ranks_per_node;
-    uint64_t share_bytes;      /* memory of the node that is this rank's; 0: not known */
-    uint64_t base_bytes;       /* private bytes of a rank before any work (J1) */
-    uint64_t shm_bytes;        /* free in /dev/shm; UINT64_MAX: not known */
+    uint64_t share_bytes;                 /* memory of the node that is this rank's; 0: not known */
+    uint64_t base_bytes;                  /* private bytes of a rank before any work (J1) */
+    uint64_t shm_bytes;                   /* free in /dev/shm; UINT64_MAX: not known */
     uint32_t given_levels[RT_MAX_LEVELS]; /* of --centroids, where n_given_levels is not 0 */
     uint32_t n_given_levels;
 };
@@ -66,22 +73,23 @@ struct rt_plan {
 
 extern const char *const rt_phase_names[RT_N_PHASES]; /* "train" "insert" "compact" "publish" */
 
-/* Auto rule of --lists: leaves = min(16 sqrt n, n/256) rounded down, at least 1; above 1024 leaves a level of
- * sqrt(leaves) over them. In integers, so that it is the same everywhere (A8). */
+/* Auto rule of --lists: leaves = min(16 sqrt n, n/256) rounded down, at least 1; above 1024 leaves
+ * a level of sqrt(leaves) over them. In integers, so that it is the same everywhere (A8). */
 void rt_plan_auto_lists(uint64_t n_rows, struct rt_numbers *out);
 
-/* Checks the options against the rows, fills every auto value that needs no data (lists, training, spherical, tapes,
- * chooser, block-rows, memory where the share is known; beam and refinements stay auto: they are measured), and adds
- * up the costs. Options keep their origin. What cannot fit is no failure: out->fits. Fails with RT_USAGE (options that
- * contradict each other or the rows: lists not growing, too many levels, kmeans-dimension over dim..), RT_INPUT (no
- * rows). */
-enum rt_status rt_plan_make(const struct rt_plan_input *input, struct rt_options *options, struct rt_plan *out,
-                            struct rt_error *err) RT_MUST_CHECK;
+/* Checks the options against the rows, fills every auto value that needs no data (lists, training,
+ * spherical, tapes, chooser, block-rows, memory where the share is known; beam and refinements stay
+ * auto: they are measured), and adds up the costs. Options keep their origin. What cannot fit is no
+ * failure: out->fits. Fails with RT_USAGE (options that contradict each other or the rows: lists
+ * not growing, too many levels, kmeans-dimension over dim..), RT_INPUT (no rows). */
+enum rt_status rt_plan_make(const struct rt_plan_input *input, struct rt_options *options,
+                            struct rt_plan *out, struct rt_error *err) RT_MUST_CHECK;
 /* Sets the seconds of each phase from measured rates. */
-void rt_plan_add_times(const struct rt_plan_input *input, const struct rt_plan_rates *rates, struct rt_plan *plan);
-/* Where the plan does not fit: "needs 9.8 GiB a rank in train, has 7.5 GiB; try --sample-per-list 128 (6.1 GiB) or 96
- * ranks", the remedies found by planning again. */
-void rt_plan_refusal(const struct rt_plan_input *input, const struct rt_options *options, const struct rt_plan *plan,
-                     char *text, size_t text_size);
+void rt_plan_add_times(const struct rt_plan_input *input, const struct rt_plan_rates *rates,
+                       struct rt_plan *plan);
+/* Where the plan does not fit: "needs 9.8 GiB a rank in train, has 7.5 GiB; try --sample-per-list
+ * 128 (6.1 GiB) or 96 ranks", the remedies found by planning again. */
+void rt_plan_refusal(const struct rt_plan_input *input, const struct rt_options *options,
+                     const struct rt_plan *plan, char *text, size_t text_size);
 
 #endif

@@ -1,4 +1,5 @@
-/* The first phase of a build: what the rows are, what the options become, and whether it can fit. */
+/* The first phase of a build: what the rows are, what the options become, and whether it can fit.
+ */
 #ifndef RT_JOBS_PHASES_PLAN_PHASE_H
 #define RT_JOBS_PHASES_PLAN_PHASE_H
 
@@ -7,20 +8,22 @@
 #include "jobs/job.h"
 #include "jobs/plan_model.h"
 
-/* Rank 0 opens job->options->argument[0] as rows, completes the options and plans for the ranks there are; then options,
- * plan and the rows' description are shared, so that every rank has *rows open for reading (the caller closes it with
- * rt_rows_close) and *plan filled, and job->options completed. One warning where leaves are cut to the rows. Collective
- * over job->comm. Does not refuse a plan that cannot fit: rt_plan_phase_require does.
- * Fails with RT_USAGE, RT_INPUT, RT_IO on all ranks. */
+/* Rank 0 opens job->options->argument[0] as rows, completes the options and plans for the ranks
+ * there are; then options, plan and the rows' description are shared, so that every rank has *rows
+ * open for reading (the caller closes it with rt_rows_close) and *plan filled, and job->options
+ * completed. One warning where leaves are cut to the rows. Collective over job->comm. Does not
+ * refuse a plan that cannot fit: rt_plan_phase_require does. Fails with RT_USAGE, RT_INPUT, RT_IO
+ * on all ranks. */
 enum rt_status rt_plan_phase(struct rt_job *job, struct rt_rows **rows, struct rt_plan *plan,
                              struct rt_error *err) RT_MUST_CHECK;
-/* Fails with RT_USAGE where the plan does not fit, with remedies ("needs 9.8 GiB a rank in train, has ..."). Rank 0
- * computes the text; collective over job->comm. */
-enum rt_status rt_plan_phase_require(struct rt_job *job, const struct rt_rows *rows, const struct rt_plan *plan,
+/* Fails with RT_USAGE where the plan does not fit, with remedies ("needs 9.8 GiB a rank in train,
+ * has ..."). Rank 0 computes the text; collective over job->comm. */
+enum rt_status rt_plan_phase_require(struct rt_job *job, const struct rt_rows *rows,
+                                     const struct rt_plan *plan,
                                      struct rt_error *err) RT_MUST_CHECK;
 
-/* Memory that is this rank's: the least of physical memory, cgroup v1 and v2 limits and the batch system's
- * (SLURM_MEM_PER_NODE, SLURM_MEM_PER_CPU), over ranks_per_node. Local. 0: not known. */
+/* Memory that is this rank's: the least of physical memory, cgroup v1 and v2 limits and the batch
+ * system's (SLURM_MEM_PER_NODE, SLURM_MEM_PER_CPU), over ranks_per_node. Local. 0: not known. */
 uint64_t rt_memory_share(int ranks_per_node);
 
 #endif
