@@ -39,10 +39,11 @@ static inline uint64_t rt_random(uint64_t seed, enum rt_purpose purpose, uint64_
     h = rt_mix64(h ^ (b * UINT64_C(0xa0761d6478bd642f) + UINT64_C(0xbf58476d1ce4e5b9)));
     return rt_mix64(h ^ (c * UINT64_C(0xe7037ed1a0b428db) + UINT64_C(0x94d049bb133111eb)));
 }
+__extension__ typedef unsigned __int128 rt_uint128;
 /* Uniform in [0, n), n > 0, without modulo (multiply-shift of the top bits). */
 static inline uint64_t rt_random_below(uint64_t bits, uint64_t n)
 {
-    return (uint64_t)(((__extension__ unsigned __int128)bits * n) >> 64);
+    return (uint64_t)(((rt_uint128)bits * n) >> 64);
 }
 /* Pseudo-random permutation of [0, n): a Feistel network with cycle walking (D1). n >= 1, index < n. */
 uint64_t rt_random_permute(uint64_t seed, enum rt_purpose purpose, uint64_t index, uint64_t n);
