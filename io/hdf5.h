@@ -1,9 +1,9 @@
 /* The few things we do with HDF5. A file is a flat list of contiguous datasets and attributes of
  * the root group, known before the first byte is written (`rt_h5_layout`). One rank creates it, all
- * space assigned and nothing filled, and closes it; then any rank writes raw bytes, either itself
- * at the dataset's offset (direct) or through MPI-IO (mpio). Both ways give the same bytes, and no
- * metadata changes after creation (G6). The one module that calls HDF5, with io/rows_hdf5.c and
- * exports; all calls pass one mutex. */
+ * space assigned and nothing filled, and closes it; then any rank writes raw bytes
+ * (io/hdf5_file.h), either itself at the dataset's offset (direct) or through MPI-IO (mpio). Both
+ * ways give the same bytes, and no metadata changes after creation (G6). The one module that calls
+ * HDF5, with io/rows_hdf5.c and exports; all calls pass one mutex. */
 #ifndef RT_IO_HDF5_H
 #define RT_IO_HDF5_H
 
@@ -87,84 +87,21 @@ enum rt_status rt_h5_create(const char *path, struct rt_h5_layout *layout,
 enum rt_status rt_h5_read_layout(const char *path, struct rt_h5_layout *layout,
                                  struct rt_error *err) RT_MUST_CHECK;
 /* The layout found must hold just the datasets of the layout expected, of the same types, shapes
- * and units, and its attributes with the same values. Fails with RT_DAMAGED, naming the first that
- * differs. */
-enum rt_status rt_h5_compare(const char *path, const struct rt_h5_layout *found,
-                             const struct rt_h5_layout *expected,
-                             struct rt_error *err) RT_MUST_CHECK;
+ * and units, and its attributes with the same values; then offsets and size go into *expected.
+ * Fails with RT_DAMAGED, naming the first that differs. */
+enum rt_status rt_h5_adopt(const char *path, const struct rt_h5_layout *found,
+                           struct rt_h5_layout *expected, struct rt_error *err) RT_MUST_CHECK;
 
-enum rt_io_way { RT_IO_DIRECT = 0, RT_IO_MPIO = 1 };
-
-/* An open file of known layout. Direct: any thread may write and read. mpio: one thread, and open
- * and close are collective over the communicator. */
-struct rt_h5_file;
-/* Opens a created and closed file for writing. comm: NULL under RT_IO_DIRECT; under RT_IO_MPIO the
- * address of an MPI_Comm, over which this call is then collective (agree on creation first). The
- * layout is copied. Fails with RT_IO; RT_USAGE for mpio where this build has none. */
-enum rt_status rt_h5_open_write(const void *comm, const char *path,
-                                const struct rt_h5_layout *layout, enum rt_io_way way,
-                                struct rt_h5_file **out, struct rt_error *err) RT_MUST_CHECK;
-/* Opens for rt_h5_read only, by offsets; reads the layout from the file where layout is NULL. */
-enum rt_status rt_h5_open_read(const char *path, const struct rt_h5_layout *layout,
-                               struct rt_h5_file **out, struct rt_error *err) RT_MUST_CHECK;
-const struct rt_h5_layout *rt_h5_file_layout(const struct rt_h5_file *file);
-const char *rt_h5_file_path(const struct rt_h5_file *file);
-/* Rows [first_row, first_row + n_rows) of a dataset, packed. Not collective in either way. Fail
- * with RT_IO. */
-enum rt_status rt_h5_write(struct rt_h5_file *file, uint32_t dataset, uint64_t first_row,
-                           uint64_t n_rows, const void *rows, struct rt_error *err) RT_MUST_CHECK;
-enum rt_status rt_h5_read(struct rt_h5_file *file, uint32_t dataset, uint64_t first_row,
-                          uint64_t n_rows, void *rows, struct rt_error *err) RT_MUST_CHECK;
-/* Checksums of units [first_unit, first_unit + n_units): to NAME.xxh3, and from it. */
-enum rt_status rt_h5_write_sums(struct rt_h5_file *file, uint32_t dataset, uint64_t first_unit,
-                                uint64_t n_units, const uint64_t *sums,
-                                struct rt_error *err) RT_MUST_CHECK;
-enum rt_status rt_h5_read_sums(struct rt_h5_file *file, uint32_t dataset, uint64_t first_unit,
-                               uint64_t n_units, uint64_t *sums,
-                               struct rt_error *err) RT_MUST_CHECK;
-/* What this process wrote reaches the disk (mpio: of this rank's descriptor as well, not
- * collective). */
-enum rt_status rt_h5_sync(struct rt_h5_file *file, struct rt_error *err) RT_MUST_CHECK;
-/* True after a failed mpio write or close: the ranks must agree on that and MPI_Abort, and nobody
- * may close the file, since closing hangs (platform: a failed flush on one rank). Never true under
- * direct. */
-bool rt_h5_must_abort(const struct rt_h5_file *file);
-/* mpio: collective. Fails with RT_IO. The handle is gone afterwards in every case; NULL is fine. */
-enum rt_status rt_h5_close(struct rt_h5_file *file, struct rt_error *err) RT_MUST_CHECK;
-
-/* The two hashes of a finished file that its manifest keeps: `structure` over all bytes outside the
- * datasets that have checksums and outside those checksums, in file order; `sums` over the checksum
- * datasets in layout order. */
-struct rt_h5_hashes {
-    struct rt_hash128 structure, sums;
+struct rt_range {
+    uint64_t offset, bytes;
 };
-enum rt_status rt_h5_hash_file(const char *path, const struct rt_h5_layout *layout,
-                               struct rt_h5_hashes *out, struct rt_error *err) RT_MUST_CHECK;
-
-/* A file mapped read-only. rt_h5_map_rows gives all rows of a dataset: inside the map where they
- * lie 8-byte aligned, else (below 4096 bytes) a copy the map owns. NULL for a dataset without
- * bytes. */
-struct rt_h5_map;
-/* layout NULL: read from the file. */
-enum rt_status rt_h5_map_open(const char *path, const struct rt_h5_layout *layout,
-                              struct rt_h5_map **out, struct rt_error *err) RT_MUST_CHECK;
-void rt_h5_map_close(struct rt_h5_map *map);
-const struct rt_h5_layout *rt_h5_map_layout(const struct rt_h5_map *map);
-const char *rt_h5_map_path(const struct rt_h5_map *map);
-const void *rt_h5_map_rows(const struct rt_h5_map *map, uint32_t dataset);
-const uint64_t *rt_h5_map_sums(const struct rt_h5_map *map,
-                               uint32_t dataset); /* NULL where there are none */
-/* Unit `unit` of a dataset against its checksum. Fails with RT_DAMAGED, naming file, dataset and
- * rows. */
-enum rt_status rt_h5_map_check_unit(const struct rt_h5_map *map, uint32_t dataset, uint64_t unit,
-                                    struct rt_error *err) RT_MUST_CHECK;
+/* Where the bytes of datasets that have checksums lie, and of those checksums; with small_too of
+ * all datasets. Ascending; returns their number, at most 2 x RT_H5_MAX_DATASETS. */
+uint32_t rt_h5_ranges(const struct rt_h5_layout *layout, bool small_too, struct rt_range *ranges);
 
 /* Around every HDF5 call of other files: takes the mutex and silences HDF5's own printing. */
 void rt_h5_enter(void);
 void rt_h5_leave(void);
 /* HDF5's innermost message, for our own; to be called before rt_h5_leave. */
 void rt_h5_reason(char *text, size_t text_size);
-/* True where this build can do RT_IO_MPIO. */
-bool rt_h5_has_mpio(void);
-
 #endif

@@ -7,7 +7,7 @@
 #include "core/block.h"
 #include "core/error.h"
 #include "core/place.h"
-#include "io/hdf5.h"
+#include "io/hdf5_map.h"
 #include "io/unit_writer.h"
 
 struct rt_list_shape {
@@ -43,7 +43,8 @@ struct rt_list_blocks {
 enum rt_status rt_list_layout(const struct rt_list_shape *shape, struct rt_h5_layout *layout,
                               struct rt_error *err) RT_MUST_CHECK;
 enum rt_status rt_list_check(const char *path, const struct rt_h5_layout *found,
-                             struct rt_list_shape *shape, struct rt_error *err) RT_MUST_CHECK;
+                             struct rt_list_shape *shape, struct rt_h5_layout *layout,
+                             struct rt_error *err) RT_MUST_CHECK;
 /* Shares of ranks begin at multiples of this many blocks: a pure function of n_blocks, dim and
  * n_factors, 16 blocks for small files, up to 4096 for large ones. */
 uint64_t rt_list_share_blocks(const struct rt_list_shape *shape);

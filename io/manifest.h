@@ -10,7 +10,7 @@
 #include "core/metric.h"
 #include "core/tree.h"
 #include "io/format.h"
-#include "io/hdf5.h"
+#include "io/hdf5_map.h"
 
 #include <jansson.h>
 
@@ -23,9 +23,7 @@ struct rt_manifest_file {
     struct rt_h5_hashes hashes;
     uint32_t first_segment, n_segments; /* vectors files only */
     uint32_t n_ranges; /* bytes that `structure` leaves out, ascending and apart: */
-    struct rt_range {
-        uint64_t offset, bytes;
-    } ranges[2 * RT_H5_MAX_DATASETS];
+    struct rt_range ranges[2 * RT_H5_MAX_DATASETS];
 };
 struct rt_manifest_heap { /* one file of the rows that were indexed */
     char *path, *dataset; /* dataset may be NULL */

@@ -6,7 +6,7 @@
 
 #include "core/error.h"
 #include "core/place.h"
-#include "io/hdf5.h"
+#include "io/hdf5_map.h"
 #include "io/unit_writer.h"
 
 struct rt_tape_shape {
@@ -46,7 +46,8 @@ enum rt_status rt_tape_layout(const struct rt_tape_shape *shape, struct rt_h5_la
                               struct rt_error *err) RT_MUST_CHECK;
 /* The same, checked against a file's own attributes. Fails with RT_DAMAGED. */
 enum rt_status rt_tape_check(const char *path, const struct rt_h5_layout *found,
-                             struct rt_tape_shape *shape, struct rt_error *err) RT_MUST_CHECK;
+                             struct rt_tape_shape *shape, struct rt_h5_layout *layout,
+                             struct rt_error *err) RT_MUST_CHECK;
 /* Shares (ranks' parts) begin at multiples of this many records. */
 uint64_t rt_tape_share_records(const struct rt_tape_shape *shape);
 

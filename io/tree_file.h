@@ -7,7 +7,7 @@
 #include "core/element.h"
 #include "core/error.h"
 #include "core/tree.h"
-#include "io/hdf5.h"
+#include "io/hdf5_map.h"
 #include "io/unit_writer.h"
 
 /* The layout of a tree's file; datasets are found by name: centroids_L, parents_L (L > 0),

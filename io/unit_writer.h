@@ -4,7 +4,7 @@
 #define RT_IO_UNIT_WRITER_H
 
 #include "core/error.h"
-#include "io/hdf5.h"
+#include "io/hdf5_file.h"
 
 /* Rows of a checksum unit: the largest power of two of rows within 1 MiB, at most cap_rows (a power
  * of two; 0: no cap), at least 1. */
@@ -50,7 +50,7 @@ void rt_unit_writer_free(struct rt_unit_writer *writer); /* NULL is fine; writes
 enum rt_status rt_unit_write_all(struct rt_h5_file *file, uint32_t dataset, const void *rows,
                                  struct rt_error *err) RT_MUST_CHECK;
 /* Checksums of rows that are in the file already (a resumed job): units that begin in [begin, end)
- * are read, hashed and their checksums written. scratch: unit bytes. */
+ * are read, hashed and their checksums written. */
 enum rt_status rt_unit_rehash(struct rt_h5_file *file, uint32_t dataset, uint64_t begin,
                               uint64_t end, struct rt_error *err) RT_MUST_CHECK;
 

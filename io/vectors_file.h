@@ -6,7 +6,7 @@
 
 #include "core/element.h"
 #include "core/error.h"
-#include "io/hdf5.h"
+#include "io/hdf5_map.h"
 #include "io/unit_writer.h"
 
 struct rt_vectors_shape {
@@ -38,7 +38,8 @@ struct rt_vectors_datasets rt_vectors_datasets(const struct rt_h5_layout *layout
 enum rt_status rt_vectors_layout(const struct rt_vectors_shape *shape, struct rt_h5_layout *layout,
                                  struct rt_error *err) RT_MUST_CHECK;
 enum rt_status rt_vectors_check(const char *path, const struct rt_h5_layout *found,
-                                struct rt_vectors_shape *shape, struct rt_error *err) RT_MUST_CHECK;
+                                struct rt_vectors_shape *shape, struct rt_h5_layout *layout,
+                                struct rt_error *err) RT_MUST_CHECK;
 /* Parts of ranks in a tape, and tapes, begin at multiples of this many slots. */
 uint64_t rt_vectors_share_slots(const struct rt_vectors_shape *shape);
 /* Segments that tapes of these sizes need (each tape's last one may be short). */

@@ -1,0 +1,309 @@
+#include "io/fs.h"
+
+#include "core/fault.h"
+#include "core/memory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#define MOST_AT_ONCE ((size_t)1 << 30) /* a single transfer stays at or below 1 GiB */
+
+enum rt_status rt_fs_join(const char *dir, const char *name, char path[RT_PATH_MAX],
+                          struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    if (strlen(dir) + strlen(name) + 2 > RT_PATH_MAX)
+        RT_FAIL(RT_USAGE, "'%.60s...' is too long a name (at most %d bytes with '%s')", dir,
+                RT_PATH_MAX - 1, name);
+    (void)snprintf(path, RT_PATH_MAX, "%s/%s", dir, name);
+done:
+    return st;
+}
+
+/* A new file belongs to the group of its directory, as the index does; where that is not allowed it
+ * stays ours. */
+static void take_group(int fd, const char *path)
+{
+    char copy[RT_PATH_MAX];
+    struct stat file, dir;
+    if (strlen(path) >= sizeof copy || fstat(fd, &file) != 0)
+        return;
+    strcpy(copy, path);
+    if (stat(dirname(copy), &dir) == 0 && dir.st_gid != file.st_gid &&
+        fchown(fd, (uid_t)-1, dir.st_gid) != 0)
+        errno = 0;
+}
+
+enum rt_status rt_fs_open(const char *path, int flags, int *fd, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    int opened = -1;
+    if (RT_FAULT("open"))
+        errno = EIO;
+    else
+        do
+            opened = open(path, flags | O_CLOEXEC, 0666);
+        while (opened < 0 && errno == EINTR);
+    if (opened < 0)
+        RT_FAIL(RT_IO, "cannot open '%s': %s", path, strerror(errno));
+    if (flags & O_CREAT)
+        take_group(opened, path);
+    *fd = opened;
+done:
+    return st;
+}
+
+enum rt_status rt_fs_write_at(int fd, const char *path, const void *data, size_t n_bytes,
+                              uint64_t offset, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const char *at = data;
+    if (offset > INT64_MAX || n_bytes > INT64_MAX - offset)
+        RT_FAIL(RT_IO, "write to '%s': beyond what a file can hold", path);
+    while (n_bytes > 0) {
+        ssize_t written = -1;
+        if (RT_FAULT("write"))
+            errno = ENOSPC;
+        else
+            written =
+                pwrite(fd, at, n_bytes < MOST_AT_ONCE ? n_bytes : MOST_AT_ONCE, (off_t)offset);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written <= 0)
+            RT_FAIL(RT_IO, "write to '%s': %s", path,
+                    written < 0 ? strerror(errno) : "nothing written");
+        at += written;
+        offset += (uint64_t)written;
+        n_bytes -= (size_t)written;
+    }
+done:
+    return st;
+}
+
+enum rt_status rt_fs_read_at(int fd, const char *path, void *data, size_t n_bytes, uint64_t offset,
+                             struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    char *at = data;
+    if (offset > INT64_MAX || n_bytes > INT64_MAX - offset)
+        RT_FAIL(RT_DAMAGED, "'%s' is cut short: no byte %llu", path, (unsigned long long)offset);
+    while (n_bytes > 0) {
+        ssize_t got = -1;
+        if (RT_FAULT("read"))
+            errno = EIO;
+        else
+            got = pread(fd, at, n_bytes < MOST_AT_ONCE ? n_bytes : MOST_AT_ONCE, (off_t)offset);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            RT_FAIL(RT_IO, "read of '%s': %s", path, strerror(errno));
+        if (got == 0)
+            RT_FAIL(RT_DAMAGED, "'%s' is cut short: it ends at byte %llu, %zu more are wanted",
+                    path, (unsigned long long)offset, n_bytes);
+        at += got;
+        offset += (uint64_t)got;
+        n_bytes -= (size_t)got;
+    }
+done:
+    return st;
+}
+
+enum rt_status rt_fs_sync(int fd, const char *path, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    int result = -1;
+    if (RT_FAULT("fsync"))
+        errno = EIO;
+    else
+        do
+            result = fdatasync(fd);
+        while (result != 0 && errno == EINTR);
+    if (result != 0)
+        RT_FAIL(RT_IO, "sync of '%s': %s", path, strerror(errno));
+done:
+    return st;
+}
+
+enum rt_status rt_fs_sync_path(const char *path, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    int fd = -1;
+    RT_TRY(rt_fs_open(path, O_RDONLY, &fd, err));
+    RT_TRY(rt_fs_sync(fd, path, err));
+done:
+    if (fd >= 0)
+        (void)close(fd);
+    return st;
+}
+
+enum rt_status rt_fs_sync_dir(const char *dir, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    int fd = -1;
+    RT_TRY(rt_fs_open(dir, O_RDONLY | O_DIRECTORY, &fd, err));
+    int result = -1;
+    if (RT_FAULT("fsync"))
+        errno = EIO;
+    else
+        result = fsync(fd);
+    if (result != 0 && errno != EINVAL) /* some file systems know no fsync of a directory */
+        RT_FAIL(RT_IO, "sync of '%s': %s", dir, strerror(errno));
+done:
+    if (fd >= 0)
+        (void)close(fd);
+    return st;
+}
+
+enum rt_status rt_fs_rename(const char *from, const char *to, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    int result = -1;
+    if (RT_FAULT("rename"))
+        errno = EIO;
+    else
+        result = rename(from, to);
+    if (result != 0)
+        RT_FAIL(RT_IO, "cannot rename '%s' to '%s': %s", from, to, strerror(errno));
+done:
+    return st;
+}
+
+enum rt_status rt_fs_remove(const char *path, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    if (unlink(path) != 0 && errno != ENOENT)
+        RT_FAIL(RT_IO, "cannot remove '%s': %s", path, strerror(errno));
+done:
+    return st;
+}
+
+static enum rt_status size_of(int fd, const char *path, uint64_t *size, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct stat info;
+    if (fstat(fd, &info) != 0)
+        RT_FAIL(RT_IO, "cannot look at '%s': %s", path, strerror(errno));
+    if (!S_ISREG(info.st_mode))
+        RT_FAIL(RT_IO, "'%s' is no regular file", path);
+    *size = (uint64_t)info.st_size;
+done:
+    return st;
+}
+
+enum rt_status rt_fs_size(const char *path, uint64_t *size, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    int fd = -1;
+    RT_TRY(rt_fs_open(path, O_RDONLY | O_NONBLOCK, &fd,
+                      err)); /* a pipe in its place must not hold us */
+    RT_TRY(size_of(fd, path, size, err));
+done:
+    if (fd >= 0)
+        (void)close(fd);
+    return st;
+}
+
+enum rt_status rt_fs_free_bytes(const char *path, uint64_t *free_bytes, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct statvfs info;
+    if (statvfs(path, &info) != 0)
+        RT_FAIL(RT_IO, "cannot look at '%s': %s", path, strerror(errno));
+    *free_bytes = (uint64_t)info.f_bavail * info.f_frsize;
+done:
+    return st;
+}
+
+enum rt_status rt_fs_read_small(const char *path, size_t max_bytes, char **text, size_t *n_bytes,
+                                struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    int fd = -1;
+    char *buffer = NULL;
+    uint64_t size = 0;
+    RT_TRY(rt_fs_open(path, O_RDONLY | O_NONBLOCK, &fd, err));
+    RT_TRY(size_of(fd, path, &size, err));
+    if (size > max_bytes)
+        RT_FAIL(RT_DAMAGED, "'%s' is %llu bytes, at most %zu are expected", path,
+                (unsigned long long)size, max_bytes);
+    RT_TRY(rt_array_new((size_t)size + 1, 1, &buffer, err));
+    RT_TRY(rt_fs_read_at(fd, path, buffer, (size_t)size, 0, err));
+    buffer[size] = '\0';
+    *text = buffer;
+    *n_bytes = (size_t)size;
+    buffer = NULL;
+done:
+    rt_array_free(buffer);
+    if (fd >= 0)
+        (void)close(fd);
+    return st;
+}
+
+enum rt_status rt_fs_replace(const char *dir, const char *name, const void *data, size_t n_bytes,
+                             struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    int fd = -1;
+    char final[RT_PATH_MAX];
+    char partial[RT_PATH_MAX] = "";
+    RT_TRY(rt_fs_join(dir, name, final, err));
+    if (strlen(final) + sizeof ".partial" > RT_PATH_MAX)
+        RT_FAIL(RT_USAGE, "'%.60s...' is too long a name", final);
+    strcpy(partial, final);
+    strcat(partial, ".partial");
+    RT_TRY(rt_fs_open(partial, O_WRONLY | O_CREAT | O_TRUNC, &fd, err));
+    RT_TRY(rt_fs_write_at(fd, partial, data, n_bytes, 0, err));
+    RT_TRY(rt_fs_sync(fd, partial, err));
+    RT_TRY(rt_fs_rename(partial, final, err));
+    RT_TRY(rt_fs_sync_dir(dir, err));
+done:
+    if (fd >= 0) {
+        (void)close(fd);
+        if (st != RT_OK)
+            (void)unlink(partial);
+    }
+    return st;
+}
+
+enum rt_status rt_fs_map(const char *path, struct rt_fs_map *map, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    int fd = -1;
+    uint64_t size = 0;
+    void *data = NULL;
+    RT_TRY(rt_fs_open(path, O_RDONLY | O_NONBLOCK, &fd, err));
+    RT_TRY(size_of(fd, path, &size, err));
+    if (size > SIZE_MAX / 2)
+        RT_FAIL(RT_IO, "'%s' is too large for this machine's address space", path);
+    if (size > 0) {
+        if (RT_FAULT("map")) {
+            data = MAP_FAILED;
+            errno = ENOMEM;
+        } else {
+            data = mmap(NULL, (size_t)size, PROT_READ, MAP_SHARED, fd, 0);
+        }
+        if (data == MAP_FAILED)
+            RT_FAIL(RT_IO, "cannot map '%s': %s", path, strerror(errno));
+    }
+    map->data = data;
+    map->size = size;
+done:
+    if (fd >= 0)
+        (void)close(fd);
+    return st;
+}
+
+void rt_fs_unmap(struct rt_fs_map *map)
+{
+    if (map->data)
+        (void)munmap((void *)(uintptr_t)map->data, (size_t)map->size);
+    map->data = NULL;
+    map->size = 0;
+}

@@ -1,0 +1,296 @@
+#include "io/unit_writer.h"
+
+#include "core/memory.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static uint64_t power_of_two_below(uint64_t n) /* n >= 1 */
+{
+    return UINT64_C(1) << (63 - __builtin_clzll(n));
+}
+
+uint64_t rt_unit_rows(uint64_t row_bytes, uint64_t cap_rows)
+{
+    uint64_t rows = row_bytes < RT_UNIT_BYTES ? power_of_two_below(RT_UNIT_BYTES / row_bytes) : 1;
+    return cap_rows > 0 && rows > cap_rows ? cap_rows : rows;
+}
+
+/* Rows that fill whole pages: 4096 / gcd(row bytes, 4096), a power of two. */
+static uint64_t page_rows(uint64_t row_bytes)
+{
+    uint64_t power = row_bytes & (~row_bytes + 1);
+    return power >= RT_PAGE_BYTES ? 1 : RT_PAGE_BYTES / power;
+}
+
+uint64_t rt_share_rows(const struct rt_h5_layout *layout, uint64_t n_rows)
+{
+    uint64_t share = 1;
+    for (uint32_t i = 0; i < layout->n_datasets; i++) {
+        const struct rt_h5_dataset *dataset = &layout->datasets[i];
+        if (dataset->unit_rows == 0 || dataset->dims[0] != n_rows)
+            continue;
+        uint64_t pages = page_rows(rt_h5_row_bytes(dataset));
+        uint64_t own = dataset->unit_rows > pages ? dataset->unit_rows : pages; /* E4 */
+        share = own > share ? own : share;
+    }
+    return share;
+}
+
+/* Rows of a column lie in its buffer until that is full; the buffer holds whole units and begins at
+ * a unit border. */
+struct column {
+    uint32_t dataset;
+    uint64_t row_bytes, unit_rows;
+    uint64_t capacity; /* rows of the buffer, whole units */
+    uint64_t begin;    /* row of the buffer's first byte, a unit border */
+    uint64_t written;  /* rows of the buffer that are in the file already */
+    unsigned char *buffer;
+    uint64_t *sums; /* of the units begun since writer->begin */
+};
+
+struct rt_unit_writer {
+    struct rt_h5_file *file;
+    uint64_t begin, end, row;
+    uint32_t n_columns;
+    struct column columns[RT_UNIT_COLUMNS];
+};
+
+/* Bytes of a row over all columns decide how the buffer is shared, so that columns fill up
+ * together. */
+static uint64_t capacity_rows(const struct rt_h5_layout *layout, const uint32_t *datasets,
+                              uint32_t n_datasets, uint32_t which, uint64_t n_rows,
+                              size_t buffer_bytes)
+{
+    uint64_t all_bytes = 0;
+    for (uint32_t i = 0; i < n_datasets; i++)
+        all_bytes += rt_h5_row_bytes(&layout->datasets[datasets[i]]);
+    uint64_t unit = layout->datasets[datasets[which]].unit_rows;
+    uint64_t rows = buffer_bytes / all_bytes / unit * unit;
+    uint64_t most = (n_rows + unit - 1) / unit * unit;
+    rows = rows > most ? most : rows;
+    return rows < unit ? unit : rows;
+}
+
+static uint64_t units_of(uint64_t n_rows, uint64_t unit_rows)
+{
+    return n_rows / unit_rows + (n_rows % unit_rows != 0);
+}
+
+size_t rt_unit_writer_bytes(const struct rt_h5_layout *layout, const uint32_t *datasets,
+                            uint32_t n_datasets, uint64_t n_rows, size_t buffer_bytes)
+{
+    uint64_t bytes = sizeof(struct rt_unit_writer);
+    for (uint32_t i = 0; i < n_datasets; i++) {
+        const struct rt_h5_dataset *dataset = &layout->datasets[datasets[i]];
+        bytes += capacity_rows(layout, datasets, n_datasets, i, n_rows, buffer_bytes) *
+                 rt_h5_row_bytes(dataset);
+        bytes += 8 * units_of(n_rows, dataset->unit_rows);
+    }
+    return (size_t)bytes;
+}
+
+enum rt_status rt_unit_writer_new(struct rt_h5_file *file, const uint32_t *datasets,
+                                  uint32_t n_datasets, uint64_t begin, uint64_t end,
+                                  size_t buffer_bytes, struct rt_unit_writer **out,
+                                  struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_unit_writer *writer = NULL;
+    const struct rt_h5_layout *layout = rt_h5_file_layout(file);
+    RT_TRY(rt_array_zero(1, sizeof *writer, &writer, err));
+    *writer = (struct rt_unit_writer){.file = file, .begin = begin, .end = end, .row = begin};
+    if (n_datasets > RT_UNIT_COLUMNS)
+        rt_die("a writer of %u columns", n_datasets);
+    for (uint32_t i = 0; i < n_datasets; i++) {
+        const struct rt_h5_dataset *dataset = &layout->datasets[datasets[i]];
+        struct column *column = &writer->columns[writer->n_columns++];
+        uint64_t unit = dataset->unit_rows;
+        if (begin > end || end > dataset->dims[0] || unit == 0 || begin % unit != 0 ||
+            (end % unit != 0 && end != dataset->dims[0]))
+            rt_die("a writer of '%s' rows %llu to %llu, units of %llu", dataset->name,
+                   (unsigned long long)begin, (unsigned long long)end, (unsigned long long)unit);
+        *column = (struct column){
+            .dataset = datasets[i], .row_bytes = rt_h5_row_bytes(dataset), .unit_rows = unit};
+        column->capacity =
+            capacity_rows(layout, datasets, n_datasets, i, end - begin, buffer_bytes);
+        column->begin = begin;
+        RT_TRY(rt_array_new((size_t)column->capacity, (size_t)column->row_bytes, &column->buffer,
+                            err));
+        RT_TRY(rt_array_new((size_t)units_of(end - begin, unit), sizeof *column->sums,
+                            &column->sums, err));
+    }
+    *out = writer;
+    writer = NULL;
+done:
+    rt_unit_writer_free(writer);
+    return st;
+}
+
+void rt_unit_writer_free(struct rt_unit_writer *writer)
+{
+    if (!writer)
+        return;
+    for (uint32_t i = 0; i < writer->n_columns; i++) {
+        rt_array_free(writer->columns[i].buffer);
+        rt_array_free(writer->columns[i].sums);
+    }
+    rt_array_free(writer);
+}
+
+/* The rows up to `row` go into the file; what has become a whole unit (at the datasets' end: the
+ * short one too) is hashed and leaves the buffer, an open unit stays. */
+static enum rt_status write_out(struct rt_unit_writer *writer, struct column *column, uint64_t row,
+                                struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    uint64_t held = row - column->begin;
+    uint64_t whole = row == writer->end ? held : held / column->unit_rows * column->unit_rows;
+    if (held > column->written)
+        RT_TRY(rt_h5_write(writer->file, column->dataset, column->begin + column->written,
+                           held - column->written,
+                           column->buffer + column->written * column->row_bytes, err));
+    column->written = held;
+    for (uint64_t first = 0; first < whole; first += column->unit_rows) {
+        uint64_t n = whole - first < column->unit_rows ? whole - first : column->unit_rows;
+        column->sums[(column->begin + first - writer->begin) / column->unit_rows] =
+            rt_hash64(column->buffer + first * column->row_bytes, (size_t)(n * column->row_bytes));
+    }
+    if (whole > 0) {
+        memmove(column->buffer, column->buffer + whole * column->row_bytes,
+                (size_t)((held - whole) * column->row_bytes));
+        column->begin += whole;
+        column->written = held - whole;
+    }
+done:
+    return st;
+}
+
+/* rows NULL: the byte `fill`, over and over. */
+static enum rt_status append_column(struct rt_unit_writer *writer, struct column *column,
+                                    const unsigned char *rows, uint8_t fill, uint64_t n_rows,
+                                    struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    uint64_t row = writer->row;
+    while (n_rows > 0) {
+        uint64_t held = row - column->begin;
+        uint64_t n = column->capacity - held < n_rows ? column->capacity - held : n_rows;
+        unsigned char *to = column->buffer + held * column->row_bytes;
+        size_t bytes = (size_t)(n * column->row_bytes);
+        if (rows) {
+            memcpy(to, rows, bytes);
+            rows += bytes;
+        } else {
+            memset(to, fill, bytes);
+        }
+        row += n;
+        n_rows -= n;
+        if (held + n == column->capacity)
+            RT_TRY(write_out(writer, column, row, err));
+    }
+done:
+    return st;
+}
+
+static enum rt_status append(struct rt_unit_writer *writer, const void *const *columns,
+                             const uint8_t *fill, uint64_t n_rows, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    if (n_rows > writer->end - writer->row)
+        RT_FAIL(RT_USAGE, "'%s': %llu rows more, but room for %llu", rt_h5_file_path(writer->file),
+                (unsigned long long)n_rows, (unsigned long long)(writer->end - writer->row));
+    for (uint32_t i = 0; i < writer->n_columns; i++)
+        RT_TRY(append_column(writer, &writer->columns[i], columns ? columns[i] : NULL,
+                             fill ? fill[i] : 0, n_rows, err));
+    writer->row += n_rows;
+done:
+    return st;
+}
+
+enum rt_status rt_unit_writer_append(struct rt_unit_writer *writer, const void *const *columns,
+                                     uint64_t n_rows, struct rt_error *err)
+{
+    return append(writer, columns, NULL, n_rows, err);
+}
+
+enum rt_status rt_unit_writer_fill(struct rt_unit_writer *writer, const uint8_t *fill,
+                                   uint64_t n_rows, struct rt_error *err)
+{
+    return append(writer, NULL, fill, n_rows, err);
+}
+
+uint64_t rt_unit_writer_row(const struct rt_unit_writer *writer)
+{
+    return writer->row;
+}
+
+enum rt_status rt_unit_writer_flush(struct rt_unit_writer *writer, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    for (uint32_t i = 0; i < writer->n_columns; i++)
+        RT_TRY(write_out(writer, &writer->columns[i], writer->row, err));
+done:
+    return st;
+}
+
+enum rt_status rt_unit_writer_end(struct rt_unit_writer *writer, const uint8_t *fill,
+                                  struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    RT_TRY(rt_unit_writer_fill(writer, fill, writer->end - writer->row, err));
+    RT_TRY(rt_unit_writer_flush(writer, err));
+    for (uint32_t i = 0; i < writer->n_columns; i++) {
+        struct column *column = &writer->columns[i];
+        RT_TRY(rt_h5_write_sums(writer->file, column->dataset, writer->begin / column->unit_rows,
+                                units_of(writer->end - writer->begin, column->unit_rows),
+                                column->sums, err));
+    }
+done:
+    return st;
+}
+
+enum rt_status rt_unit_write_all(struct rt_h5_file *file, uint32_t dataset, const void *rows,
+                                 struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    uint64_t *sums = NULL;
+    const struct rt_h5_dataset *shape = &rt_h5_file_layout(file)->datasets[dataset];
+    uint64_t n_rows = shape->dims[0];
+    uint64_t row_bytes = rt_h5_row_bytes(shape);
+    uint64_t n_units = rt_h5_n_units(shape);
+    RT_TRY(rt_array_new((size_t)n_units, sizeof *sums, &sums, err));
+    for (uint64_t unit = 0; unit < n_units; unit++) {
+        uint64_t first = unit * shape->unit_rows;
+        uint64_t n = n_rows - first < shape->unit_rows ? n_rows - first : shape->unit_rows;
+        sums[unit] = rt_hash64((const char *)rows + first * row_bytes, (size_t)(n * row_bytes));
+    }
+    RT_TRY(rt_h5_write(file, dataset, 0, n_rows, rows, err));
+    if (n_units > 0)
+        RT_TRY(rt_h5_write_sums(file, dataset, 0, n_units, sums, err));
+done:
+    rt_array_free(sums);
+    return st;
+}
+
+enum rt_status rt_unit_rehash(struct rt_h5_file *file, uint32_t dataset, uint64_t begin,
+                              uint64_t end, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_h5_dataset *shape = &rt_h5_file_layout(file)->datasets[dataset];
+    uint64_t unit_rows = shape->unit_rows;
+    uint64_t row_bytes = rt_h5_row_bytes(shape);
+    unsigned char *rows = NULL;
+    RT_TRY(rt_array_new((size_t)unit_rows, (size_t)row_bytes, &rows, err));
+    for (uint64_t unit = units_of(begin, unit_rows);
+         unit < rt_h5_n_units(shape) && unit * unit_rows < end; unit++) {
+        uint64_t left = shape->dims[0] - unit * unit_rows;
+        uint64_t n = left < unit_rows ? left : unit_rows;
+        RT_TRY(rt_h5_read(file, dataset, unit * unit_rows, n, rows, err));
+        uint64_t sum = rt_hash64(rows, (size_t)(n * row_bytes));
+        RT_TRY(rt_h5_write_sums(file, dataset, unit, 1, &sum, err));
+    }
+done:
+    rt_array_free(rows);
+    return st;
+}
