@@ -1,56 +1,69 @@
 #include "jobs/phases/row_source.h"
 
 #include "core/memory.h"
+#include "io/ids.h"
+#include "mpi/agree.h"
 
 #include <pthread.h>
 #include <time.h>
 
 #define PIECE_BYTES ((size_t)8 << 20)
-enum { TAG_REQUEST = 1, TAG_REPLY, TAG_ROWS };
+enum { TAG_REQUEST = 1, TAG_VERDICT, TAG_PIECE };
+enum kind { KIND_ROWS, KIND_IDS, KIND_DONE };
 
 struct request {
-    uint64_t begin;
-    uint64_t n_rows; /* 0: this rank is done */
+    uint64_t kind; /* enum kind, in the width of the others */
+    uint64_t begin, n_rows;
 };
 
 struct rt_row_source {
     MPI_Comm comm;
     int rank, n_ranks;
     bool is_scattered;
-    bool has_server;
+    bool has_ids;
     struct rt_rows *rows;
+    struct rt_ids *ids; /* NULL: row numbers, or rank 0 has them */
     size_t row_bytes;
     pthread_mutex_t reading; /* rank 0: its own phases and the server share one reader */
     pthread_t server;
-    void *piece;
+    bool has_server;
+    unsigned char *piece; /* of the server */
 };
 
-static enum rt_status read_own(struct rt_row_source *source, uint64_t begin, size_t n_rows, void *buffer,
+static enum rt_status read_own(struct rt_row_source *source, enum kind kind, uint64_t begin, size_t n_rows, void *out,
                                struct rt_error *err)
 {
     (void)pthread_mutex_lock(&source->reading);
-    enum rt_status st = rt_rows_read(source->rows, begin, n_rows, buffer, err);
+    enum rt_status st = kind == KIND_ROWS ? rt_rows_read(source->rows, begin, n_rows, out, err)
+                                          : rt_ids_read(source->ids, begin, n_rows, out, err);
     (void)pthread_mutex_unlock(&source->reading);
     return st;
 }
 
-static size_t piece_rows(const struct rt_row_source *source)
+static size_t entry_bytes(const struct rt_row_source *source, enum kind kind)
 {
-    return PIECE_BYTES / source->row_bytes ? PIECE_BYTES / source->row_bytes : 1;
+    return kind == KIND_ROWS ? source->row_bytes : sizeof(uint64_t);
 }
 
-static void answer(struct rt_row_source *source, int to, struct request request)
+/* Rows (ids) of a piece: the same on both sides, so that a piece's size needs no telling. */
+static size_t piece_rows(const struct rt_row_source *source, enum kind kind, uint64_t left)
 {
-    for (uint64_t done = 0; done < request.n_rows;) {
-        size_t n = piece_rows(source);
-        if (n > request.n_rows - done)
-            n = (size_t)(request.n_rows - done);
-        struct rt_error reply = {.status = RT_OK};
-        reply.status = read_own(source, request.begin + done, n, source->piece, &reply);
-        MPI_Send(&reply, (int)sizeof reply, MPI_BYTE, to, TAG_REPLY, source->comm);
-        if (reply.status != RT_OK)
+    size_t most = PIECE_BYTES / entry_bytes(source, kind);
+    most = most ? most : 1;
+    return left < most ? (size_t)left : most;
+}
+
+static void answer(struct rt_row_source *source, int to, const struct request *request)
+{
+    enum kind kind = (enum kind)request->kind;
+    for (uint64_t done = 0; done < request->n_rows;) {
+        size_t n = piece_rows(source, kind, request->n_rows - done);
+        struct rt_error verdict = {.status = RT_OK};
+        verdict.status = read_own(source, kind, request->begin + done, n, source->piece, &verdict);
+        MPI_Send(&verdict, (int)sizeof verdict, MPI_BYTE, to, TAG_VERDICT, source->comm);
+        if (verdict.status != RT_OK)
             return;
-        MPI_Send(source->piece, (int)(n * source->row_bytes), MPI_BYTE, to, TAG_ROWS, source->comm);
+        MPI_Send(source->piece, (int)(n * entry_bytes(source, kind)), MPI_BYTE, to, TAG_PIECE, source->comm);
         done += n;
     }
 }
@@ -69,22 +82,38 @@ static void *serve(void *context)
         struct request request;
         MPI_Recv(&request, (int)sizeof request, MPI_BYTE, from.MPI_SOURCE, TAG_REQUEST, source->comm,
                  MPI_STATUS_IGNORE);
-        if (request.n_rows == 0)
+        if (request.kind == KIND_DONE)
             n_open--;
         else
-            answer(source, from.MPI_SOURCE, request);
+            answer(source, from.MPI_SOURCE, &request);
     }
     return NULL;
+}
+
+static enum rt_status prepare(struct rt_row_source *source, const char *ids_name, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_rows_info *info = rt_rows_info(source->rows);
+    bool reads = !source->is_scattered || source->rank == 0;
+    if (source->has_ids && reads)
+        RT_TRY(rt_ids_open(ids_name, info->n_rows, &source->ids, err));
+    if (source->is_scattered && source->rank == 0) {
+        int provided = MPI_THREAD_SINGLE;
+        MPI_Query_thread(&provided);
+        if (provided < MPI_THREAD_MULTIPLE)
+            RT_FAIL(RT_USAGE, "--scatter needs an MPI that gives MPI_THREAD_MULTIPLE, this one does not");
+        size_t piece = source->row_bytes > PIECE_BYTES ? source->row_bytes : PIECE_BYTES;
+        RT_TRY(rt_array_new(piece, 1, &source->piece, err));
+    }
+done:
+    return st;
 }
 
 static enum rt_status start_server(struct rt_row_source *source, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    int provided = MPI_THREAD_SINGLE;
-    MPI_Query_thread(&provided);
-    if (provided < MPI_THREAD_MULTIPLE)
-        RT_FAIL(RT_USAGE, "--scatter needs an MPI with MPI_THREAD_MULTIPLE, this one has less");
-    RT_TRY(rt_array_new(piece_rows(source), source->row_bytes, &source->piece, err));
+    if (!source->is_scattered || source->rank != 0)
+        return RT_OK;
     if (pthread_create(&source->server, NULL, serve, source) != 0)
         RT_FAIL(RT_NOMEM, "cannot start the thread that scatters rows");
     source->has_server = true;
@@ -92,25 +121,102 @@ done:
     return st;
 }
 
-enum rt_status rt_row_source_new(MPI_Comm comm, struct rt_rows *rows, bool scatter, struct rt_row_source **out,
-                                 struct rt_error *err)
+static void release(struct rt_row_source *source)
 {
+    if (!source)
+        return;
+    if (source->comm != MPI_COMM_NULL)
+        MPI_Comm_free(&source->comm);
+    rt_ids_close(source->ids);
+    rt_array_free(source->piece);
+    (void)pthread_mutex_destroy(&source->reading);
+    rt_array_free(source);
+}
+
+enum rt_status rt_row_source_new(MPI_Comm comm, struct rt_rows *rows, const char *ids_name, bool scatter,
+                                 struct rt_row_source **out, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
     struct rt_row_source *source = NULL;
-    enum rt_status st = rt_array_zero(1, sizeof *source, &source, err);
+    RT_LOCAL(rt_array_zero(1, sizeof *source, &source, err));
+    RT_AGREE(comm);
     const struct rt_rows_info *info = rt_rows_info(rows);
-    if (st == RT_OK) {
-        MPI_Comm_rank(comm, &source->rank);
-        MPI_Comm_size(comm, &source->n_ranks);
-        source->rows = rows;
-        source->row_bytes = (size_t)info->dim * rt_element_size(info->type);
-        source->is_scattered = scatter && source->n_ranks > 1;
-        (void)pthread_mutex_init(&source->reading, NULL);
-        if (source->is_scattered && source->rank == 0)
-            st = start_server(source, err);
-    }
-    /* The communicator comes last: a rank that failed above must not leave the others in MPI_Comm_dup. */
-    RT_AGREE_INTO(comm);
     MPI_Comm_dup(comm, &source->comm);
+    MPI_Comm_rank(comm, &source->rank);
+    MPI_Comm_size(comm, &source->n_ranks);
+    (void)pthread_mutex_init(&source->reading, NULL);
+    source->rows = rows;
+    source->row_bytes = (size_t)info->dim * rt_element_size(info->type);
+    source->is_scattered = scatter && source->n_ranks > 1;
+    source->has_ids = ids_name[0] != '\0';
+    RT_LOCAL(prepare(source, ids_name, err));
+    RT_AGREE(comm);
+    RT_LOCAL(start_server(source, err));
+    RT_AGREE(comm);
     *out = source;
+    source = NULL;
+done:
+    release(source);
+    return st;
+}
+
+void rt_row_source_free(struct rt_row_source *source)
+{
+    if (!source)
+        return;
+    if (source->is_scattered && source->rank != 0) {
+        struct request done = {.kind = KIND_DONE};
+        MPI_Send(&done, (int)sizeof done, MPI_BYTE, 0, TAG_REQUEST, source->comm);
+    }
+    if (source->has_server)
+        (void)pthread_join(source->server, NULL);
+    release(source);
+}
+
+static enum rt_status ask(struct rt_row_source *source, enum kind kind, uint64_t begin, size_t n_rows,
+                          unsigned char *out, struct rt_error *err)
+{
+    struct request request = {.kind = kind, .begin = begin, .n_rows = n_rows};
+    if (n_rows)
+        MPI_Send(&request, (int)sizeof request, MPI_BYTE, 0, TAG_REQUEST, source->comm);
+    for (size_t done = 0; done < n_rows;) {
+        struct rt_error verdict;
+        MPI_Recv(&verdict, (int)sizeof verdict, MPI_BYTE, 0, TAG_VERDICT, source->comm, MPI_STATUS_IGNORE);
+        if (verdict.status != RT_OK) {
+            *err = verdict;
+            return verdict.status;
+        }
+        size_t n = piece_rows(source, kind, n_rows - done);
+        size_t bytes = n * entry_bytes(source, kind);
+        MPI_Recv(out, (int)bytes, MPI_BYTE, 0, TAG_PIECE, source->comm, MPI_STATUS_IGNORE);
+        out += bytes;
+        done += n;
+    }
     return RT_OK;
+}
+
+enum rt_status rt_row_source_read(struct rt_row_source *source, uint64_t begin, size_t n_rows, void *rows,
+                                  struct rt_error *err)
+{
+    if (source->is_scattered && source->rank != 0)
+        return ask(source, KIND_ROWS, begin, n_rows, rows, err);
+    return read_own(source, KIND_ROWS, begin, n_rows, rows, err);
+}
+
+enum rt_status rt_row_source_read_ids(struct rt_row_source *source, uint64_t begin, size_t n_rows, uint64_t *ids,
+                                      struct rt_error *err)
+{
+    if (!source->has_ids) {
+        for (size_t i = 0; i < n_rows; i++)
+            ids[i] = begin + i;
+        return RT_OK;
+    }
+    if (source->is_scattered && source->rank != 0)
+        return ask(source, KIND_IDS, begin, n_rows, (unsigned char *)ids, err);
+    return read_own(source, KIND_IDS, begin, n_rows, ids, err);
+}
+
+bool rt_row_source_has_ids(const struct rt_row_source *source)
+{
+    return source->has_ids;
 }

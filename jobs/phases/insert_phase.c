@@ -1,0 +1,487 @@
+#include "jobs/phases/insert_phase.h"
+
+#include "core/code.h"
+#include "core/memory.h"
+#include "io/index_dir.h"
+#include "jobs/phases/row_coder.h"
+#include "kmeans/means.h"
+#include "mpi/agree.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define WRITE_BUFFER_BYTES ((size_t)8 << 20)
+
+/* Code records of one group of rows, by columns; `sorted` holds one chunk in the order of the tape. */
+struct columns {
+    uint32_t *lists;
+    uint64_t *ids;
+    uint8_t *codes;
+    float *factors;
+    struct rt_place *places;
+};
+
+struct inserter {
+    struct rt_phase_context *context;
+    const struct rt_insert_input *input;
+    struct rt_insert_output *out;
+    uint32_t dim, code_bytes, n_factors, n_lists;
+    size_t row_bytes;
+    size_t block_rows;  /* read and coded at once */
+    size_t group_rows;  /* whole chunks, and whole blocks: what the columns hold */
+    uint64_t first_record; /* of this rank's part of the appendable tape */
+    struct rt_row_coder *coder;
+    struct columns rows, sorted;
+    uint32_t *order, *scratch;
+    unsigned char *native;
+    uint64_t *slot_next; /* next slot of this rank's part, by tape */
+    struct rt_h5_file *tape_file, *vectors_file;
+    struct rt_unit_writer *tape;
+    struct rt_unit_writer **vectors; /* by tape; NULL where this rank has no part */
+    uint64_t *chunk_directory;       /* two numbers a chunk of this rank */
+    struct rt_scale scale;
+    struct rt_objective *spread; /* by leaf, this rank's */
+    uint64_t n_skipped;
+};
+
+static uint64_t least_power_of_two(uint64_t value)
+{
+    uint64_t power = 1;
+    while (power * 2 <= value)
+        power *= 2;
+    return power;
+}
+
+/* Blocks and chunks are both powers of two, so that one holds whole ones of the other. */
+static void size_blocks(uint64_t block_rows, uint64_t n_rows, size_t *block, size_t *group)
+{
+    struct rt_chunks chunks = rt_chunks_of(n_rows);
+    uint64_t chunk = UINT64_C(1) << chunks.shift;
+    *block = (size_t)least_power_of_two(block_rows ? block_rows : 1);
+    *group = *block > chunk ? *block : (size_t)chunk;
+}
+
+static size_t columns_bytes(uint32_t dim, uint32_t n_factors, size_t n_rows)
+{
+    return n_rows * (sizeof(uint32_t) + sizeof(uint64_t) + rt_code_bytes(dim) + n_factors * sizeof(float) +
+                     sizeof(struct rt_place));
+}
+
+uint64_t rt_insert_phase_bytes(uint32_t dim, enum rt_element element, enum rt_metric metric, uint64_t n_rows,
+                               uint64_t block_rows, uint32_t n_lists, uint32_t beam, uint32_t tapes_of_rank)
+{
+    size_t block = 0;
+    size_t group = 0;
+    size_blocks(block_rows, n_rows, &block, &group);
+    uint64_t bytes = rt_row_coder_bytes(dim, beam, block);
+    bytes += block * (uint64_t)dim * rt_element_size(element);
+    bytes += 2 * columns_bytes(dim, rt_code_n_factors(metric), group) + 2 * group * sizeof(uint32_t);
+    bytes += n_lists * (uint64_t)(sizeof(struct rt_objective) + 2 * sizeof(uint64_t) + sizeof(float) + sizeof(double));
+    bytes += (1 + (uint64_t)tapes_of_rank) * (WRITE_BUFFER_BYTES + 6 * RT_UNIT_BYTES);
+    return bytes;
+}
+
+static enum rt_status columns_new(struct columns *columns, const struct inserter *in, size_t n_rows,
+                                  struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    RT_TRY(rt_array_new(n_rows, sizeof *columns->lists, &columns->lists, err));
+    RT_TRY(rt_array_new(n_rows, sizeof *columns->ids, &columns->ids, err));
+    RT_TRY(rt_array_new(n_rows, in->code_bytes, &columns->codes, err));
+    RT_TRY(rt_array_new(n_rows, in->n_factors * sizeof(float), &columns->factors, err));
+    RT_TRY(rt_array_new(n_rows, sizeof *columns->places, &columns->places, err));
+done:
+    return st;
+}
+
+static void columns_free(struct columns *columns)
+{
+    rt_array_free(columns->lists);
+    rt_array_free(columns->ids);
+    rt_array_free(columns->codes);
+    rt_array_free(columns->factors);
+    rt_array_free(columns->places);
+}
+
+static enum rt_status allocate(struct inserter *in, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_insert_input *input = in->input;
+    const struct rt_rows_info *info = rt_rows_info(input->rows);
+    struct rt_row_coder_options coder = {.tree = input->tree,
+                                         .sets = input->sets,
+                                         .rotation = input->rotation,
+                                         .element = info->type,
+                                         .beam = input->beam,
+                                         .proposer = RT_PROPOSE_AUTO,
+                                         .max_rows = in->block_rows};
+    struct rt_range mine = in->out->slots->rows;
+    uint64_t n_chunks = (rt_range_count(mine) >> in->out->slots->chunks.shift) + 1;
+    RT_TRY(rt_row_coder_new(&coder, &in->coder, err));
+    RT_TRY(columns_new(&in->rows, in, in->group_rows, err));
+    RT_TRY(columns_new(&in->sorted, in, in->group_rows, err));
+    RT_TRY(rt_array_new(in->group_rows, sizeof *in->order, &in->order, err));
+    RT_TRY(rt_array_new(in->group_rows, sizeof *in->scratch, &in->scratch, err));
+    RT_TRY(rt_array_new(in->block_rows, in->row_bytes, &in->native, err));
+    RT_TRY(rt_array_zero(in->out->slots->n_tapes, sizeof *in->slot_next, &in->slot_next, err));
+    RT_TRY(rt_array_zero(in->out->slots->n_tapes, sizeof(struct rt_unit_writer *), &in->vectors, err));
+    RT_TRY(rt_array_zero((size_t)n_chunks, 2 * sizeof(uint64_t), &in->chunk_directory, err));
+    RT_TRY(rt_array_zero(in->n_lists, sizeof *in->spread, &in->spread, err));
+    RT_TRY(rt_array_zero(in->n_lists, sizeof(uint64_t), &in->out->list_rows, err));
+    RT_TRY(rt_array_zero(in->n_lists, sizeof(float), &in->out->leaves.radius, err));
+    RT_TRY(rt_array_zero(in->n_lists, sizeof(double), &in->out->leaves.spread, err));
+    RT_TRY(rt_array_zero(in->n_lists, sizeof(uint64_t), &in->out->leaves.rows, err));
+done:
+    return st;
+}
+
+static enum rt_status make_slots(struct inserter *in, struct rt_vectors_shape *shape, struct rt_error *err)
+{
+    const struct rt_options *options = in->context->job->options;
+    const struct rt_rows_info *info = rt_rows_info(in->input->rows);
+    struct rt_chunks chunks = rt_chunks_of(info->n_rows);
+    *shape = (struct rt_vectors_shape){.generation = in->context->generation,
+                                       .fingerprint = in->input->fingerprint,
+                                       .n_slots = info->n_rows,
+                                       .dim = in->dim,
+                                       .element = info->type,
+                                       .has_vectors = !options->rerank_in_heap,
+                                       .cap_rows = UINT64_C(1) << chunks.shift,
+                                       .n_tapes = (uint32_t)options->tapes};
+    struct rt_slot_layout_options slots = {.n_rows = info->n_rows,
+                                           .chooser = (enum rt_chooser_kind)options->chooser,
+                                           .n_tapes = (uint32_t)options->tapes,
+                                           .seed = options->seed,
+                                           .share_slots = rt_vectors_share_slots(shape),
+                                           .segments_by_part = options->rerank_in_heap};
+    enum rt_status st = rt_slot_layout_new(in->context->job->comm, &slots, &in->out->slots, err);
+    if (st == RT_OK) {
+        shape->n_slots = in->out->slots->n_slots;
+        shape->n_segments = in->out->slots->n_segments;
+    }
+    return st;
+}
+
+static enum rt_status make_tape_file(struct inserter *in, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_job *job = in->context->job;
+    struct rt_insert_output *out = in->out;
+    char path[RT_PATH_MAX];
+    const struct rt_chunks *chunks = &out->slots->chunks;
+    out->tape_shape = (struct rt_tape_shape){.generation = in->context->generation,
+                                             .fingerprint = in->input->fingerprint,
+                                             .n_records = chunks->n_rows,
+                                             .n_chunks = chunks->n_chunks,
+                                             .chunk_rows = UINT64_C(1) << chunks->shift,
+                                             .dim = in->dim,
+                                             .code_bytes = in->code_bytes,
+                                             .n_factors = in->n_factors};
+    /* A rank's records lie where its rows would, moved up so that each part begins at a share border. */
+    uint64_t share = rt_tape_share_records(&out->tape_shape);
+    uint64_t own = rt_range_count(out->slots->rows);
+    uint64_t whole = (own + share - 1) / share * share;
+    rt_exscan_u64(job->comm, &whole, &in->first_record, 1);
+    out->tape_shape.n_records = in->first_record + (own ? whole : 0);
+    rt_max_u64(job->comm, &out->tape_shape.n_records, 1);
+    RT_LOCAL(rt_tape_layout(&out->tape_shape, &out->tape_layout, err));
+    RT_LOCAL(rt_index_path(in->context->dir, RT_FILE_APPENDABLE, in->context->generation, true, path, err));
+    RT_AGREE(job->comm);
+    RT_TRY(rt_phase_create_file(in->context, path, &out->tape_layout, &in->tape_file, err));
+    if (own)
+        RT_LOCAL(rt_tape_writer_new(in->tape_file, in->first_record, in->first_record + whole, WRITE_BUFFER_BYTES,
+                                    &in->tape, err));
+    RT_AGREE(job->comm);
+done:
+    return st;
+}
+
+/* Vectors that stay in the heap: each rank's part is cut into segments of consecutive heap rows (E5). */
+static enum rt_status write_own_segments(struct inserter *in, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_slot_layout *slots = in->out->slots;
+    struct rt_vectors_datasets datasets = rt_vectors_datasets(&in->out->vectors_layout);
+    uint64_t n_rows = rt_range_count(slots->rows);
+    if (in->context->job->rank == 0)
+        RT_TRY(rt_h5_write(in->vectors_file, (uint32_t)datasets.tapes, 0, slots->n_tapes, slots->tapes, err));
+    if (n_rows == 0)
+        goto done;
+    uint32_t tape = rt_slot_layout_tape(slots, slots->rows.begin);
+    for (uint64_t done_rows = 0; done_rows < n_rows; done_rows += RT_SEGMENT_SLOTS) {
+        uint64_t left = n_rows - done_rows;
+        struct rt_segment_entry entry = {.tape = tape,
+                                         .first_slot = slots->parts[tape].begin + done_rows,
+                                         .n_slots = left < RT_SEGMENT_SLOTS ? left : RT_SEGMENT_SLOTS,
+                                         .first_row = slots->rows.begin + done_rows};
+        RT_TRY(rt_h5_write(in->vectors_file, (uint32_t)datasets.segments,
+                           slots->first_segments[tape] + done_rows / RT_SEGMENT_SLOTS, 1, &entry, err));
+    }
+done:
+    return st;
+}
+
+static enum rt_status write_directory(struct inserter *in, struct rt_error *err)
+{
+    const struct rt_slot_layout *slots = in->out->slots;
+    if (slots->segments_by_part)
+        return write_own_segments(in, err);
+    if (in->context->job->rank != 0)
+        return RT_OK;
+    return rt_vectors_write_directory(in->vectors_file, slots->tapes, slots->n_tapes, NULL, err);
+}
+
+static enum rt_status make_vectors_file(struct inserter *in, const struct rt_vectors_shape *shape, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_insert_output *out = in->out;
+    char path[RT_PATH_MAX];
+    RT_LOCAL(rt_vectors_layout(shape, &out->vectors_layout, err));
+    RT_LOCAL(rt_index_path(in->context->dir, RT_FILE_VECTORS, in->context->generation, true, path, err));
+    RT_AGREE(in->context->job->comm);
+    RT_TRY(rt_phase_create_file(in->context, path, &out->vectors_layout, &in->vectors_file, err));
+    for (uint32_t tape = 0; tape < out->slots->n_tapes; tape++) {
+        const struct rt_slot_part *part = &out->slots->parts[tape];
+        in->slot_next[tape] = part->begin;
+        if (part->end > part->begin)
+            RT_LOCAL(rt_vectors_writer_new(in->vectors_file, part->begin, part->end, WRITE_BUFFER_BYTES,
+                                           &in->vectors[tape], err));
+    }
+    RT_LOCAL(write_directory(in, err));
+    RT_AGREE(in->context->job->comm);
+done:
+    return st;
+}
+
+static enum rt_status refuse_bad_row(const struct inserter *in, uint64_t row, enum rt_row_verdict verdict,
+                                     struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    char name[256];
+    rt_rows_name_row(in->input->rows, row, name, sizeof name);
+    RT_FAIL(RT_INPUT, "%s %s; mend it, or leave such rows out with --bad-rows skip", name, rt_row_verdict_text(verdict));
+done:
+    return st;
+}
+
+/* Vectors go out in row order, each to its tape; runs of rows of one tape in one piece. */
+static enum rt_status append_vectors(struct inserter *in, uint64_t first_row, size_t n_rows, const uint64_t *ids,
+                                     const uint32_t *lists, struct rt_place *places, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_slot_layout *slots = in->out->slots;
+    for (size_t i = 0; i < n_rows;) {
+        uint32_t tape = rt_slot_layout_tape(slots, first_row + i);
+        size_t end = i;
+        while (end < n_rows && (slots->chooser != RT_CHOOSER_RNG || rt_slot_layout_tape(slots, first_row + end) == tape))
+            places[end++] = rt_slot_layout_place(slots, tape, in->slot_next[tape]++);
+        RT_TRY(rt_vectors_append(in->vectors[tape], in->native + i * in->row_bytes, ids + i, lists + i, end - i, err));
+        i = end;
+    }
+done:
+    return st;
+}
+
+static void count_row(struct inserter *in, uint32_t list, float distance)
+{
+    in->out->list_rows[list]++;
+    if (distance > in->out->leaves.radius[list])
+        in->out->leaves.radius[list] = distance;
+    rt_objective_add(&in->spread[list], rt_objective_grains(&in->scale, distance));
+}
+
+/* One block: read, judged, assigned, coded; its vectors are written, its records wait in the group's columns at `at`. */
+static enum rt_status code_block(struct inserter *in, uint64_t first_row, size_t n_rows, size_t at, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    RT_TRY(rt_row_source_read(in->input->source, first_row, n_rows, in->native, err));
+    RT_TRY(rt_row_source_read_ids(in->input->source, first_row, n_rows, in->rows.ids + at, err));
+    const struct rt_coded_rows *rows = rt_row_coder_assign(in->coder, in->native, n_rows);
+    for (size_t i = 0; i < n_rows; i++) {
+        uint32_t list = rows->lists[i];
+        in->rows.lists[at + i] = list;
+        if (list == RT_NO_LIST) {
+            if (in->context->job->options->bad_rows == RT_BAD_ROWS_FAIL)
+                RT_TRY(refuse_bad_row(in, first_row + i, rows->verdicts[i], err));
+            in->n_skipped++;
+            in->rows.ids[at + i] = RT_NO_ID;
+            memset(in->native + i * in->row_bytes, 0, in->row_bytes);
+            continue;
+        }
+        count_row(in, list, rows->distances[i]);
+        rt_row_coder_encode(in->coder, i, list, in->rows.codes + (at + i) * in->code_bytes,
+                            in->rows.factors + (at + i) * in->n_factors);
+        if (in->input->gate)
+            rt_recall_gate_pass(in->input->gate, in->native + i * in->row_bytes, in->rows.ids[at + i]);
+    }
+    RT_TRY(append_vectors(in, first_row, n_rows, in->rows.ids + at, in->rows.lists + at, in->rows.places + at, err));
+    rt_progress_add(in->context->progress, RT_COUNT_BYTES_READ, n_rows * in->row_bytes);
+    rt_progress_add(in->context->progress, RT_COUNT_DONE, n_rows);
+done:
+    return st;
+}
+
+/* One chunk of the columns, sorted by (list, row), onto the tape (E3). */
+static enum rt_status append_chunk(struct inserter *in, uint64_t chunk, size_t at, size_t n_rows, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_slot_layout *slots = in->out->slots;
+    const struct columns *from = &in->rows;
+    struct columns *to = &in->sorted;
+    size_t n = rt_row_coder_order(from->lists + at, n_rows, in->order, in->scratch);
+    for (size_t i = 0; i < n; i++) {
+        size_t row = at + in->order[i];
+        to->lists[i] = from->lists[row];
+        to->ids[i] = from->ids[row];
+        to->places[i] = from->places[row];
+        memcpy(to->codes + i * in->code_bytes, from->codes + row * in->code_bytes, in->code_bytes);
+        memcpy(to->factors + i * in->n_factors, from->factors + row * in->n_factors, in->n_factors * sizeof(float));
+    }
+    uint64_t *entry = in->chunk_directory + 2 * (chunk - (slots->rows.begin >> slots->chunks.shift));
+    entry[0] = in->first_record + (chunk << slots->chunks.shift) - slots->rows.begin;
+    entry[1] = n;
+    struct rt_tape_records records = {n, to->lists, to->ids, to->codes, to->factors, to->places};
+    RT_TRY(rt_tape_append(in->tape, &records, err));
+    RT_TRY(rt_unit_writer_fill(in->tape, rt_tape_fill, n_rows - n, err));
+done:
+    return st;
+}
+
+static enum rt_status insert_group(struct inserter *in, uint64_t first_row, size_t n_rows, bool *goes_on,
+                                   struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_chunks *chunks = &in->out->slots->chunks;
+    for (size_t at = 0; at < n_rows && *goes_on; at += in->block_rows) {
+        size_t n = n_rows - at < in->block_rows ? n_rows - at : in->block_rows;
+        RT_TRY(code_block(in, first_row + at, n, at, err));
+        *goes_on = rt_progress_tick(in->context->progress);
+    }
+    for (size_t at = 0; at < n_rows && *goes_on;) {
+        uint64_t chunk = (first_row + at) >> chunks->shift;
+        size_t n = (size_t)rt_range_count(rt_chunk_rows(chunks, chunk));
+        RT_TRY(append_chunk(in, chunk, at, n, err));
+        at += n;
+    }
+done:
+    return st;
+}
+
+static enum rt_status finish_writers(struct inserter *in, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_slot_layout *slots = in->out->slots;
+    uint64_t first_chunk = slots->rows.begin >> slots->chunks.shift;
+    uint64_t n_chunks = 0;
+    for (uint64_t row = slots->rows.begin; row < slots->rows.end; row = rt_chunk_rows(&slots->chunks, row >> slots->chunks.shift).end)
+        n_chunks++;
+    for (uint32_t tape = 0; tape < slots->n_tapes; tape++)
+        if (in->vectors[tape])
+            RT_TRY(rt_vectors_writer_end(in->vectors[tape], err));
+    if (in->tape) {
+        RT_TRY(rt_unit_writer_end(in->tape, rt_tape_fill, err));
+        RT_TRY(rt_h5_write(in->tape_file, RT_TAPE_CHUNKS, first_chunk, n_chunks, in->chunk_directory, err));
+    }
+done:
+    return st;
+}
+
+/* All rows of this rank; another rank's failure, or a request to stop, ends it early. */
+static enum rt_status insert_rows(struct inserter *in, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_range mine = in->out->slots->rows;
+    bool goes_on = true;
+    for (uint64_t row = mine.begin; row < mine.end && goes_on; row += in->group_rows) {
+        uint64_t left = mine.end - row;
+        RT_TRY(insert_group(in, row, left < in->group_rows ? (size_t)left : in->group_rows, &goes_on, err));
+    }
+    if (goes_on)
+        RT_TRY(finish_writers(in, err));
+done:
+    return st;
+}
+
+static void reduce(struct inserter *in)
+{
+    struct rt_insert_output *out = in->out;
+    MPI_Comm comm = in->context->job->comm;
+    memcpy(out->leaves.rows, out->list_rows, in->n_lists * sizeof *out->leaves.rows);
+    rt_sum_u64(comm, out->leaves.rows, in->n_lists);
+    rt_max_f32(comm, out->leaves.radius, in->n_lists);
+    rt_sum_i64(comm, (int64_t *)in->spread, 2 * (size_t)in->n_lists);
+    for (uint32_t list = 0; list < in->n_lists; list++)
+        out->leaves.spread[list] = rt_objective_value(&in->scale, rt_objective_join(in->spread[list]));
+    uint64_t rows = 0;
+    uint64_t sums[2] = {in->n_skipped, 0};
+    rt_row_coder_counts(in->coder, &rows, &sums[1]);
+    rt_sum_u64(comm, sums, 2);
+    out->n_skipped = sums[0];
+    out->n_candidates = sums[1];
+    out->n_rows = in->out->slots->chunks.n_rows - sums[0];
+}
+
+static void release(struct inserter *in)
+{
+    for (uint32_t tape = 0; in->vectors && tape < in->out->slots->n_tapes; tape++)
+        rt_unit_writer_free(in->vectors[tape]);
+    rt_unit_writer_free(in->tape);
+    rt_row_coder_free(in->coder);
+    columns_free(&in->rows);
+    columns_free(&in->sorted);
+    rt_array_free(in->order);
+    rt_array_free(in->scratch);
+    rt_array_free(in->native);
+    rt_array_free(in->slot_next);
+    rt_array_free(in->vectors);
+    rt_array_free(in->chunk_directory);
+    rt_array_free(in->spread);
+}
+
+enum rt_status rt_insert_phase(struct rt_phase_context *context, const struct rt_insert_input *input,
+                               struct rt_insert_output *out, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_rows_info *info = rt_rows_info(input->rows);
+    struct rt_phase_clock clock;
+    struct rt_vectors_shape shape;
+    MPI_Comm comm = context->job->comm;
+    memset(out, 0, sizeof *out);
+    struct inserter in = {.context = context,
+                          .input = input,
+                          .out = out,
+                          .dim = info->dim,
+                          .code_bytes = rt_code_bytes(info->dim),
+                          .n_factors = rt_code_n_factors(input->tree->metric),
+                          .n_lists = rt_tree_leaves(input->tree)->n,
+                          .row_bytes = info->dim * rt_element_size(info->type)};
+    enum rt_metric distance = rt_means_distance(input->tree->metric, input->tree->spherical);
+    in.scale = rt_scale_new(input->exponent, info->n_rows, info->dim, distance, input->tree->spherical);
+    size_blocks(input->block_rows, info->n_rows, &in.block_rows, &in.group_rows);
+    rt_phase_begin(context, "insert", "rows", info->n_rows, &clock);
+    RT_TRY(make_slots(&in, &shape, err));
+    RT_LOCAL(allocate(&in, err));
+    RT_AGREE(comm);
+    RT_TRY(make_tape_file(&in, err));
+    RT_TRY(make_vectors_file(&in, &shape, err));
+    RT_LOCAL(insert_rows(&in, err));
+    st = rt_phase_end(context, &clock, st, &out->record, err);
+    if (st == RT_OK)
+        reduce(&in);
+done:
+    st = rt_phase_close_file(context, in.tape_file, st, err);
+    st = rt_phase_close_file(context, in.vectors_file, st, err);
+    release(&in);
+    return st;
+}
+
+void rt_insert_output_free(struct rt_insert_output *output)
+{
+    rt_slot_layout_free(output->slots);
+    rt_array_free(output->list_rows);
+    rt_array_free(output->leaves.rows);
+    rt_array_free(output->leaves.radius);
+    rt_array_free(output->leaves.spread);
+    memset(output, 0, sizeof *output);
+}

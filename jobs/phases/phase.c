@@ -1,0 +1,103 @@
+#include "jobs/phases/phase.h"
+
+#include "core/memory.h"
+#include "mpi/agree.h"
+#include "mpi/partition.h"
+#include "mpi/watchdog.h"
+
+#include <time.h>
+
+double rt_phase_now(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+void rt_phase_begin(struct rt_phase_context *context, const char *name, const char *unit, uint64_t total,
+                    struct rt_phase_clock *clock)
+{
+    rt_watchdog_set_phase(name);
+    rt_memory_reset_peak();
+    *clock = (struct rt_phase_clock){.began = rt_phase_now(), .units_total = total};
+    rt_progress_begin(context->progress, name, unit, total);
+}
+
+static void measure(struct rt_phase_context *context, const struct rt_phase_clock *clock, double busy,
+                    struct rt_phase_record *record)
+{
+    MPI_Comm comm = context->job->comm;
+    struct {
+        double seconds;
+        int rank;
+    } slowest = {busy, context->job->rank};
+    MPI_Allreduce(MPI_IN_PLACE, &slowest, 1, MPI_DOUBLE_INT, MPI_MAXLOC, comm);
+    double least = busy;
+    MPI_Allreduce(MPI_IN_PLACE, &least, 1, MPI_DOUBLE, MPI_MIN, comm);
+    uint64_t memory = context->base_bytes + rt_memory_peak() + context->shared_bytes;
+    rt_max_u64(comm, &memory, 1);
+    double seconds = rt_phase_now() - clock->began;
+    MPI_Allreduce(MPI_IN_PLACE, &seconds, 1, MPI_DOUBLE, MPI_MAX, comm);
+    const struct rt_progress *progress = context->progress;
+    *record = (struct rt_phase_record){
+        .seconds = seconds,
+        .busy_least = least,
+        .busy_most = slowest.seconds,
+        .slowest_rank = slowest.rank,
+        .units = rt_progress_total_of(progress, RT_COUNT_DONE),
+        .bytes_read = rt_progress_total_of(progress, RT_COUNT_BYTES_READ),
+        .bytes_written = rt_progress_total_of(progress, RT_COUNT_BYTES_WRITTEN),
+        .bytes_exchanged = rt_progress_total_of(progress, RT_COUNT_BYTES_SENT),
+        .memory_bytes = memory,
+    };
+}
+
+enum rt_status rt_phase_end(struct rt_phase_context *context, const struct rt_phase_clock *clock, enum rt_status st,
+                            struct rt_phase_record *record, struct rt_error *err)
+{
+    double busy = rt_phase_now() - clock->began;
+    RT_TRY(rt_progress_end(context->progress, st, err));
+    measure(context, clock, busy, record);
+    if (rt_progress_is_stopped(context->progress))
+        RT_FAIL(RT_STOPPED, "stopped on request; nothing is published");
+done:
+    return st;
+}
+
+enum rt_status rt_phase_create_file(struct rt_phase_context *context, const char *path, struct rt_h5_layout *layout,
+                                    struct rt_h5_file **out, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_h5_file *file = NULL;
+    MPI_Comm comm = context->job->comm;
+    if (context->job->rank == 0)
+        RT_LOCAL(rt_h5_create(path, layout, err));
+    RT_AGREE(comm);
+    rt_bcast_bytes(comm, layout, sizeof *layout, 0);
+    RT_LOCAL(rt_h5_open_write(context->way == RT_IO_MPIO ? &comm : NULL, path, layout, context->way, &file, err));
+    RT_AGREE(comm);
+    *out = file;
+    file = NULL;
+done:
+    if (file)
+        st = rt_phase_close_file(context, file, st, err);
+    return st;
+}
+
+enum rt_status rt_phase_close_file(struct rt_phase_context *context, struct rt_h5_file *file, enum rt_status st,
+                                   struct rt_error *err)
+{
+    MPI_Comm comm = context->job->comm;
+    if (file)
+        RT_LOCAL(rt_h5_sync(file, err));
+    uint64_t must_abort = file && rt_h5_must_abort(file);
+    rt_max_u64(comm, &must_abort, 1);
+    if (must_abort) /* closing would hang: the file stays open until main has told why and ends the job */
+        context->job->must_abort = true;
+    else { /* on failed ranks too: the close is collective, and the first error is the one to tell */
+        struct rt_error ignored;
+        enum rt_status closed = rt_h5_close(file, st == RT_OK ? err : &ignored);
+        st = st == RT_OK ? closed : st;
+    }
+    return rt_agree(comm, st, err);
+}

@@ -1,0 +1,63 @@
+/* What the phases of a job share: who takes part, where the index lies, how files are written, and the record of what a
+ * phase cost. Collective helpers around files of the index. */
+#ifndef RT_JOBS_PHASES_PHASE_H
+#define RT_JOBS_PHASES_PHASE_H
+
+#include "core/error.h"
+#include "io/hdf5.h"
+#include "jobs/job.h"
+#include "mpi/progress.h"
+
+#include <mpi.h>
+#include <stdint.h>
+
+/* What one phase cost. Sums and extremes over ranks; the same on all of them. */
+struct rt_phase_record {
+    double seconds;      /* of the slowest rank, waiting included */
+    double busy_least;   /* seconds of work, without the wait at the end: fastest and slowest rank */
+    double busy_most;
+    int slowest_rank;
+    uint64_t units;      /* rows, records.. */
+    uint64_t bytes_read;
+    uint64_t bytes_written;
+    uint64_t bytes_exchanged;
+    uint64_t memory_bytes; /* peak of a rank in this phase: private and its part of shared (J1) */
+};
+
+struct rt_phase_context {
+    struct rt_job *job; /* comm, rank, options, messages */
+    struct rt_progress *progress;
+    const char *dir; /* INDEX */
+    uint64_t generation;
+    enum rt_io_way way;
+    uint64_t budget_bytes; /* of a rank; 0: not known */
+    uint64_t base_bytes;   /* private bytes before any work (J1) */
+    uint64_t shared_bytes; /* this rank's part of node-shared memory, kept up by the phases */
+};
+
+/* A phase begins: progress, memory peak and clock. */
+struct rt_phase_clock {
+    double began;
+    uint64_t units_total;
+};
+void rt_phase_begin(struct rt_phase_context *context, const char *name, const char *unit, uint64_t total,
+                    struct rt_phase_clock *clock);
+/* Ends it: as rt_progress_end, and fills *record on every rank. Collective over the job's communicator. RT_STOPPED where a
+ * stop was asked for. */
+enum rt_status rt_phase_end(struct rt_phase_context *context, const struct rt_phase_clock *clock, enum rt_status st,
+                            struct rt_phase_record *record, struct rt_error *err) RT_MUST_CHECK;
+
+/* Seconds of a monotonic clock. */
+double rt_phase_now(void);
+
+/* Rank 0 creates the file of *layout, all ranks open it for writing; *layout (offsets) is then the same on all. Collective
+ * over the job's communicator; layout must agree. */
+enum rt_status rt_phase_create_file(struct rt_phase_context *context, const char *path, struct rt_h5_layout *layout,
+                                    struct rt_h5_file **out, struct rt_error *err) RT_MUST_CHECK;
+/* Syncs and closes on every rank; collective, and safe after a failure of some: st is this rank's status so far and the
+ * agreed one is returned. After a failed MPI-IO write nobody closes: the job's must_abort is set and main ends the job so.
+ * file NULL on a rank is fine. */
+enum rt_status rt_phase_close_file(struct rt_phase_context *context, struct rt_h5_file *file, enum rt_status st,
+                                   struct rt_error *err) RT_MUST_CHECK;
+
+#endif

@@ -1,0 +1,134 @@
+#include "jobs/phases/row_coder.h"
+
+#include "core/code.h"
+#include "core/memory.h"
+
+#include <string.h>
+
+struct rt_row_coder {
+    struct rt_row_coder_options options;
+    struct rt_assigner *assigner;
+    struct rt_coded_rows rows;
+    enum rt_row_verdict *verdicts;
+    uint32_t *lists;
+    float *distances;
+    float *rotated;
+    float *scratch; /* dim, for encoding */
+};
+
+size_t rt_row_coder_bytes(uint32_t dim, uint32_t beam, size_t max_rows)
+{
+    size_t a_row = (size_t)dim * sizeof(float) + sizeof(enum rt_row_verdict) + sizeof(uint32_t) + sizeof(float);
+    return max_rows * a_row + dim * sizeof(float) + rt_assigner_bytes(max_rows, dim, beam);
+}
+
+enum rt_status rt_row_coder_new(const struct rt_row_coder_options *options, struct rt_row_coder **out,
+                                struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_row_coder *coder = NULL;
+    uint32_t dim = options->tree->dim;
+    RT_TRY(rt_array_zero(1, sizeof *coder, &coder, err));
+    coder->options = *options;
+    RT_TRY(rt_array_new(options->max_rows, sizeof *coder->verdicts, &coder->verdicts, err));
+    RT_TRY(rt_array_new(options->max_rows, sizeof *coder->lists, &coder->lists, err));
+    RT_TRY(rt_array_new(options->max_rows, sizeof *coder->distances, &coder->distances, err));
+    RT_TRY(rt_array_new(options->max_rows, dim * sizeof(float), &coder->rotated, err));
+    RT_TRY(rt_array_new(dim, sizeof(float), &coder->scratch, err));
+    RT_TRY(rt_assigner_new(options->max_rows, dim, options->beam, options->proposer, &coder->assigner, err));
+    *out = coder;
+    coder = NULL;
+done:
+    rt_row_coder_free(coder);
+    return st;
+}
+
+void rt_row_coder_free(struct rt_row_coder *coder)
+{
+    if (!coder)
+        return;
+    rt_assigner_free(coder->assigner);
+    rt_array_free(coder->verdicts);
+    rt_array_free(coder->lists);
+    rt_array_free(coder->distances);
+    rt_array_free(coder->rotated);
+    rt_array_free(coder->scratch);
+    rt_array_free(coder);
+}
+
+/* Bad rows become zero rows for the time of the assignment, so that batches keep their shape. */
+static size_t prepare(struct rt_row_coder *coder, const void *native, size_t n_rows)
+{
+    uint32_t dim = coder->options.tree->dim;
+    size_t n_good = 0;
+    rt_element_to_f32(coder->options.element, native, coder->rotated, n_rows * dim);
+    for (size_t i = 0; i < n_rows; i++) {
+        float *row = coder->rotated + i * dim;
+        coder->verdicts[i] = rt_metric_prepare_row(coder->options.tree->metric, row, dim);
+        if (coder->verdicts[i] == RT_ROW_GOOD)
+            n_good++;
+        else
+            memset(row, 0, dim * sizeof *row);
+    }
+    return n_good;
+}
+
+const struct rt_coded_rows *rt_row_coder_assign(struct rt_row_coder *coder, const void *native, size_t n_rows)
+{
+    size_t n_good = prepare(coder, native, n_rows);
+    rt_rotation_apply(coder->options.rotation, coder->rotated, n_rows);
+    rt_assign_tree(coder->assigner, coder->options.tree, coder->options.sets, coder->options.beam, coder->rotated,
+                   n_rows, coder->lists, coder->distances);
+    if (n_good < n_rows)
+        for (size_t i = 0; i < n_rows; i++)
+            if (coder->verdicts[i] != RT_ROW_GOOD)
+                coder->lists[i] = RT_NO_PARENT;
+    coder->rows = (struct rt_coded_rows){.n_rows = n_rows,
+                                         .verdicts = coder->verdicts,
+                                         .lists = coder->lists,
+                                         .distances = coder->distances,
+                                         .rotated = coder->rotated,
+                                         .n_good = n_good};
+    return &coder->rows;
+}
+
+void rt_row_coder_encode(struct rt_row_coder *coder, size_t row, uint32_t list, uint8_t *code, float *factors)
+{
+    const struct rt_tree *tree = coder->options.tree;
+    const float *centroid = tree->residual ? rt_tree_leaves(tree)->centroids + (size_t)list * tree->dim : NULL;
+    rt_code_encode(tree->metric, coder->rotated + row * tree->dim, centroid, tree->dim, coder->scratch, code, factors);
+}
+
+size_t rt_row_coder_order(const uint32_t *lists, size_t n_rows, uint32_t *order, uint32_t *scratch)
+{
+    size_t n = 0;
+    uint32_t most = 0;
+    for (size_t i = 0; i < n_rows; i++)
+        if (lists[i] != RT_NO_PARENT) {
+            order[n++] = (uint32_t)i;
+            most = lists[i] > most ? lists[i] : most;
+        }
+    /* A stable byte-wise radix sort by list: equal lists stay in row order. */
+    uint32_t *from = order;
+    uint32_t *to = scratch;
+    for (unsigned shift = 0; shift < 32 && most >> shift; shift += 8) {
+        size_t first[257] = {0};
+        for (size_t i = 0; i < n; i++)
+            first[((lists[from[i]] >> shift) & 255) + 1]++;
+        for (size_t b = 0; b < 256; b++)
+            first[b + 1] += first[b];
+        for (size_t i = 0; i < n; i++)
+            to[first[(lists[from[i]] >> shift) & 255]++] = from[i];
+        uint32_t *swap = from;
+        from = to;
+        to = swap;
+    }
+    if (from != order)
+        memcpy(order, from, n * sizeof *order);
+    return n;
+}
+
+void rt_row_coder_counts(const struct rt_row_coder *coder, uint64_t *rows, uint64_t *candidates)
+{
+    rt_assigner_counts(coder->assigner, rows, candidates);
+}
