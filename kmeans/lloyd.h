@@ -20,7 +20,10 @@ struct rt_lloyd_setting {
     void (*progress)(void *ctx, uint32_t iteration, uint64_t n_moved, double objective);
 };
 
-/* Where in the training a call stands; keys its random numbers. */
+/* Where in the training a call stands; keys its random numbers. Levels from 0 are those of
+ * hierarchical training, cells by the number of their first leaf. */
+#define RT_PLACE_UPPER (UINT64_C(1) << 32) /* levels over the leaves */
+#define RT_PLACE_SPLIT (UINT64_C(2) << 32) /* leaves split by --max-list-rows */
 struct rt_lloyd_place {
     uint64_t level;
     uint64_t cell;
@@ -44,6 +47,19 @@ enum rt_status rt_lloyd_train(MPI_Comm comm, const struct rt_lloyd_setting *sett
                               struct rt_lloyd_place place, const struct rt_sample *sample,
                               size_t begin, size_t n_local, uint32_t k, float *centroids,
                               struct rt_lloyd_result *out, struct rt_error *err) RT_MUST_CHECK;
+
+/* Rows that one call of the assigner gets. */
+size_t rt_lloyd_batch_rows(uint32_t dim);
+/* Every value is given by one rank, the others hold +0: now all hold all. Collective over comm. */
+void rt_lloyd_unite(MPI_Comm comm, float *values, size_t n);
+
+/* Full-dimension means of k centroids that were trained on the first sample->dim values of rows
+ * (--kmeans-dimension): one assignment pass, then means of whole rows; empty ones as in D5. narrow:
+ * k x sample->dim. centroids: k x row_dim. Afterwards sample hands out whole rows. Collective over
+ * comm. Fails with RT_NOMEM. */
+enum rt_status rt_lloyd_widen(MPI_Comm comm, const struct rt_lloyd_setting *setting,
+                              struct rt_sample *sample, uint32_t k, float *narrow, float *centroids,
+                              struct rt_error *err) RT_MUST_CHECK;
 
 /* D3: the k rows of least f(seed, level, cell, row number), in that order. Collective over comm. */
 enum rt_status rt_lloyd_first(MPI_Comm comm, const struct rt_lloyd_setting *setting,

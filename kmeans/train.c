@@ -1,0 +1,458 @@
+#include "kmeans/train.h"
+
+#include "core/memory.h"
+#include "core/random.h"
+#include "kmeans/levels.h"
+#include "kmeans/lloyd.h"
+#include "mpi/agree.h"
+#include "mpi/partition.h"
+
+#include <math.h>
+#include <string.h>
+
+#define HIERARCHICAL_ABOVE 1024u /* leaves, with RT_TRAINING_AUTO */
+#define AUTO_REFINEMENTS 8u
+#define BEAM_SAMPLE 4096u /* A8 */
+#define AGREEMENT_PER_MILLE 993u
+
+/* What passes through the training. */
+struct training {
+    MPI_Comm comm;
+    const struct rt_train_options *options;
+    struct rt_sample *sample;
+    struct rt_lloyd_setting setting;
+    const char *stage;
+    struct rt_trained *out;
+    struct rt_levels levels;
+    float *leaves; /* n_leaves x sample->dim, until levels have them */
+    uint32_t n_leaves;
+};
+
+static void log_step(struct training *t, uint32_t number, uint32_t n_neighbours, uint64_t n_moved,
+                     double objective)
+{
+    struct rt_train_step step = {
+        .number = number, .n_neighbours = n_neighbours, .n_moved = n_moved, .objective = objective};
+    (void)strncpy(step.stage, t->stage, sizeof step.stage - 1);
+    t->out->log[t->out->n_log++] = step;
+    t->out->objective = objective;
+}
+
+static void tell(const struct training *t, uint64_t done, uint64_t total, double moved,
+                 double objective)
+{
+    if (t->options->progress)
+        t->options->progress(t->options->ctx, t->stage, done, total, moved, objective);
+}
+
+static void lloyd_progress(void *ctx, uint32_t iteration, uint64_t n_moved, double objective)
+{
+    struct training *t = ctx;
+    log_step(t, iteration, 0, n_moved, objective);
+    tell(t, iteration, t->options->n_iterations, (double)n_moved / (double)t->sample->n_total,
+         objective);
+}
+
+static uint32_t refinements_of(const struct rt_train_options *options)
+{
+    return options->n_refinements == RT_TRAIN_AUTO ? AUTO_REFINEMENTS : options->n_refinements;
+}
+
+/* --- leaves --- */
+
+static enum rt_status leaves_new(struct training *t, uint32_t dim, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    size_t steps = (size_t)t->options->n_iterations + refinements_of(t->options);
+    RT_TRY(rt_array_zero(t->n_leaves, dim * sizeof *t->leaves, &t->leaves, err));
+    RT_TRY(rt_array_new(steps, sizeof *t->out->log, &t->out->log, err));
+done:
+    return st;
+}
+
+static enum rt_status train_flat(struct training *t, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_lloyd_place place = {0, 0};
+    struct rt_lloyd_result result;
+    t->stage = "lloyd";
+    t->setting.ctx = t;
+    t->setting.progress = lloyd_progress;
+    RT_TRY(rt_lloyd_train(t->comm, &t->setting, place, t->sample, 0, t->sample->n_local,
+                          t->n_leaves, t->leaves, &result, err));
+done:
+    t->setting.progress = NULL;
+    return st;
+}
+
+/* Whole rows' means for leaves trained on their first values. */
+static enum rt_status widen_leaves(struct training *t, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    float *whole = NULL;
+    RT_LOCAL(rt_array_new(t->n_leaves, t->sample->row_dim * sizeof *whole, &whole, err));
+    RT_AGREE(t->comm);
+    RT_TRY(rt_lloyd_widen(t->comm, &t->setting, t->sample, t->n_leaves, t->leaves, whole, err));
+    rt_array_free(t->leaves);
+    t->leaves = whole;
+    whole = NULL;
+done:
+    rt_array_free(whole);
+    return st;
+}
+
+static enum rt_status train_leaves(struct training *t, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_train_options *options = t->options;
+    bool is_narrow =
+        options->kmeans_dimension > 0 && options->kmeans_dimension < t->sample->row_dim;
+    uint32_t wanted = options->lists[options->n_levels - 1];
+    uint64_t most = t->sample->n_total > 0 ? t->sample->n_total : 1;
+    t->n_leaves = wanted < most ? wanted : (uint32_t)most;
+    if (is_narrow)
+        rt_sample_narrow(t->sample, options->kmeans_dimension);
+    RT_LOCAL(leaves_new(t, t->sample->dim, err));
+    RT_AGREE(t->comm);
+    if (t->sample->n_total == 0) { /* one list for what may come: the zero row's */
+        rt_sample_narrow(t->sample, t->sample->row_dim);
+        goto done;
+    }
+    RT_TRY(train_flat(t, err));
+    if (is_narrow)
+        RT_TRY(widen_leaves(t, err));
+done:
+    return st;
+}
+
+/* --- given centroids --- */
+
+static enum rt_status copy_given(struct training *t, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_tree *given = t->options->given;
+    size_t dim = t->sample->row_dim;
+    if (given->dim != dim)
+        RT_FAIL(RT_INPUT, "given centroids have %u dimensions, the rows %zu", given->dim, dim);
+    t->levels.dim = given->dim;
+    t->levels.n_levels = given->n_levels;
+    for (uint32_t l = 0; l < given->n_levels; l++) {
+        const struct rt_level *level = &given->levels[l];
+        t->levels.n[l] = level->n;
+        RT_TRY(rt_array_new(level->n, dim * sizeof(float), &t->levels.centroids[l], err));
+        memcpy(t->levels.centroids[l], level->centroids, level->n * dim * sizeof(float));
+        if (l > 0) {
+            RT_TRY(rt_array_new(level->n, sizeof(uint32_t), &t->levels.parent[l], err));
+            memcpy(t->levels.parent[l], level->parent, level->n * sizeof(uint32_t));
+        }
+    }
+done:
+    return st;
+}
+
+static enum rt_status take_given(struct training *t, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    RT_LOCAL(copy_given(t, err));
+    if (st == RT_OK && t->levels.n_levels > 1)
+        RT_LOCAL(rt_levels_number(&t->levels, err));
+    RT_AGREE(t->comm);
+    if (t->levels.n_levels > 1)
+        goto done; /* a whole tree */
+    t->leaves = t->levels.centroids[0];
+    t->levels.centroids[0] = NULL;
+    t->n_leaves = t->levels.n[0];
+done:
+    return st;
+}
+
+/* --- levels and view --- */
+
+static void count_levels_progress(void *ctx, uint32_t iteration, uint64_t n_moved, double objective)
+{
+    const struct training *t = ctx;
+    (void)n_moved;
+    (void)objective;
+    tell(t, iteration, t->options->n_iterations, -1, (double)NAN);
+}
+
+static enum rt_status train_levels(struct training *t, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    float *leaves = t->leaves;
+    t->leaves = NULL; /* theirs from here on */
+    t->stage = "levels";
+    t->setting.ctx = t;
+    t->setting.progress = count_levels_progress;
+    RT_TRY(rt_levels_train(t->comm, &t->setting, t->options->n_levels, t->options->lists,
+                           t->sample->row_dim, leaves, t->n_leaves, &t->levels, err));
+done:
+    t->setting.progress = NULL;
+    return st;
+}
+
+static void view_levels(const struct training *t, struct rt_tree *tree)
+{
+    const struct rt_train_options *options = t->options;
+    memset(tree, 0, sizeof *tree);
+    tree->dim = t->levels.dim;
+    tree->metric = options->metric;
+    tree->spherical = options->spherical;
+    tree->residual = options->residual;
+    tree->rotation_seed = options->rotation_seed;
+    tree->n_levels = t->levels.n_levels;
+    for (uint32_t l = 0; l < tree->n_levels; l++) {
+        tree->levels[l].n = t->levels.n[l];
+        tree->levels[l].centroids = t->levels.centroids[l];
+        tree->levels[l].parent = t->levels.parent[l];
+        tree->levels[l].first_child = t->levels.first_child[l];
+    }
+}
+
+/* --- beam (A8) --- */
+
+struct beam_work {
+    const struct training *t;
+    struct rt_tree tree;
+    struct rt_centroid_set *sets[RT_MAX_LEVELS];
+    struct rt_assigner *assigner;
+    uint32_t *index; /* local rows measured */
+    size_t n_rows;
+    float *rows;     /* a batch */
+    uint32_t *found; /* a batch */
+    uint32_t *exact; /* n_rows: nearest of all leaves */
+    size_t batch;
+};
+
+static enum rt_status beam_new(struct beam_work *w, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct training *t = w->t;
+    const struct rt_sample *sample = t->sample;
+    for (size_t i = 0; i < sample->n_local; i++)
+        w->n_rows += rt_random_permute(t->options->seed, RT_RANDOM_BEAM_SAMPLE,
+                                       rt_sample_number(sample, i), sample->n_total) < BEAM_SAMPLE;
+    RT_TRY(rt_array_new(w->n_rows, sizeof *w->index, &w->index, err));
+    size_t n = 0;
+    for (size_t i = 0; i < sample->n_local; i++)
+        if (rt_random_permute(t->options->seed, RT_RANDOM_BEAM_SAMPLE, rt_sample_number(sample, i),
+                              sample->n_total) < BEAM_SAMPLE)
+            w->index[n++] = (uint32_t)i;
+    w->batch = rt_lloyd_batch_rows(sample->row_dim);
+    RT_TRY(rt_array_new(w->batch, sample->row_dim * sizeof *w->rows, &w->rows, err));
+    RT_TRY(rt_array_new(w->batch, sizeof *w->found, &w->found, err));
+    RT_TRY(rt_array_new(w->n_rows, sizeof *w->exact, &w->exact, err));
+    for (uint32_t l = 0; l < w->tree.n_levels; l++) {
+        const struct rt_level *level = &w->tree.levels[l];
+        const struct rt_level *upper = l > 0 ? level - 1 : NULL;
+        if (upper)
+            RT_TRY(rt_centroid_set_new_in_cells(level->centroids, level->n, w->tree.dim,
+                                                t->setting.distance, upper->first_child, upper->n,
+                                                NULL, &w->sets[l], err));
+        else
+            RT_TRY(rt_centroid_set_new(level->centroids, level->n, w->tree.dim, t->setting.distance,
+                                       NULL, &w->sets[l], err));
+    }
+    RT_TRY(rt_assigner_new(w->batch, w->tree.dim, w->tree.levels[w->tree.n_levels - 2].n,
+                           t->options->proposer, &w->assigner, err));
+done:
+    return st;
+}
+
+static void beam_free(struct beam_work *w)
+{
+    rt_array_free(w->index);
+    rt_array_free(w->rows);
+    rt_array_free(w->found);
+    rt_array_free(w->exact);
+    rt_assigner_free(w->assigner);
+    for (uint32_t l = 0; l < RT_MAX_LEVELS; l++)
+        rt_centroid_set_free(w->sets[l]);
+}
+
+static size_t gather_batch(struct beam_work *w, size_t at)
+{
+    size_t n = w->n_rows - at < w->batch ? w->n_rows - at : w->batch;
+    rt_sample_gather(w->t->sample, w->index + at, n, w->rows);
+    return n;
+}
+
+static void find_exact(struct beam_work *w)
+{
+    for (size_t at = 0; at < w->n_rows; at += w->batch) {
+        size_t n = gather_batch(w, at);
+        rt_assign_nearest(w->assigner, w->sets[w->tree.n_levels - 1], w->rows, n, w->exact + at,
+                          NULL);
+    }
+}
+
+static uint64_t count_agreed(struct beam_work *w, uint32_t beam)
+{
+    uint64_t agreed = 0;
+    for (size_t at = 0; at < w->n_rows; at += w->batch) {
+        size_t n = gather_batch(w, at);
+        rt_assign_tree(w->assigner, &w->tree, w->sets, beam, w->rows, n, w->found, NULL);
+        for (size_t i = 0; i < n; i++)
+            agreed += w->found[i] == w->exact[at + i];
+    }
+    return agreed;
+}
+
+/* 1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96 ..: then all cells. */
+static uint32_t next_beam(uint32_t beam, uint32_t n_cells)
+{
+    uint32_t next = beam < 8 ? 2 * beam : (beam & (beam - 1)) == 0 ? beam + beam / 2 : beam / 3 * 4;
+    return next < n_cells ? next : n_cells;
+}
+
+static enum rt_status measure_beam(struct training *t, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct beam_work w = {.t = t};
+    view_levels(t, &w.tree);
+    t->stage = "beam";
+    if (w.tree.n_levels < 2 || t->sample->n_total == 0) {
+        t->out->beam = 1;
+        goto done;
+    }
+    uint32_t n_cells = w.tree.levels[w.tree.n_levels - 2].n;
+    RT_LOCAL(beam_new(&w, err));
+    RT_AGREE(t->comm);
+    find_exact(&w);
+    uint64_t sums[2]; /* rows, agreed */
+    for (uint32_t beam = 1;; beam = next_beam(beam, n_cells)) {
+        sums[0] = w.n_rows;
+        sums[1] = count_agreed(&w, beam);
+        rt_sum_u64(t->comm, sums, 2);
+        t->out->beam = beam;
+        tell(t, beam, n_cells, -1, (double)NAN);
+        if (sums[1] * 1000 >= sums[0] * AGREEMENT_PER_MILLE || beam >= n_cells)
+            break;
+    }
+    t->out->beam_sampled = (uint32_t)sums[0];
+    t->out->beam_agreed = (uint32_t)sums[1];
+done:
+    beam_free(&w);
+    return st;
+}
+
+/* --- handing over --- */
+
+static size_t padded(size_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
+static size_t tree_bytes(const struct rt_levels *levels)
+{
+    size_t bytes = 0;
+    for (uint32_t l = 0; l < levels->n_levels; l++)
+        bytes += padded((size_t)levels->n[l] * levels->dim * sizeof(float)) +
+                 padded((size_t)levels->n[l] * sizeof(uint32_t)) +
+                 padded(((size_t)levels->n[l] + 1) * sizeof(uint32_t));
+    return bytes;
+}
+
+/* Copies (on the writer) n_bytes to *memory, and moves on. */
+static const void *put(unsigned char **memory, bool is_writer, const void *bytes, size_t n_bytes)
+{
+    unsigned char *place = *memory;
+    *memory += padded(n_bytes);
+    if (!bytes)
+        return NULL;
+    if (is_writer)
+        memcpy(place, bytes, n_bytes);
+    return place;
+}
+
+static enum rt_status hand_over_shared(struct training *t, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_train_options *options = t->options;
+    unsigned char *memory = NULL;
+    bool is_writer = false;
+    RT_LOCAL(options->shared_new(options->ctx, tree_bytes(&t->levels), (void **)&memory, &is_writer,
+                                 err));
+    RT_AGREE(t->comm);
+    for (uint32_t l = 0; l < t->levels.n_levels; l++) {
+        struct rt_level *level = &t->out->tree.levels[l];
+        size_t n = level->n;
+        level->centroids =
+            put(&memory, is_writer, level->centroids, n * t->levels.dim * sizeof(float));
+        level->parent = put(&memory, is_writer, level->parent, n * sizeof(uint32_t));
+        level->first_child =
+            put(&memory, is_writer, level->first_child, (n + 1) * sizeof(uint32_t));
+    }
+    if (options->shared_done)
+        RT_LOCAL(options->shared_done(options->ctx, err));
+    RT_AGREE(t->comm);
+    rt_levels_free(&t->levels);
+done:
+    return st;
+}
+
+static enum rt_status hand_over(struct training *t, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    view_levels(t, &t->out->tree);
+    if (t->options->shared_new) {
+        RT_TRY(hand_over_shared(t, err));
+    } else {
+        RT_LOCAL(rt_array_new(1, sizeof *t->out->owned, &t->out->owned, err));
+        RT_AGREE(t->comm);
+        *t->out->owned = t->levels;
+        memset(&t->levels, 0, sizeof t->levels);
+    }
+done:
+    return st;
+}
+
+void rt_trained_free(struct rt_trained *trained)
+{
+    if (trained->owned)
+        rt_levels_free(trained->owned);
+    rt_array_free(trained->owned);
+    rt_array_free(trained->log);
+    memset(trained, 0, sizeof *trained);
+}
+
+enum rt_status rt_train(MPI_Comm comm, const struct rt_train_options *options,
+                        struct rt_sample *sample, struct rt_trained *out, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_trained trained = {.beam = options->beam};
+    struct training t = {.comm = comm, .options = options, .sample = sample, .out = &trained};
+    t.setting.distance = rt_means_distance(options->metric, options->spherical);
+    t.setting.spherical = options->spherical;
+    t.setting.seed = options->seed;
+    t.setting.n_iterations = options->n_iterations;
+    t.setting.proposer = options->proposer;
+    t.setting.scale = rt_scale_new(sample->exponent, sample->n_total > 0 ? sample->n_total : 1,
+                                   sample->row_dim, t.setting.distance, options->spherical);
+    if (options->given)
+        RT_TRY(take_given(&t, err));
+    else
+        RT_TRY(train_leaves(&t, err));
+    if (t.leaves)
+        RT_TRY(train_levels(&t, err));
+    if (options->beam == RT_TRAIN_AUTO)
+        RT_TRY(measure_beam(&t, err));
+    RT_TRY(hand_over(&t, err));
+    *out = trained;
+    memset(&trained, 0, sizeof trained);
+done:
+    rt_array_free(t.leaves);
+    rt_levels_free(&t.levels);
+    rt_trained_free(&trained);
+    return st;
+}
+
+uint64_t rt_train_bytes(const struct rt_train_options *options, uint64_t sample_rows, uint32_t dim,
+                        enum rt_element type, bool native, uint32_t n_ranks)
+{
+    uint64_t n_local = (sample_rows + n_ranks - 1) / n_ranks;
+    uint32_t k = options->lists[options->n_levels - 1];
+    uint64_t tree = (uint64_t)k * dim * sizeof(float);
+    return rt_sample_bytes(n_local, dim, type, native) + 2 * tree +
+           rt_lloyd_bytes(n_local, k, dim, dim);
+}

@@ -1,0 +1,115 @@
+/* Rows for the tests of k-means: clustered rows as a pure function of a seed, and samples of them
+ * over any communicator. */
+#ifndef RT_TESTS_KMEANS_DATA_H
+#define RT_TESTS_KMEANS_DATA_H
+
+#include "core/checksum.h"
+#include "core/random.h"
+#include "kmeans/lloyd.h"
+#include "kmeans/sample.h"
+#include "mpi/partition.h"
+
+#include <math.h>
+#include <string.h>
+
+struct kmeans_data {
+    uint64_t n_rows;
+    uint32_t dim;
+    uint32_t n_clusters;
+    float scale;       /* of all values */
+    float skew;        /* part of the rows that lie in cluster 0 */
+    uint64_t huge_row; /* this row holds 1e17s; UINT64_MAX: none */
+    uint64_t nan_row;  /* this row holds a NaN */
+    bool same;         /* all rows are alike */
+    uint64_t seed;
+};
+
+static inline float kmeans_uniform(uint64_t seed, uint64_t a, uint64_t b)
+{
+    return (float)(rt_random(seed, RT_RANDOM_TEST, a, b, 0) >> 40) * 0x1p-24f - 0.5f;
+}
+
+static inline void kmeans_row(const struct kmeans_data *data, uint64_t row, float *out)
+{
+    uint64_t bits = rt_random(data->seed, RT_RANDOM_TEST, row, UINT64_MAX, 1);
+    uint64_t cluster = rt_random_below(bits, data->n_clusters);
+    if ((float)(rt_random(data->seed, RT_RANDOM_TEST, row, UINT64_MAX, 2) >> 40) * 0x1p-24f <
+        data->skew)
+        cluster = 0;
+    for (uint32_t i = 0; i < data->dim; i++) {
+        float center = 4 * kmeans_uniform(data->seed + 1, cluster, i);
+        float noise = data->same ? 0 : kmeans_uniform(data->seed + 2, row, i);
+        out[i] = data->scale * (data->same ? 1.25f : center + noise);
+        if (row == data->huge_row)
+            out[i] = 1e17f;
+        if (row == data->nan_row)
+            out[i] = NAN;
+    }
+}
+
+static inline enum rt_status kmeans_read(void *ctx, uint64_t begin, size_t n_rows, void *rows,
+                                         struct rt_error *err)
+{
+    const struct kmeans_data *data = ctx;
+    (void)err;
+    for (size_t i = 0; i < n_rows; i++)
+        kmeans_row(data, begin + i, (float *)rows + i * data->dim);
+    return RT_OK;
+}
+
+static inline struct kmeans_data kmeans_data_of(uint64_t n_rows, uint32_t dim, uint32_t n_clusters,
+                                                uint64_t seed)
+{
+    struct kmeans_data data = {.n_rows = n_rows,
+                               .dim = dim,
+                               .n_clusters = n_clusters,
+                               .scale = 1,
+                               .huge_row = UINT64_MAX,
+                               .nan_row = UINT64_MAX,
+                               .seed = seed};
+    return data;
+}
+
+static inline enum rt_status kmeans_sample(MPI_Comm comm, struct kmeans_data *data,
+                                           enum rt_metric metric, uint64_t n_wanted,
+                                           struct rt_sample **out, struct rt_error *err)
+{
+    int rank = 0;
+    int n_ranks = 0;
+    MPI_Comm_rank(comm, &rank);
+    MPI_Comm_size(comm, &n_ranks);
+    struct rt_range own = rt_share(data->n_rows, rank, n_ranks, 1);
+    struct rt_sample_options options = {.n_rows = data->n_rows,
+                                        .n_wanted = n_wanted,
+                                        .dim = data->dim,
+                                        .type = RT_F32,
+                                        .metric = metric,
+                                        .seed = data->seed,
+                                        .begin = own.begin,
+                                        .end = own.end,
+                                        .ctx = data,
+                                        .read = kmeans_read};
+    return rt_sample_read(comm, &options, out, err);
+}
+
+static inline struct rt_lloyd_setting kmeans_setting(const struct rt_sample *sample,
+                                                     enum rt_metric metric, bool spherical,
+                                                     uint32_t n_iterations)
+{
+    struct rt_lloyd_setting setting = {.distance = rt_means_distance(metric, spherical),
+                                       .spherical = spherical,
+                                       .seed = 7,
+                                       .n_iterations = n_iterations};
+    setting.scale = rt_scale_new(sample->exponent, sample->n_total ? sample->n_total : 1,
+                                 sample->dim, setting.distance, spherical);
+    return setting;
+}
+
+static inline bool kmeans_same_bits(const void *a, const void *b, size_t n_bytes)
+{
+    struct rt_hash128 left = rt_hash128(a, n_bytes);
+    struct rt_hash128 right = rt_hash128(b, n_bytes);
+    return left.low == right.low && left.high == right.high;
+}
+
+#endif
