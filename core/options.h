@@ -48,12 +48,12 @@ enum rt_option_type {
  * once it is known; till then numbers are 0, lists empty, words -1 and flags off. */
 enum rt_origin { RT_FROM_DEFAULT, RT_FROM_GIVEN, RT_FROM_AUTO, RT_FROM_ENVIRONMENT };
 
-/* Values of WORD options; metric and type are enum rt_metric and enum rt_element. */
-enum rt_training { RT_TRAIN_LLOYD, RT_TRAIN_HIERARCHICAL };
+/* Values of WORD options; metric and type are enum rt_metric and enum rt_element, progress is enum
+ * rt_progress_mode (jobs/progress_view.h). */
+enum rt_training_word { RT_TRAIN_LLOYD, RT_TRAIN_HIERARCHICAL };
 enum rt_chooser_kind { RT_CHOOSER_ID, RT_CHOOSER_RNG, RT_CHOOSER_ZERO };
 enum rt_bad_rows { RT_BAD_ROWS_FAIL, RT_BAD_ROWS_SKIP };
 enum rt_write_mode { RT_WRITE_DIRECT, RT_WRITE_MPIO };
-enum rt_progress_when { RT_PROGRESS_AUTO, RT_PROGRESS_ALWAYS, RT_PROGRESS_NEVER };
 
 #define RT_MOST_ROWS (UINT64_C(1) << 48)
 #define RT_TEXT_BYTES 4096

@@ -14,13 +14,16 @@ struct rt_world; /* mpi/world.h */
 
 struct rt_job {
     struct rt_world *world;
-    MPI_Comm comm; /* all ranks; the job's own duplicate */
+    MPI_Comm comm; /* world->all */
     int rank;
     int n_ranks;
     struct rt_options *options; /* the same on every rank; plan completes them */
     const char *name;           /* "build" */
-    json_t *json; /* with --json, on rank 0: the object that main prints when the job is done; else
-                     NULL */
+    uint64_t base_bytes;        /* private bytes of this process before any work (J1) */
+    json_t *json;    /* with --json, on rank 0: the object that main prints when the job is
+                        done; else NULL */
+    bool must_abort; /* a collective file is in an unknown state: main ends the job without closing
+                        it (conventions: after a failed MPI-IO write) */
 };
 
 /* A job of the table in main.c. Collective over job->comm; returns the same status on every rank.

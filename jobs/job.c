@@ -1,0 +1,181 @@
+#include "jobs/job.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define LABEL_COLUMNS 11
+
+static bool prints(const struct rt_job *job)
+{
+    return job->rank == 0 && !job->options->json;
+}
+
+void rt_job_row(const struct rt_job *job, const char *label, const char *format, ...)
+{
+    va_list args;
+    if (!prints(job))
+        return;
+    va_start(args, format);
+    (void)printf("%-*s ", LABEL_COLUMNS, label);
+    (void)vprintf(format, args);
+    (void)putchar('\n');
+    va_end(args);
+}
+
+void rt_job_print(const struct rt_job *job, const char *format, ...)
+{
+    va_list args;
+    if (!prints(job))
+        return;
+    va_start(args, format);
+    (void)vprintf(format, args);
+    (void)putchar('\n');
+    va_end(args);
+}
+
+/* One write for a line, so that ranks and launcher do not cut it up. */
+static void message(const struct rt_job *job, const char *level, const char *format, va_list args)
+{
+    char line[1024];
+    size_t n = (size_t)snprintf(line, sizeof line, "ranktape: %s: %s", job->name, level);
+    (void)vsnprintf(line + n, sizeof line - n - 1, format, args);
+    (void)strcat(line, "\n");
+    (void)fputs(line, stderr);
+}
+
+bool rt_job_says_info(const struct rt_job *job)
+{
+    return job->rank == 0 && !job->options->quiet;
+}
+
+void rt_job_warn(const struct rt_job *job, const char *format, ...)
+{
+    va_list args;
+    if (job->rank != 0)
+        return;
+    va_start(args, format);
+    message(job, "warning: ", format, args);
+    va_end(args);
+}
+
+void rt_job_info(const struct rt_job *job, const char *format, ...)
+{
+    va_list args;
+    if (!rt_job_says_info(job))
+        return;
+    va_start(args, format);
+    message(job, "", format, args);
+    va_end(args);
+}
+
+void rt_job_debug(const struct rt_job *job, const char *format, ...)
+{
+    va_list args;
+    if (job->rank != 0 || job->options->verbose == 0)
+        return;
+    va_start(args, format);
+    message(job, "", format, args);
+    va_end(args);
+}
+
+void rt_job_set(const struct rt_job *job, const char *key, json_t *value)
+{
+    if (job->json)
+        (void)json_object_set_new(job->json, key, value);
+    else
+        json_decref(value);
+}
+
+/* JSON's integers end at 2^63-1; larger ones are strings. */
+static json_t *number_json(uint64_t value)
+{
+    char text[24];
+    if (value <= INT64_MAX)
+        return json_integer((json_int_t)value);
+    (void)snprintf(text, sizeof text, "%llu", (unsigned long long)value);
+    return json_string(text);
+}
+
+static json_t *numbers_json(const struct rt_numbers *list)
+{
+    json_t *array = list->n ? json_array() : json_null();
+    for (uint32_t i = 0; array && i < list->n; i++)
+        (void)json_array_append_new(array, number_json(list->value[i]));
+    return array;
+}
+
+static json_t *texts_json(const struct rt_texts *texts)
+{
+    json_t *array = texts->n ? json_array() : json_null();
+    for (uint32_t i = 0; array && i < texts->n; i++)
+        (void)json_array_append_new(array, json_string(texts->text[i]));
+    return array;
+}
+
+static json_t *gate_json(const struct rt_gate *gate)
+{
+    if (gate->k == 0)
+        return json_null();
+    return json_pack("[f, I]", gate->recall, (json_int_t)gate->k);
+}
+
+/* File names need not be UTF-8, which JSON's strings are: then the place stays, the name is lost.
+ */
+static json_t *text_json(const char *text)
+{
+    json_t *value = text[0] ? json_string(text) : json_null();
+    return value ? value : json_string("(not UTF-8)");
+}
+
+static json_t *value_json(const struct rt_options *options, enum rt_option_index index)
+{
+    const struct rt_option *option = &rt_option_table[index];
+    const void *field = (const char *)options + option->offset;
+    char text[64];
+    switch (option->type) {
+    case RT_TYPE_FLAG:
+        return json_boolean(*(const bool *)field);
+    case RT_TYPE_COUNT:
+        return number_json(*(const uint64_t *)field);
+    case RT_TYPE_NUMBER:
+    case RT_TYPE_SIZE:
+        rt_options_text(options, index, text, sizeof text); /* "auto", "off", "": not a number */
+        if (text[0] < '0' || text[0] > '9')
+            return json_null();
+        return number_json(*(const uint64_t *)field);
+    case RT_TYPE_REAL:
+    case RT_TYPE_DURATION:
+        return json_real(*(const double *)field);
+    case RT_TYPE_WORD:
+        if (*(const int *)field < 0)
+            return json_null();
+        rt_options_text(options, index, text, sizeof text);
+        return json_string(text);
+    case RT_TYPE_TEXT:
+        return text_json(field);
+    case RT_TYPE_NUMBERS:
+        return numbers_json(field);
+    case RT_TYPE_TEXTS:
+        return texts_json(field);
+    case RT_TYPE_GATE:
+        return gate_json(field);
+    }
+    return json_null();
+}
+
+json_t *rt_options_json(const struct rt_options *options, enum rt_option_class class)
+{
+    json_t *object = json_object();
+    for (int i = 0; object && i < RT_N_OPTIONS; i++) {
+        const struct rt_option *option = &rt_option_table[i];
+        if (!(option->jobs & 1u << options->job) || i == RT_OPT_help ||
+            (class != RT_CLASS_NONE && option->class != class))
+            continue;
+        (void)json_object_set_new(object, option->name,
+                                  json_pack("{s:o, s:s}", "value",
+                                            value_json(options, (enum rt_option_index)i), "source",
+                                            rt_origin_name((enum rt_origin)options->origin[i])));
+    }
+    return object;
+}

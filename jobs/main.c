@@ -1,0 +1,226 @@
+/* The program: what was asked for, on which ranks, and how it ended. The only place that maps a
+ * status to an exit code and prints the one line of an error. */
+#include "core/assign.h"
+#include "core/fpenv.h"
+#include "core/kernels/kernels.h"
+#include "jobs/help.h"
+#include "jobs/job.h"
+#include "mpi/agree.h"
+#include "mpi/signals.h"
+#include "mpi/watchdog.h"
+#include "mpi/world.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static enum rt_status (*const runs[RT_N_JOBS])(struct rt_job *, struct rt_error *) = {
+    [RT_JOB_SYNTH] = rt_synth_run,
+    [RT_JOB_PLAN] = rt_plan_run,
+};
+
+enum wish { WISH_JOB, WISH_HELP, WISH_JOB_HELP, WISH_VERSION, WISH_MANUAL, WISH_COMPLETION };
+
+/* What rank 0 has read from the command line; broadcast as bytes. */
+struct call {
+    enum wish wish;
+    bool knows_job; /* options.job is set, also where its options were refused */
+    struct rt_options options;
+};
+
+/* Must be known before MPI starts, on every process. */
+static bool asks_for_mpio(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], "mpio") == 0 || strcmp(argv[i], "--io=mpio") == 0)
+            return true;
+    return false;
+}
+
+static enum rt_status read_call(int argc, char **argv, struct call *call, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const char *word = argc > 1 ? argv[1] : "";
+    call->wish = WISH_JOB;
+    if (!*word)
+        RT_FAIL(RT_USAGE, "which job? (ranktape --help)");
+    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0) {
+        call->wish = WISH_HELP;
+        goto done;
+    }
+    if (strcmp(word, "--version") == 0) {
+        call->wish = WISH_VERSION;
+        goto done;
+    }
+    if (strcmp(word, "--completion") == 0) {
+        call->wish = WISH_COMPLETION;
+        goto done;
+    }
+    if (strcmp(word, "--manual") == 0 && argc == 3 &&
+        rt_job_parse(argv[2], &call->options.job) == 0) {
+        call->wish = WISH_MANUAL;
+        goto done;
+    }
+    enum rt_job_id id;
+    if (rt_job_parse(word, &id) != 0)
+        RT_FAIL(RT_USAGE, "'%.60s' is no job (ranktape --help)", word);
+    call->knows_job = true;
+    call->options.job = id;
+    RT_TRY(rt_options_parse(id, argc - 1, argv + 1, &call->options, err));
+    call->wish = call->options.help ? WISH_JOB_HELP : WISH_JOB;
+done:
+    return st;
+}
+
+/* OpenBLAS tells its name and the kernels it chose; another BLAS does not. */
+extern char *openblas_get_config(void) __attribute__((weak));
+extern char *openblas_get_corename(void) __attribute__((weak));
+
+static void print_version(void)
+{
+    char mpi[MPI_MAX_LIBRARY_VERSION_STRING];
+    int length;
+    MPI_Get_library_version(mpi, &length);
+    mpi[strcspn(mpi, ",\n")] = '\0';
+    (void)printf("ranktape %s\nmpi      %s\nhdf5     %s\n", RT_VERSION, mpi, RT_HDF5_VERSION);
+    if (openblas_get_config && openblas_get_corename)
+        (void)printf("blas     %s (%s)\n", openblas_get_config(), openblas_get_corename());
+    else
+        (void)printf("blas     unknown\n");
+    (void)printf("kernel   %s\n", rt_isa_name(rt_kernels()->isa));
+}
+
+static void grant(const struct call *call)
+{
+    switch (call->wish) {
+    case WISH_HELP:
+        rt_help_program(stdout);
+        break;
+    case WISH_JOB_HELP:
+        rt_help_job(call->options.job, stdout);
+        break;
+    case WISH_VERSION:
+        print_version();
+        break;
+    case WISH_MANUAL:
+        rt_help_manual(call->options.job, stdout);
+        break;
+    case WISH_COMPLETION:
+        rt_help_completion(stdout);
+        break;
+    case WISH_JOB:
+        break;
+    }
+}
+
+/* "ranktape: build: rank 3 on node n012: write to ..". Collective: the host is asked of its rank. A
+ * status other than RT_OK is the same on all ranks here. */
+static void tell(struct rt_world *world, const struct call *call, const struct rt_error *err)
+{
+    char host[RT_MAX_HOST] = "";
+    char who[RT_MAX_HOST + 40] = "";
+    if (err->rank > 0 && err->rank < world->n_ranks) {
+        rt_world_host_of(world, err->rank, host);
+        (void)snprintf(who, sizeof who, "rank %d on node %s: ", err->rank, host);
+    }
+    if (!world->speaks)
+        return;
+    const char *job = call->knows_job ? rt_job_name(call->options.job) : "";
+    (void)fprintf(stderr, "ranktape: %s%s%s%s", job, *job ? ": " : "", who, err->text);
+    if (call->options.verbose >= 2)
+        (void)fprintf(stderr, " [%s]", err->where);
+    (void)fputc('\n', stderr);
+}
+
+static enum rt_status print_json(struct rt_job *job, enum rt_status st, const char *text)
+{
+    if (!job->json)
+        return st;
+    if (st != RT_OK)
+        rt_job_set(job, "error", json_string(text));
+    (void)json_dumpf(job->json, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+    (void)putchar('\n');
+    json_decref(job->json);
+    job->json = NULL;
+    return st;
+}
+
+/* A full disk or a closed pipe behind stdout must not look like success. */
+static enum rt_status flush_output(const struct rt_world *world, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    if (world->speaks && (fflush(stdout) != 0 || ferror(stdout)))
+        RT_FAIL(RT_IO, "cannot write to standard output");
+done:
+    return st;
+}
+
+static bool has_stall_timeout(enum rt_job_id job)
+{
+    return (rt_option_table[RT_OPT_stall_timeout].jobs & 1u << job) != 0;
+}
+
+static enum rt_status run_job(struct rt_world *world, struct call *call, bool *must_abort,
+                              struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    enum rt_job_id id = call->options.job;
+    struct rt_job job = {.world = world,
+                         .comm = world->all,
+                         .rank = world->rank,
+                         .n_ranks = world->n_ranks,
+                         .options = &call->options,
+                         .name = rt_job_name(id)};
+    if (call->options.json && world->rank == 0)
+        job.json = json_object();
+    rt_signals_install();
+    if (call->options.job == RT_JOB_BUILD || call->options.job == RT_JOB_PLAN)
+        (void)rt_gemm_is_sound(64); /* its buffers belong to the base of J1 */
+    job.base_bytes = rt_rss_read().anonymous;
+    if (has_stall_timeout(id))
+        RT_LOCAL(rt_watchdog_start(world, call->options.stall_timeout, err));
+    RT_AGREE(world->all);
+    RT_TRY(runs[id](&job, err));
+done:
+    rt_watchdog_stop();
+    *must_abort = job.must_abort;
+    return print_json(&job, st, err->text);
+}
+
+/* Rank 0 reads the command line; everybody learns what it says, or that it is wrong. */
+static enum rt_status share_call(struct rt_world *world, int argc, char **argv, struct call *call,
+                                 struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    if (world->rank == 0)
+        RT_LOCAL(read_call(argc, argv, call, err));
+    MPI_Bcast(call, (int)sizeof *call, MPI_BYTE, 0, world->all);
+    RT_LOCAL(rt_kernels_init(err));
+    RT_AGREE(world->all);
+done:
+    return st;
+}
+
+int main(int argc, char **argv)
+{
+    static struct call call; /* large: names have room for whole paths */
+    struct rt_world world;
+    struct rt_error err = {.rank = -1};
+    bool must_abort = false;
+    enum rt_status st = rt_world_begin(&argc, &argv, asks_for_mpio(argc, argv), &world, &err);
+    rt_fpenv_set();
+    if (st == RT_OK)
+        st = share_call(&world, argc, argv, &call, &err);
+    if (st == RT_OK && call.wish == WISH_JOB)
+        st = run_job(&world, &call, &must_abort, &err);
+    else if (st == RT_OK && world.speaks)
+        grant(&call);
+    if (st == RT_OK)
+        st = flush_output(&world, &err);
+    if (st != RT_OK)
+        tell(&world, &call, &err);
+    if (must_abort)
+        MPI_Abort(MPI_COMM_WORLD, rt_exit_code(st));
+    rt_world_end(&world);
+    return rt_exit_code(st);
+}
