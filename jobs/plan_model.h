@@ -61,6 +61,7 @@ struct rt_plan {
     uint32_t leaves;
     uint64_t sample_rows;
     uint64_t sample_blocks;
+    bool sample_native; /* sample rows are kept in their element type: rotated f32 ones would not fit */
     uint32_t cells; /* of hierarchical training; 0 for lloyd */
     uint64_t block_rows;
     uint32_t tapes;

@@ -1,0 +1,332 @@
+#include "jobs/phases/train_phase.h"
+
+#include "core/fingerprint.h"
+#include "core/memory.h"
+#include "core/units.h"
+#include "io/centroids_file.h"
+#include "io/index_dir.h"
+#include "io/tree_file.h"
+#include "kmeans/means.h"
+#include "mpi/agree.h"
+#include "mpi/partition.h"
+#include "mpi/world.h"
+
+#include <string.h>
+
+struct trainer {
+    struct rt_phase_context *context;
+    const struct rt_train_input *input;
+    struct rt_train_output *out;
+    struct rt_sample *sample;
+    struct rt_tree given; /* --centroids, rotated; private on every rank while training */
+    void *given_arrays[3 * RT_MAX_LEVELS];
+};
+
+static enum rt_status read_rows(void *ctx, uint64_t begin, size_t n_rows, void *rows, struct rt_error *err)
+{
+    struct trainer *t = ctx;
+    enum rt_status st = rt_row_source_read(t->input->source, begin, n_rows, rows, err);
+    const struct rt_rows_info *info = rt_rows_info(t->input->rows);
+    rt_progress_add(t->context->progress, RT_COUNT_BYTES_READ, n_rows * info->dim * rt_element_size(info->type));
+    return st;
+}
+
+static void name_row(void *ctx, uint64_t row, char *text, size_t text_size)
+{
+    const struct trainer *t = ctx;
+    rt_rows_name_row(t->input->rows, row, text, text_size);
+}
+
+static void sample_progress(void *ctx, uint64_t rows_done, uint64_t rows_all)
+{
+    struct trainer *t = ctx;
+    rt_progress_set_note(t->context->progress, "reading the sample, %.0f %%",
+                         rows_all ? 100.0 * (double)rows_done / (double)rows_all : 100.0);
+    (void)rt_progress_tick(t->context->progress);
+}
+
+static void train_progress(void *ctx, const char *stage, uint64_t done, uint64_t total, double moved, double objective)
+{
+    struct trainer *t = ctx;
+    (void)objective;
+    if (moved >= 0)
+        rt_progress_set_note(t->context->progress, "%s %llu/%llu, moved %.1f %%", stage, (unsigned long long)done,
+                             (unsigned long long)total, 100 * moved);
+    else
+        rt_progress_set_note(t->context->progress, "%s %llu/%llu", stage, (unsigned long long)done,
+                             (unsigned long long)total);
+    (void)rt_progress_tick(t->context->progress);
+}
+
+/* Node-shared memory for one array of the tree or one store. Collective over the node. */
+static enum rt_status share(struct trainer *t, size_t n_bytes, void **out, bool *is_writer, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_train_output *o = t->out;
+    struct rt_shared_options options = {.use_window = t->context->job->options->pin};
+    struct rt_shared *shared = NULL;
+    RT_TRY(rt_shared_new(t->context->job->world->node, n_bytes, &options, &shared, err));
+    o->shares[o->n_shares++] = shared;
+    o->shared_kind = rt_shared_kind(shared);
+    t->context->shared_bytes += rt_shared_rank_bytes(shared);
+    if (o->shared_kind == RT_SHARED_PRIVATE && options.use_window && t->context->job->rank == 0)
+        rt_job_warn(t->context->job, "the tree is kept once a rank: %s", rt_shared_reason(shared));
+    *out = rt_shared_target(shared);
+    *is_writer = rt_range_count(rt_shared_fill(shared, 1)) > 0;
+done:
+    return st;
+}
+
+static enum rt_status share_for_training(void *ctx, size_t n_bytes, void **out, bool *is_writer, struct rt_error *err)
+{
+    return share(ctx, n_bytes, out, is_writer, err);
+}
+
+static enum rt_status sharing_done(void *ctx, struct rt_error *err)
+{
+    (void)err;
+    struct trainer *t = ctx;
+    for (uint32_t i = 0; i < t->out->n_shares; i++)
+        rt_shared_filled(t->out->shares[i]);
+    return RT_OK;
+}
+
+static enum rt_status read_sample(struct trainer *t, struct rt_error *err)
+{
+    const struct rt_rows_info *info = rt_rows_info(t->input->rows);
+    const struct rt_options *options = t->context->job->options;
+    const struct rt_plan *plan = t->input->plan;
+    struct rt_chunks chunks = rt_chunks_of(info->n_rows);
+    struct rt_range mine = rt_chunks_rows(&chunks, t->context->job->rank, t->context->job->n_ranks);
+    struct rt_sample_options sample = {.n_rows = info->n_rows,
+                                       .n_wanted = plan->sample_rows,
+                                       .dim = info->dim,
+                                       .type = info->type,
+                                       .metric = (enum rt_metric)options->metric,
+                                       .seed = options->seed,
+                                       .rotation = t->out->rotation,
+                                       .native = plan->sample_native,
+                                       .skip_bad_rows = options->bad_rows == RT_BAD_ROWS_SKIP,
+                                       .begin = mine.begin,
+                                       .end = mine.end,
+                                       .ctx = t,
+                                       .read = read_rows,
+                                       .name_row = name_row,
+                                       .progress = sample_progress};
+    return rt_sample_read(t->context->job->comm, &sample, &t->sample, err);
+}
+
+/* --centroids: rank 0 reads, all get a private rotated copy, which training turns into the tree. */
+static enum rt_status take_level(struct trainer *t, const struct rt_centroids *file, uint32_t l, void **arrays,
+                                 struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    MPI_Comm comm = t->context->job->comm;
+    struct rt_level *level = &t->given.levels[l];
+    uint32_t n = level->n;
+    uint32_t n_below = l + 1 < t->given.n_levels ? t->given.levels[l + 1].n : 0;
+    float *centroids = NULL;
+    uint32_t *parent = NULL;
+    uint32_t *first_child = NULL;
+    RT_LOCAL(rt_array_new(n, t->given.dim * sizeof(float), &centroids, err));
+    arrays[0] = centroids;
+    if (l > 0) {
+        RT_LOCAL(rt_array_new(n, sizeof *parent, &parent, err));
+        arrays[1] = parent;
+    }
+    if (n_below) {
+        RT_LOCAL(rt_array_zero((size_t)n + 1, sizeof *first_child, &first_child, err));
+        arrays[2] = first_child;
+    }
+    RT_AGREE(comm);
+    if (file->n_levels) {
+        memcpy(centroids, file->levels[l].vectors, (size_t)n * t->given.dim * sizeof(float));
+        if (l > 0)
+            memcpy(parent, file->levels[l].parent, n * sizeof *parent);
+        if (n_below) {
+            for (uint32_t c = 0; c < n_below; c++)
+                first_child[file->levels[l + 1].parent[c] + 1]++;
+            for (uint32_t p = 0; p < n; p++)
+                first_child[p + 1] += first_child[p];
+        }
+        rt_rotation_apply(t->out->rotation, centroids, n);
+    }
+    rt_bcast_bytes(comm, centroids, (uint64_t)n * t->given.dim * sizeof(float), 0);
+    if (l > 0)
+        rt_bcast_bytes(comm, parent, n * sizeof *parent, 0);
+    if (n_below)
+        rt_bcast_bytes(comm, first_child, ((uint64_t)n + 1) * sizeof *first_child, 0);
+    level->centroids = centroids;
+    level->parent = parent;
+    level->first_child = first_child;
+done:
+    return st;
+}
+
+static enum rt_status read_centroids(struct trainer *t, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_job *job = t->context->job;
+    struct rt_centroids file = {0};
+    uint32_t counts[RT_MAX_LEVELS + 1] = {0};
+    uint32_t dim = rt_rows_info(t->input->rows)->dim;
+    if (job->rank == 0)
+        RT_LOCAL(rt_centroids_read(job->options->centroids, dim, &file, err));
+    RT_AGREE(job->comm);
+    counts[0] = file.n_levels;
+    for (uint32_t l = 0; l < file.n_levels; l++)
+        counts[l + 1] = file.levels[l].n;
+    rt_bcast_bytes(job->comm, counts, sizeof counts, 0);
+    t->given = (struct rt_tree){.dim = dim, .metric = (enum rt_metric)job->options->metric, .n_levels = counts[0]};
+    for (uint32_t l = 0; l < counts[0]; l++)
+        t->given.levels[l].n = counts[l + 1];
+    for (uint32_t l = 0; l < counts[0]; l++)
+        RT_TRY(take_level(t, &file, l, t->given_arrays + (size_t)3 * l, err));
+done:
+    rt_centroids_free(&file);
+    return st;
+}
+
+static enum rt_status train(struct trainer *t, struct rt_error *err)
+{
+    struct rt_options *options = t->context->job->options;
+    const struct rt_plan *plan = t->input->plan;
+    struct rt_train_options train = {
+        .n_levels = plan->n_levels,
+        .metric = (enum rt_metric)options->metric,
+        .spherical = options->spherical,
+        .residual = options->residual,
+        .rotation_seed = options->seed,
+        .seed = options->seed,
+        .training = options->training == RT_TRAIN_LLOYD ? RT_TRAINING_LLOYD : RT_TRAINING_HIERARCHICAL,
+        .n_iterations = (uint32_t)options->iterations,
+        .n_refinements = options->origin[RT_OPT_refinements] == RT_FROM_AUTO ? RT_TRAIN_AUTO
+                                                                             : (uint32_t)options->refinements,
+        .kmeans_dimension = (uint32_t)options->kmeans_dimension,
+        .max_list_rows = options->max_list_rows,
+        .n_rows = rt_rows_info(t->input->rows)->n_rows,
+        .beam = options->origin[RT_OPT_beam] == RT_FROM_AUTO ? RT_TRAIN_AUTO : (uint32_t)options->beam,
+        .proposer = RT_PROPOSE_AUTO,
+        .given = t->given.n_levels ? &t->given : NULL,
+        .ctx = t,
+        .progress = train_progress,
+        .shared_new = share_for_training,
+        .shared_done = sharing_done,
+    };
+    memcpy(train.lists, plan->lists, sizeof train.lists);
+    enum rt_status st = rt_train(t->context->job->comm, &train, t->sample, &t->out->trained, err);
+    if (st == RT_OK) {
+        options->beam = t->out->trained.beam;
+        options->refinements = t->out->trained.n_refinements;
+    }
+    return st;
+}
+
+/* One store a node for each level, beside the centroids (J2): its writer builds, the others look at it. */
+static enum rt_status make_sets(struct trainer *t, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_tree *tree = &t->out->trained.tree;
+    enum rt_metric distance = rt_means_distance(tree->metric, tree->spherical);
+    MPI_Comm comm = t->context->job->comm;
+    for (uint32_t l = 0; l < tree->n_levels; l++) {
+        const struct rt_level *level = &tree->levels[l];
+        const uint32_t *first_child = l > 0 ? tree->levels[l - 1].first_child : NULL;
+        uint32_t n_cells = l > 0 ? tree->levels[l - 1].n : 0;
+        size_t n_bytes = l > 0 ? rt_centroid_set_bytes_in_cells(level->n, tree->dim, n_cells)
+                               : rt_centroid_set_bytes(level->n, tree->dim);
+        struct rt_centroid_set *built = NULL;
+        void *memory = NULL;
+        bool is_writer = false;
+        RT_LOCAL(share(t, n_bytes, &memory, &is_writer, err));
+        RT_AGREE(comm); /* nodes differ in what they have free */
+        if (is_writer && l > 0)
+            RT_LOCAL(rt_centroid_set_new_in_cells(level->centroids, level->n, tree->dim, distance, first_child, n_cells,
+                                                  memory, &built, err));
+        else if (is_writer)
+            RT_LOCAL(rt_centroid_set_new(level->centroids, level->n, tree->dim, distance, memory, &built, err));
+        rt_shared_filled(t->out->shares[t->out->n_shares - 1]);
+        RT_AGREE(comm);
+        if (is_writer)
+            t->out->sets[l] = built;
+        else
+            RT_LOCAL(rt_centroid_set_view(level->centroids, level->n, tree->dim, distance, n_cells, memory,
+                                          &t->out->sets[l], err));
+        RT_AGREE(comm);
+    }
+done:
+    return st;
+}
+
+static enum rt_status write_tree(struct trainer *t, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_train_output *out = t->out;
+    struct rt_job *job = t->context->job;
+    const struct rt_tree *tree = &out->trained.tree;
+    enum rt_element element = rt_rows_info(t->input->rows)->type;
+    char path[RT_PATH_MAX];
+    RT_LOCAL(rt_fingerprint(tree, element, &out->fingerprint, err));
+    RT_LOCAL(rt_tree_hash(tree, &out->tree_hash, err));
+    RT_LOCAL(rt_index_path(t->context->dir, RT_FILE_TREE, t->context->generation, true, path, err));
+    if (job->rank == 0)
+        RT_LOCAL(rt_tree_file_write(path, tree, element, t->context->generation, out->fingerprint, out->tree_hash,
+                                    &out->layout, err));
+    RT_AGREE(job->comm);
+    rt_bcast_bytes(job->comm, &out->layout, sizeof out->layout, 0);
+done:
+    return st;
+}
+
+static void report_sample(const struct trainer *t)
+{
+    const struct rt_train_output *out = t->out;
+    char count[RT_UNITS_TEXT];
+    if (out->n_far)
+        rt_job_warn(t->context->job,
+                    "%s sample rows are over 65,536 times the usual magnitude: they take no part in training",
+                    rt_units_count(out->n_far, count));
+}
+
+enum rt_status rt_train_phase(struct rt_phase_context *context, const struct rt_train_input *input,
+                              struct rt_train_output *out, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_job *job = context->job;
+    struct rt_phase_clock clock;
+    struct trainer t = {.context = context, .input = input, .out = out};
+    const struct rt_rows_info *info = rt_rows_info(input->rows);
+    memset(out, 0, sizeof *out);
+    rt_phase_begin(context, "train", "rows", 0, &clock);
+    RT_LOCAL(rt_rotation_new(job->options->seed, info->dim, &out->rotation, err));
+    RT_AGREE(job->comm);
+    if (job->options->centroids[0] != '\0')
+        RT_TRY(read_centroids(&t, err));
+    RT_TRY(read_sample(&t, err));
+    out->exponent = t.sample->exponent;
+    out->n_sampled = t.sample->n_total;
+    out->n_bad = t.sample->n_bad_total;
+    out->n_far = t.sample->n_far_total;
+    rt_progress_add(context->progress, RT_COUNT_DONE, t.sample->n_local);
+    report_sample(&t);
+    RT_TRY(train(&t, err));
+    RT_TRY(make_sets(&t, err));
+    RT_TRY(write_tree(&t, err));
+    RT_TRY(rt_phase_end(context, &clock, st, &out->record, err));
+done:
+    rt_sample_free(t.sample);
+    for (size_t i = 0; i < sizeof t.given_arrays / sizeof *t.given_arrays; i++)
+        rt_array_free(t.given_arrays[i]);
+    return st;
+}
+
+void rt_train_output_free(struct rt_train_output *output)
+{
+    for (uint32_t l = 0; l < RT_MAX_LEVELS; l++)
+        rt_centroid_set_free(output->sets[l]);
+    rt_trained_free(&output->trained);
+    for (uint32_t i = 0; i < output->n_shares; i++)
+        rt_shared_free(output->shares[i]);
+    rt_rotation_free(output->rotation);
+    memset(output, 0, sizeof *output);
+}
