@@ -1,20 +1,22 @@
-/* How a failure is told: a status and one line of text, made at the place that knows the cause and carried upward
- * unchanged. Only main prints it. Depends on nothing. */
+/* How a failure is told: a status and one line of text, made at the place that knows the cause and
+ * carried upward unchanged. Only main prints it. Depends on nothing. */
 #ifndef RT_CORE_ERROR_H
 #define RT_CORE_ERROR_H
 
-enum rt_status { /* by precedence: where ranks differ, the largest wins */
+/* By precedence: where ranks differ, the largest wins. The program's exit code stands in front. */
+enum rt_status {
     RT_OK = 0,
-    RT_STOPPED, /* asked to stop, progress saved                               exit 75 */
-    RT_USAGE,   /* options, INDEX missing or there, plan that cannot fit, lock held  2 */
-    RT_INPUT,   /* rows, ids, truth, queries, centroids break their format or do not suit  2 */
-    RT_GATE,    /* --min-recall not reached                                          1 */
-    RT_DAMAGED, /* an index file is damaged                                          1 */
-    RT_IO,      /* the file system or HDF5 refused                                   1 */
-    RT_NOMEM    /*                                                                   1 */
+    RT_STOPPED, /* 75: asked to stop, progress saved */
+    RT_USAGE,   /* 2: options, INDEX missing or there, plan that cannot fit, lock held */
+    RT_INPUT,   /* 2: rows, ids, truth, queries, centroids break their format or do not suit */
+    RT_GATE,    /* 1: --min-recall not reached */
+    RT_DAMAGED, /* 1: an index file is damaged */
+    RT_IO,      /* 1: the file system or HDF5 refused */
+    RT_NOMEM    /* 1 */
 };
 
-struct rt_error { /* meaningful only beside a status other than RT_OK; fixed size, so it can be broadcast */
+/* Meaningful only beside a status other than RT_OK; fixed size, so that it can be broadcast. */
+struct rt_error {
     enum rt_status status;
     int rank;       /* where it began; filled in by RT_AGREE, so that core needs no MPI */
     char where[40]; /* file:line, shown with -vv */
@@ -40,12 +42,13 @@ int rt_exit_code(enum rt_status status);
     } while (0)
 #define RT_FAIL(status, ...)                                                                       \
     do {                                                                                           \
-        st = rt_error_set(err, (status), __FILE__, __LINE__, __VA_ARGS__);                         \
+        st = (status); /* not from the call: analysers then see that it is a failure */            \
+        (void)rt_error_set(err, st, __FILE__, __LINE__, __VA_ARGS__);                              \
         goto done;                                                                                 \
     } while (0)
 
-/* A broken invariant of our own: one line on stderr, then the process (under MPI the job) ends. Never for bad input,
- * files or memory. */
+/* A broken invariant of our own: one line on stderr, then the process (under MPI the job) ends.
+ * Never for bad input, files or memory. */
 void rt_die(const char *format, ...) RT_PRINTF(1, 2) __attribute__((noreturn));
 /* main installs MPI_Abort here; without it rt_die calls abort. */
 void rt_die_install(void (*end_job)(void));

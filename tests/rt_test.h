@@ -1,5 +1,6 @@
-/* The whole harness: RT_TEST("a sentence") { ... CHECK(a == b); } ... RT_TEST_MAIN() at the end of each test_*.c.
- * MPI tests define RT_TEST_MPI first: a case's verdict is then agreed over all ranks and the failing rank printed. */
+/* The whole harness: RT_TEST("a sentence") { ... CHECK(a == b); } ... RT_TEST_MAIN() at the end of
+ * each test_*.c. MPI tests define RT_TEST_MPI first: a case's verdict is then agreed over all ranks
+ * and the failing rank printed. A word after the program's name runs the cases that hold it. */
 #ifndef RT_TEST_H
 #define RT_TEST_H
 
@@ -73,6 +74,10 @@ static int rt_test_main(int argc, char **argv)
         if (argc > 1 && !strstr(c->name, argv[1]))
             continue;
         rt_test_failures = 0;
+        if (rt_test_rank == 0) {
+            (void)printf("%s ... ", c->name); /* before it runs: a crash shows which it was */
+            (void)fflush(stdout);
+        }
         c->run();
 #ifdef RT_TEST_MPI
         MPI_Allreduce(MPI_IN_PLACE, &rt_test_failures, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
@@ -80,7 +85,7 @@ static int rt_test_main(int argc, char **argv)
         total++;
         bad += rt_test_failures != 0;
         if (rt_test_rank == 0)
-            (void)printf("%s %s\n", rt_test_failures ? "FAILED" : "ok    ", c->name);
+            (void)printf("%s\n", rt_test_failures ? "FAILED" : "ok");
     }
     if (rt_test_rank == 0)
         (void)printf("%d passed, %d failed\n", total - bad, bad);
