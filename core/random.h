@@ -19,7 +19,9 @@ enum rt_purpose { /* two uses never share numbers; values are part of the format
     RT_RANDOM_GATE,
     RT_RANDOM_VERIFY,
     RT_RANDOM_MAX_LIST,
-    RT_RANDOM_TEST
+    RT_RANDOM_TEST,
+    RT_RANDOM_COARSE_ROW,
+    RT_RANDOM_NEIGHBOUR_SAMPLE
 };
 
 /* 64 well-mixed bits (splitmix64 finaliser over the chained words). */
