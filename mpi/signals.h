@@ -1,0 +1,29 @@
+/* Requests to stop, as flags, and a clear last word where a mapped file is cut under a reader.
+ * Install after MPI_Init. */
+#ifndef RT_MPI_SIGNALS_H
+#define RT_MPI_SIGNALS_H
+
+#include "core/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* SIGUSR1, SIGTERM and SIGINT set a flag (a second SIGINT ends the process); SIGBUS inside a
+ * guarded range writes one line and ends with 1, elsewhere it crashes as always. */
+void rt_signals_install(void);
+/* The signal that asked this process to stop, -1 for rt_signals_ask_stop, 0 for none. */
+int rt_signals_stop_asked(void);
+/* Asks as a signal would: --time-limit. */
+void rt_signals_ask_stop(void);
+/* A local step for RT_LOCAL: RT_STOPPED with a message when a stop was asked for, else RT_OK. Call
+ * it only where what was done is saved. */
+enum rt_status rt_signals_check(struct rt_error *err) RT_MUST_CHECK;
+/* Forgets requests (tests). */
+void rt_signals_clear(void);
+
+/* Names a mapped range in SIGBUS's last line; name (a path or what it is) is lent until
+ * rt_signals_unguard. At most 256 ranges are known by name, more are fine. */
+void rt_signals_guard(const void *begin, size_t n_bytes, const char *name);
+void rt_signals_unguard(const void *begin);
+
+#endif
