@@ -3,10 +3,10 @@
 #include "core/memory.h"
 #include "core/random.h"
 #include "core/scan.h"
+#include "jobs/phases/merge_hits.h"
 #include "mpi/agree.h"
 #include "mpi/partition.h"
 
-#include <string.h>
 
 /* Rank 0 reads the drawn rows: few, and any of them may be bad. */
 static enum rt_status draw(struct rt_recall_gate *gate, const struct rt_rows *rows, struct rt_row_source *source,
@@ -82,38 +82,13 @@ void rt_recall_gate_pass(struct rt_recall_gate *gate, const void *native_row, ui
     }
 }
 
-/* A tree of merges: rank r takes rank r + step's hits, so that nobody holds more than two sets. */
 enum rt_status rt_recall_gate_merge(MPI_Comm comm, struct rt_recall_gate *gate, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    int rank = 0;
-    int n_ranks = 1;
-    size_t n_hits = (size_t)gate->n_queries * gate->k;
-    struct rt_hit *theirs = NULL;
-    struct rt_hit *merged = NULL;
-    MPI_Comm_rank(comm, &rank);
-    MPI_Comm_size(comm, &n_ranks);
-    RT_LOCAL(rt_array_new(n_hits, sizeof *theirs, &theirs, err));
-    RT_LOCAL(rt_array_new(gate->k, sizeof *merged, &merged, err));
-    RT_AGREE(comm);
     for (uint32_t q = 0; q < gate->n_queries; q++)
         rt_topk_end(&gate->tops[q]);
-    for (int step = 1; step < n_ranks; step *= 2) {
-        for (uint32_t q = 0; q < gate->n_queries; q++) { /* k hits of one query are far below any limit of counts */
-            struct rt_hit *mine = gate->hits + (size_t)q * gate->k;
-            int n_bytes = (int)(gate->k * sizeof *mine);
-            if (rank % (2 * step) == step) {
-                MPI_Send(mine, n_bytes, MPI_BYTE, rank - step, 0, comm);
-            } else if (rank % (2 * step) == 0 && rank + step < n_ranks) {
-                MPI_Recv(theirs, n_bytes, MPI_BYTE, rank + step, 0, comm, MPI_STATUS_IGNORE);
-                rt_topk_merge(mine, theirs, gate->k, merged);
-                memcpy(mine, merged, gate->k * sizeof *mine);
-            }
-        }
-    }
-    rt_bcast_bytes(comm, gate->hits, n_hits * sizeof *gate->hits, 0);
+    RT_TRY(rt_merge_hits(comm, gate->hits, gate->n_queries, gate->k, err));
+    rt_bcast_bytes(comm, gate->hits, (uint64_t)gate->n_queries * gate->k * sizeof *gate->hits, 0);
 done:
-    rt_array_free(theirs);
-    rt_array_free(merged);
     return st;
 }

@@ -222,39 +222,13 @@ static enum rt_status train(struct trainer *t, struct rt_error *err)
     return st;
 }
 
-/* One store a node for each level, beside the centroids (J2): its writer builds, the others look at it. */
 static enum rt_status make_sets(struct trainer *t, struct rt_error *err)
 {
-    enum rt_status st = RT_OK;
     const struct rt_tree *tree = &t->out->trained.tree;
+    const struct rt_job *job = t->context->job;
     enum rt_metric distance = rt_means_distance(tree->metric, tree->spherical);
-    MPI_Comm comm = t->context->job->comm;
-    for (uint32_t l = 0; l < tree->n_levels; l++) {
-        const struct rt_level *level = &tree->levels[l];
-        const uint32_t *first_child = l > 0 ? tree->levels[l - 1].first_child : NULL;
-        uint32_t n_cells = l > 0 ? tree->levels[l - 1].n : 0;
-        size_t n_bytes = l > 0 ? rt_centroid_set_bytes_in_cells(level->n, tree->dim, n_cells)
-                               : rt_centroid_set_bytes(level->n, tree->dim);
-        struct rt_centroid_set *built = NULL;
-        void *memory = NULL;
-        bool is_writer = false;
-        RT_LOCAL(share(t, n_bytes, &memory, &is_writer, err));
-        RT_AGREE(comm); /* nodes differ in what they have free */
-        if (is_writer && l > 0)
-            RT_LOCAL(rt_centroid_set_new_in_cells(level->centroids, level->n, tree->dim, distance, first_child, n_cells,
-                                                  memory, &built, err));
-        else if (is_writer)
-            RT_LOCAL(rt_centroid_set_new(level->centroids, level->n, tree->dim, distance, memory, &built, err));
-        rt_shared_filled(t->out->shares[t->out->n_shares - 1]);
-        RT_AGREE(comm);
-        if (is_writer)
-            t->out->sets[l] = built;
-        else
-            RT_LOCAL(rt_centroid_set_view(level->centroids, level->n, tree->dim, distance, n_cells, memory,
-                                          &t->out->sets[l], err));
-        RT_AGREE(comm);
-    }
-done:
+    enum rt_status st = rt_tree_sets_new(job, tree, distance, job->options->pin, &t->out->sets, err);
+    t->context->shared_bytes += t->out->sets.rank_bytes;
     return st;
 }
 
@@ -322,8 +296,7 @@ done:
 
 void rt_train_output_free(struct rt_train_output *output)
 {
-    for (uint32_t l = 0; l < RT_MAX_LEVELS; l++)
-        rt_centroid_set_free(output->sets[l]);
+    rt_tree_sets_free(&output->sets);
     rt_trained_free(&output->trained);
     for (uint32_t i = 0; i < output->n_shares; i++)
         rt_shared_free(output->shares[i]);

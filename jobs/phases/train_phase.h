@@ -10,9 +10,9 @@
 #include "io/hdf5.h"
 #include "jobs/phases/phase.h"
 #include "jobs/phases/row_source.h"
+#include "jobs/phases/tree_sets.h"
 #include "jobs/plan_model.h"
 #include "kmeans/train.h"
-#include "mpi/shared.h"
 
 #define RT_TREE_SHARES (3 * RT_MAX_LEVELS)
 
@@ -25,8 +25,8 @@ struct rt_train_input {
 struct rt_train_output {
     struct rt_rotation *rotation;
     struct rt_trained trained; /* its tree is the index's */
-    struct rt_centroid_set *sets[RT_MAX_LEVELS];
-    struct rt_shared *shares[RT_TREE_SHARES]; /* the memory below both */
+    struct rt_tree_sets sets;
+    struct rt_shared *shares[RT_TREE_SHARES]; /* the memory below the tree */
     uint32_t n_shares;
     enum rt_shared_kind shared_kind; /* of the last share */
     int exponent;                    /* sample values are below 2^exponent (C1) */

@@ -1,0 +1,118 @@
+#include "jobs/phases/heap_vectors.h"
+
+#include "core/memory.h"
+#include "core/units.h"
+#include "io/rows.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct rt_heap_vectors {
+    size_t n_files;
+    struct rt_rows **files;
+    uint64_t *first_rows; /* n_files + 1 */
+    pthread_mutex_t reading;
+};
+
+/* Path that --heap gives file `number`, or NULL. */
+static enum rt_status moved_path(const struct rt_texts *moved, size_t number, size_t n_files, const char **out,
+                                 struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    *out = NULL;
+    for (uint32_t i = 0; i < moved->n; i++) {
+        char *end = NULL;
+        unsigned long long n = strtoull(moved->text[i], &end, 10);
+        if (end == moved->text[i] || *end != '=' || n >= n_files)
+            RT_FAIL(RT_USAGE, "--heap '%s': expected N=PATH with N from 0 to %zu", moved->text[i], n_files - 1);
+        if (n == number)
+            *out = end + 1;
+    }
+done:
+    return st;
+}
+
+static enum rt_status open_file(const struct rt_manifest *manifest, size_t number, const struct rt_texts *moved,
+                                struct rt_rows **out, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_rows *rows = NULL;
+    const struct rt_manifest_heap *heap = &manifest->heaps[number];
+    const char *path = NULL;
+    char name[RT_PATH_MAX];
+    RT_TRY(moved_path(moved, number, manifest->n_heaps, &path, err));
+    int n = snprintf(name, sizeof name, "%s%s%s", path ? path : heap->path, heap->dataset && !path ? ":" : "",
+                     heap->dataset && !path ? heap->dataset : "");
+    if (n < 0 || (size_t)n >= sizeof name)
+        RT_FAIL(RT_USAGE, "the name of heap file %zu is too long", number);
+    struct rt_rows_options options = {.type = rt_element_name(manifest->element), .dataset = "/train"};
+    RT_TRY(rt_rows_open(name, &options, &rows, err));
+    const struct rt_rows_info *info = rt_rows_info(rows);
+    if (info->n_rows != heap->n_rows || info->dim != manifest->dim || info->type != manifest->element)
+        RT_FAIL(RT_INPUT, "'%s' is not the heap file that was indexed: %llu rows x %u, expected %llu x %u", name,
+                (unsigned long long)info->n_rows, info->dim, (unsigned long long)heap->n_rows, manifest->dim);
+    if (info->files[0].size_bytes != heap->size_bytes || (!path && info->files[0].mtime_ns != heap->mtime_ns))
+        RT_FAIL(RT_INPUT, "'%s' has changed since it was indexed; --heap %zu=PATH names an unchanged copy", name, number);
+    *out = rows;
+    rows = NULL;
+done:
+    rt_rows_close(rows);
+    return st;
+}
+
+enum rt_status rt_heap_vectors_open(const struct rt_manifest *manifest, const struct rt_texts *moved,
+                                    struct rt_heap_vectors **out, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_heap_vectors *heap = NULL;
+    RT_TRY(rt_array_zero(1, sizeof *heap, &heap, err));
+    (void)pthread_mutex_init(&heap->reading, NULL);
+    RT_TRY(rt_array_zero(manifest->n_heaps, sizeof(struct rt_rows *), &heap->files, err));
+    RT_TRY(rt_array_zero(manifest->n_heaps + 1, sizeof *heap->first_rows, &heap->first_rows, err));
+    for (; heap->n_files < manifest->n_heaps; heap->n_files++) {
+        RT_TRY(open_file(manifest, heap->n_files, moved, &heap->files[heap->n_files], err));
+        heap->first_rows[heap->n_files] = manifest->heaps[heap->n_files].first_row;
+        heap->first_rows[heap->n_files + 1] =
+            heap->first_rows[heap->n_files] + manifest->heaps[heap->n_files].n_rows;
+    }
+    *out = heap;
+    heap = NULL;
+done:
+    rt_heap_vectors_close(heap);
+    return st;
+}
+
+void rt_heap_vectors_close(struct rt_heap_vectors *heap)
+{
+    if (!heap)
+        return;
+    for (size_t i = 0; i < heap->n_files; i++)
+        rt_rows_close(heap->files[i]);
+    rt_array_free(heap->files);
+    rt_array_free(heap->first_rows);
+    (void)pthread_mutex_destroy(&heap->reading);
+    rt_array_free(heap);
+}
+
+enum rt_status rt_heap_vectors_read(struct rt_heap_vectors *heap, uint64_t row, void *vector, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    size_t low = 0;
+    size_t high = heap->n_files;
+    while (high - low > 1) {
+        size_t middle = low + (high - low) / 2;
+        if (heap->first_rows[middle] <= row)
+            low = middle;
+        else
+            high = middle;
+    }
+    if (!heap->n_files || row < heap->first_rows[low] || row >= heap->first_rows[low + 1])
+        RT_FAIL(RT_DAMAGED, "the index names row %llu, which its heap does not have", (unsigned long long)row);
+    (void)pthread_mutex_lock(&heap->reading);
+    st = rt_rows_read(heap->files[low], row - heap->first_rows[low], 1, vector, err);
+    (void)pthread_mutex_unlock(&heap->reading);
+done:
+    return st;
+}
