@@ -1,0 +1,653 @@
+#include "kmeans/hierarchical.h"
+
+#include "core/memory.h"
+#include "core/random.h"
+#include "kmeans/seats.h"
+#include "mpi/agree.h"
+#include "mpi/exchange.h"
+#include "mpi/partition.h"
+
+#include <math.h>
+#include <string.h>
+
+#define COARSE_ROWS_PER_CELL 256u /* cells are scaffolding: they need no more rows */
+#define MOST_DEPTH 8u             /* of cells in cells; deeper, a cell is trained flat */
+#define TRAVEL_HEAD                                                                                \
+    (sizeof(uint32_t) + sizeof(uint64_t)) /* of a record: place, number; then the row */
+
+/* A training problem: k leaves over this rank's rows [begin, begin + n) and those of the other
+ * ranks of comm. */
+struct problem {
+    MPI_Comm comm;
+    int rank, n_ranks;
+    const struct rt_lloyd_setting *setting;
+    struct rt_sample *sample;
+    size_t begin, n;
+    uint64_t level; /* of its cells' random numbers */
+    uint64_t first_leaf;
+    uint32_t k;
+    uint32_t depth;
+    const struct rt_hierarchical_progress *progress;
+    uint64_t *rows_done, rows_all;
+};
+
+/* The rows of all ranks on one line, cell after cell, in row order inside a cell (D7). Ranks hold
+ * consecutive parts. */
+struct line {
+    uint32_t n_cells;
+    uint64_t *totals; /* n_cells: rows of each cell */
+    uint64_t *begins; /* n_cells + 1: where each begins */
+    uint64_t
+        *before; /* n_cells: rows of each cell on the ranks before this one, while rows travel */
+    uint64_t *borders;    /* n_ranks + 1: where each rank's part begins */
+    uint64_t *seats;      /* n_cells */
+    uint64_t *first_seat; /* n_cells + 1 */
+};
+
+static void line_free(struct line *line)
+{
+    rt_array_free(line->totals);
+    rt_array_free(line->begins);
+    rt_array_free(line->before);
+    rt_array_free(line->borders);
+    rt_array_free(line->seats);
+    rt_array_free(line->first_seat);
+}
+
+static enum rt_status line_new(struct line *line, uint32_t n_cells, int n_ranks,
+                               struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    line->n_cells = n_cells;
+    RT_TRY(rt_array_zero(n_cells, sizeof(uint64_t), &line->totals, err));
+    RT_TRY(rt_array_new((size_t)n_cells + 1, sizeof(uint64_t), &line->begins, err));
+    RT_TRY(rt_array_new(n_cells, sizeof(uint64_t), &line->before, err));
+    RT_TRY(rt_array_new((size_t)n_ranks + 1, sizeof(uint64_t), &line->borders, err));
+    RT_TRY(rt_array_zero(n_cells, sizeof(uint64_t), &line->seats, err));
+    RT_TRY(rt_array_zero((size_t)n_cells + 1, sizeof(uint64_t), &line->first_seat, err));
+done:
+    return st;
+}
+
+static void count_seats(struct line *line)
+{
+    for (uint32_t c = 0; c < line->n_cells; c++)
+        line->first_seat[c + 1] = line->first_seat[c] + line->seats[c];
+}
+
+/* Counts the rows of each cell. Collective. */
+static void count_rows(const struct problem *p, const uint32_t *cell, struct line *line)
+{
+    for (size_t i = 0; i < p->n; i++)
+        line->totals[cell[i]]++;
+    rt_exscan_u64(p->comm, line->totals, line->before, line->n_cells);
+    rt_sum_u64(p->comm, line->totals, line->n_cells);
+    line->begins[0] = 0;
+    for (uint32_t c = 0; c < line->n_cells; c++)
+        line->begins[c + 1] = line->begins[c] + line->totals[c];
+}
+
+/* Each rank's part of the line: equal parts where the whole sample travels; inside a cell, as many
+ * rows as it has. */
+static void set_borders(const struct problem *p, struct line *line)
+{
+    uint64_t n_all = line->begins[line->n_cells];
+    line->borders[0] = 0;
+    if (p->depth == 0) {
+        for (int r = 0; r < p->n_ranks; r++)
+            line->borders[r + 1] = rt_share(n_all, r, p->n_ranks, 1).end;
+        return;
+    }
+    uint64_t own = p->n;
+    MPI_Allgather(&own, 1, MPI_UINT64_T, line->borders + 1, 1, MPI_UINT64_T, p->comm);
+    for (int r = 0; r < p->n_ranks; r++)
+        line->borders[r + 1] += line->borders[r];
+}
+
+/* --- coarse cells --- */
+
+/* About 256 rows a cell by a keyed hash; all rows where they are not many more. */
+static bool is_coarse_row(const struct problem *p, uint64_t limit, size_t i)
+{
+    return limit == UINT64_MAX ||
+           rt_random(p->setting->seed, RT_RANDOM_COARSE_ROW, p->level, p->first_leaf,
+                     rt_sample_number(p->sample, p->begin + i)) <= limit;
+}
+
+static enum rt_status gather_coarse(const struct problem *p, uint64_t limit, size_t n, float **rows,
+                                    struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    size_t dim = p->sample->dim;
+    float *buffer = NULL;
+    size_t at = 0;
+    RT_TRY(rt_array_new(n, dim * sizeof **rows, rows, err));
+    RT_TRY(rt_array_new(rt_sample_buffer_floats(p->sample, 1), sizeof *buffer, &buffer, err));
+    for (size_t i = 0; i < p->n; i++)
+        if (is_coarse_row(p, limit, i))
+            memcpy(*rows + dim * at++, rt_sample_get(p->sample, p->begin + i, 1, buffer),
+                   dim * sizeof **rows);
+done:
+    rt_array_free(buffer);
+    return st;
+}
+
+static enum rt_status train_coarse(const struct problem *p, uint32_t n_cells, float *cells,
+                                   struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    float *rows = NULL;
+    struct rt_sample *coarse = NULL;
+    uint64_t n_all = p->n;
+    uint64_t limit = UINT64_MAX;
+    uint64_t wanted = (uint64_t)COARSE_ROWS_PER_CELL * n_cells;
+    rt_sum_u64(p->comm, &n_all, 1);
+    if (n_all > 2 * wanted)
+        limit = (uint64_t)((double)wanted / (double)n_all * 0x1p63) * 2;
+    uint64_t found[2] = {0, 0}; /* here, in all */
+    for (size_t i = 0; i < p->n; i++)
+        found[0] += is_coarse_row(p, limit, i);
+    found[1] = found[0];
+    rt_sum_u64(p->comm, &found[1], 1);
+    if (found[1] < n_cells) { /* will not happen; but then all rows are enough */
+        limit = UINT64_MAX;
+        found[0] = p->n;
+    }
+    RT_LOCAL(gather_coarse(p, limit, (size_t)found[0], &rows, err));
+    RT_AGREE(p->comm);
+    RT_TRY(rt_sample_over(p->comm, p->sample->metric, p->sample->dim, rows, (size_t)found[0],
+                          &coarse, err));
+    struct rt_lloyd_place place = {p->level, p->first_leaf};
+    struct rt_lloyd_setting setting = *p->setting;
+    struct rt_lloyd_result result;
+    setting.progress = NULL;
+    RT_TRY(rt_lloyd_train(p->comm, &setting, place, coarse, 0, coarse->n_local, n_cells, cells,
+                          &result, err));
+done:
+    rt_sample_free(coarse);
+    rt_array_free(rows);
+    return st;
+}
+
+static enum rt_status assign_cells(const struct problem *p, const float *cells, uint32_t n_cells,
+                                   uint32_t *cell, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    uint32_t dim = p->sample->dim;
+    struct rt_centroid_set *set = NULL;
+    struct rt_assigner *assigner = NULL;
+    float *buffer = NULL;
+    size_t batch = rt_lloyd_batch_rows(dim);
+    RT_TRY(rt_centroid_set_new(cells, n_cells, dim, p->setting->distance, NULL, &set, err));
+    RT_TRY(rt_assigner_new(batch, dim, 1, p->setting->proposer, &assigner, err));
+    RT_TRY(rt_array_new(rt_sample_buffer_floats(p->sample, batch), sizeof *buffer, &buffer, err));
+    for (size_t at = 0; at < p->n; at += batch) {
+        size_t n = p->n - at < batch ? p->n - at : batch;
+        const float *rows = rt_sample_get(p->sample, p->begin + at, n, buffer);
+        rt_assign_nearest(assigner, set, rows, n, cell + at, NULL);
+    }
+done:
+    rt_centroid_set_free(set);
+    rt_assigner_free(assigner);
+    rt_array_free(buffer);
+    return st;
+}
+
+/* --- travel --- */
+
+struct travel {
+    const struct problem *p;
+    const struct line *line;
+    uint32_t *order;    /* p->n local rows in the order of the line */
+    uint64_t *position; /* p->n: of each in that order, on the line */
+    size_t *next; /* n_ranks: what goes to each rank, as ranges of order: [next, end) is left */
+    size_t *end;
+    uint64_t *bytes;     /* n_ranks: of what goes to each other rank */
+    unsigned char *rows; /* what arrives */
+    uint64_t *numbers;
+    size_t n_arriving;
+    uint64_t own_begin; /* of this rank's part of the line */
+};
+
+static void travel_free(struct travel *t)
+{
+    rt_array_free(t->order);
+    rt_array_free(t->position);
+    rt_array_free(t->next);
+    rt_array_free(t->end);
+    rt_array_free(t->bytes);
+    rt_array_free(t->rows);
+    rt_array_free(t->numbers);
+}
+
+static enum rt_status travel_new(struct travel *t, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct problem *p = t->p;
+    const uint64_t *borders = t->line->borders;
+    uint64_t n_own = borders[p->rank + 1] - borders[p->rank];
+    t->own_begin = borders[p->rank];
+    if (n_own > UINT32_MAX)
+        RT_FAIL(RT_USAGE, "more than 2^32-1 sample rows on one rank: use more ranks");
+    t->n_arriving = (size_t)n_own;
+    RT_TRY(rt_array_new(p->n, sizeof *t->order, &t->order, err));
+    RT_TRY(rt_array_new(p->n, sizeof *t->position, &t->position, err));
+    RT_TRY(rt_array_new((size_t)p->n_ranks, sizeof *t->next, &t->next, err));
+    RT_TRY(rt_array_new((size_t)p->n_ranks, sizeof *t->end, &t->end, err));
+    RT_TRY(rt_array_new((size_t)p->n_ranks, sizeof *t->bytes, &t->bytes, err));
+    RT_TRY(rt_array_new(t->n_arriving, p->sample->row_bytes, &t->rows, err));
+    RT_TRY(rt_array_new(t->n_arriving, sizeof *t->numbers, &t->numbers, err));
+done:
+    return st;
+}
+
+/* Sorts the local rows by cell, which is by position; line->before is used up. */
+static enum rt_status order_rows(struct travel *t, const uint32_t *cell, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct problem *p = t->p;
+    const struct line *line = t->line;
+    size_t *starts = NULL;
+    RT_TRY(rt_array_zero((size_t)line->n_cells + 1, sizeof *starts, &starts, err));
+    for (size_t i = 0; i < p->n; i++)
+        starts[cell[i] + 1]++;
+    for (uint32_t c = 0; c < line->n_cells; c++)
+        starts[c + 1] += starts[c];
+    for (size_t i = 0; i < p->n; i++) {
+        size_t at = starts[cell[i]]++;
+        t->order[at] = (uint32_t)(p->begin + i);
+        t->position[at] = line->begins[cell[i]] + line->before[cell[i]]++;
+    }
+    size_t at = 0;
+    for (int r = 0; r < p->n_ranks; r++) {
+        t->next[r] = at;
+        while (at < p->n && t->position[at] < line->borders[r + 1])
+            at++;
+        t->end[r] = at;
+        t->bytes[r] = r == p->rank ? 0 : (at - t->next[r]) * (TRAVEL_HEAD + p->sample->row_bytes);
+    }
+done:
+    rt_array_free(starts);
+    return st;
+}
+
+static void arrive(struct travel *t, size_t place, uint64_t number, const void *row)
+{
+    size_t row_bytes = t->p->sample->row_bytes;
+    t->numbers[place] = number;
+    memcpy(t->rows + place * row_bytes, row, row_bytes);
+}
+
+static enum rt_status give_rows(void *context, int to, void *buffer, size_t capacity,
+                                size_t *n_bytes, bool *more, struct rt_error *err)
+{
+    (void)err;
+    struct travel *t = context;
+    const struct rt_sample *sample = t->p->sample;
+    size_t record = TRAVEL_HEAD + sample->row_bytes;
+    unsigned char *at = buffer;
+    uint64_t begin = t->line->borders[to];
+    size_t end = t->end[to];
+    size_t *next = &t->next[to];
+    while (*next < end && (size_t)(at - (unsigned char *)buffer) + record <= capacity) {
+        uint32_t place = (uint32_t)(t->position[*next] - begin);
+        uint64_t number = rt_sample_number(sample, t->order[*next]);
+        memcpy(at, &place, sizeof place);
+        memcpy(at + sizeof place, &number, sizeof number);
+        memcpy(at + TRAVEL_HEAD, sample->rows + t->order[*next] * sample->row_bytes,
+               sample->row_bytes);
+        at += record;
+        (*next)++;
+    }
+    *n_bytes = (size_t)(at - (unsigned char *)buffer);
+    *more = *next < end;
+    return RT_OK;
+}
+
+static enum rt_status take_rows(void *context, int from, const void *bytes, size_t n_bytes,
+                                struct rt_error *err)
+{
+    (void)err;
+    (void)from;
+    struct travel *t = context;
+    size_t record = TRAVEL_HEAD + t->p->sample->row_bytes;
+    const unsigned char *end = (const unsigned char *)bytes + n_bytes;
+    for (const unsigned char *at = bytes; at < end; at += record) {
+        uint32_t place = 0;
+        uint64_t number = 0;
+        memcpy(&place, at, sizeof place);
+        memcpy(&number, at + sizeof place, sizeof number);
+        arrive(t, place, number, at + TRAVEL_HEAD);
+    }
+    return RT_OK;
+}
+
+/* Rows that stay on this rank. */
+static void move_own(struct travel *t)
+{
+    const struct rt_sample *sample = t->p->sample;
+    int rank = t->p->rank;
+    for (size_t at = t->next[rank]; at < t->end[rank]; at++)
+        arrive(t, (size_t)(t->position[at] - t->own_begin), rt_sample_number(sample, t->order[at]),
+               sample->rows + t->order[at] * sample->row_bytes);
+}
+
+/* What has arrived takes the place of what was: of the whole sample, or of the problem's part of
+ * it. */
+static enum rt_status settle(struct travel *t, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct problem *p = t->p;
+    struct rt_sample *sample = p->sample;
+    if (p->depth == 0) {
+        if (sample->owns_rows)
+            rt_array_free(sample->rows);
+        rt_array_free(sample->number);
+        sample->rows = t->rows;
+        sample->number = t->numbers;
+        sample->n_local = t->n_arriving;
+        sample->owns_rows = true;
+        t->rows = NULL;
+        t->numbers = NULL;
+        goto done;
+    }
+    if (t->n_arriving != p->n)
+        RT_FAIL(RT_DAMAGED, "a cell's rows came back as %zu, not %zu", t->n_arriving, p->n);
+    memcpy(sample->rows + p->begin * sample->row_bytes, t->rows, p->n * sample->row_bytes);
+    memcpy(sample->number + p->begin, t->numbers, p->n * sizeof *t->numbers);
+done:
+    return st;
+}
+
+/* Rows go to their places on the line. Collective. */
+static enum rt_status move_rows(const struct problem *p, const struct line *line,
+                                const uint32_t *cell, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct travel travel = {.p = p, .line = line};
+    struct rt_exchange *exchange = NULL;
+    RT_LOCAL(travel_new(&travel, err));
+    RT_LOCAL(order_rows(&travel, cell, err));
+    RT_AGREE(p->comm);
+    if (p->n_ranks > 1) {
+        RT_TRY(rt_exchange_new(p->comm, 0, &exchange, err));
+        RT_TRY(rt_exchange_round(exchange, travel.bytes, give_rows, take_rows, &travel, err));
+    }
+    move_own(&travel);
+    RT_LOCAL(settle(&travel, err));
+    RT_AGREE(p->comm);
+done:
+    rt_exchange_free(exchange);
+    travel_free(&travel);
+    return st;
+}
+
+/* --- cells --- */
+
+/* The ranks whose parts of the line a cell touches; none (first > last) for a cell without rows. */
+static void touched_ranks(const struct line *line, int n_ranks, uint32_t c, int *first, int *last)
+{
+    *first = n_ranks;
+    *last = -1;
+    if (line->totals[c] == 0)
+        return;
+    for (int r = 0; r < n_ranks; r++) {
+        uint64_t begin = line->borders[r] > line->begins[c] ? line->borders[r] : line->begins[c];
+        uint64_t end =
+            line->borders[r + 1] < line->begins[c + 1] ? line->borders[r + 1] : line->begins[c + 1];
+        if (begin >= end)
+            continue;
+        if (*first == n_ranks)
+            *first = r;
+        *last = r;
+    }
+}
+
+static enum rt_status solve(const struct problem *p, float *leaves, struct rt_error *err);
+
+/* One cell, on the ranks of comm, which all hold rows of it. */
+static enum rt_status train_cell(const struct problem *p, const struct line *line, MPI_Comm comm,
+                                 uint32_t c, float *leaves, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const uint64_t own_begin = line->borders[p->rank];
+    const uint64_t own_end = line->borders[p->rank + 1];
+    uint64_t begin = line->begins[c] > own_begin ? line->begins[c] : own_begin;
+    uint64_t end = line->begins[c + 1] < own_end ? line->begins[c + 1] : own_end;
+    struct problem cell = *p;
+    cell.comm = comm;
+    MPI_Comm_rank(comm, &cell.rank);
+    MPI_Comm_size(comm, &cell.n_ranks);
+    cell.begin = p->begin + (size_t)(begin - own_begin);
+    cell.n = (size_t)(end - begin);
+    cell.k = (uint32_t)line->seats[c];
+    cell.first_leaf = p->first_leaf + line->first_seat[c];
+    cell.level = p->level + 1;
+    cell.depth = p->depth + 1;
+    float *own = leaves + line->first_seat[c] * p->sample->dim;
+    uint64_t flat_most = 4 * (uint64_t)sqrt((double)p->k); /* D6 */
+    if (cell.k > flat_most && cell.k > 4 && cell.k < p->k && cell.depth < MOST_DEPTH) {
+        RT_TRY(solve(&cell, own, err));
+    } else if (cell.k > 0) {
+        struct rt_lloyd_place place = {cell.level, cell.first_leaf};
+        struct rt_lloyd_setting setting = *p->setting;
+        struct rt_lloyd_result result;
+        setting.progress = NULL;
+        RT_TRY(rt_lloyd_train(comm, &setting, place, p->sample, cell.begin, cell.n, cell.k, own,
+                              &result, err));
+        *p->rows_done += cell.n;
+        if (p->progress && p->progress->cell_done)
+            p->progress->cell_done(p->progress->ctx, *p->rows_done, p->rows_all);
+    }
+done:
+    return st;
+}
+
+/* The cells of this rank's part: which it shares with others, two at most (D7). */
+struct shared_cell {
+    uint32_t c;
+    bool is_there;
+    MPI_Comm comm;
+};
+
+/* Communicators of the shared cells of even number among the shared, then of odd number: a rank has
+ * at most one of each, so all even ones are trained side by side, and then all odd ones.
+ * Collective. */
+static void split_shared(const struct problem *p, const struct line *line,
+                         struct shared_cell shared[2])
+{
+    uint32_t n_shared = 0;
+    for (int parity = 0; parity < 2; parity++)
+        shared[parity] = (struct shared_cell){0, false, MPI_COMM_NULL};
+    for (uint32_t c = 0; c < line->n_cells && p->n_ranks > 1; c++) {
+        int first = 0;
+        int last = 0;
+        touched_ranks(line, p->n_ranks, c, &first, &last);
+        if (first >= last)
+            continue;
+        if (p->rank >= first && p->rank <= last &&
+            line->borders[p->rank + 1] > line->borders[p->rank]) {
+            shared[n_shared % 2].c = c;
+            shared[n_shared % 2].is_there = true;
+        }
+        n_shared++;
+    }
+    for (uint32_t parity = 0; parity < 2 && parity < n_shared; parity++)
+        MPI_Comm_split(p->comm, shared[parity].is_there ? (int)shared[parity].c : MPI_UNDEFINED,
+                       p->rank, &shared[parity].comm);
+}
+
+/* A rank that has failed tells the others of its shared cell before they train: nobody waits for it
+ * in vain. */
+static enum rt_status train_shared(const struct problem *p, const struct line *line,
+                                   struct shared_cell *shared, float *leaves, enum rt_status so_far,
+                                   struct rt_error *err)
+{
+    enum rt_status st = so_far;
+    if (!shared->is_there)
+        return st;
+    RT_AGREE(shared->comm);
+    RT_TRY(train_cell(p, line, shared->comm, shared->c, leaves, err));
+done:
+    MPI_Comm_free(&shared->comm);
+    return st;
+}
+
+static enum rt_status train_whole_cells(const struct problem *p, const struct line *line,
+                                        float *leaves, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    for (uint32_t c = 0; c < line->n_cells; c++)
+        if (line->totals[c] > 0 && line->begins[c] >= line->borders[p->rank] &&
+            line->begins[c + 1] <= line->borders[p->rank + 1])
+            RT_TRY(train_cell(p, line, MPI_COMM_SELF, c, leaves, err));
+done:
+    return st;
+}
+
+/* Leaves of each cell from the first rank that holds rows of it, to all. As cells follow each other
+ * on the line, so do the ranks' leaves. Collective. */
+static enum rt_status gather_leaves(const struct problem *p, const struct line *line, float *leaves,
+                                    struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    uint64_t *counts = NULL;
+    size_t leaf_bytes = p->sample->dim * sizeof *leaves;
+    uint64_t first = 0; /* this rank's first leaf */
+    RT_LOCAL(rt_array_zero((size_t)p->n_ranks, sizeof *counts, &counts, err));
+    RT_AGREE(p->comm);
+    int owner = 0;
+    for (uint32_t c = 0; c < line->n_cells; c++) {
+        if (line->totals[c] == 0)
+            continue;
+        while (line->borders[owner + 1] <= line->begins[c])
+            owner++;
+        if (owner < p->rank)
+            first += line->seats[c];
+        counts[owner] += line->seats[c] * leaf_bytes;
+    }
+    rt_allgatherv_bytes(p->comm, leaves + first * p->sample->dim, leaves, counts);
+done:
+    rt_array_free(counts);
+    return st;
+}
+
+/* Rows to their places on the line, then all cells. line has totals, seats and borders. Collective.
+ */
+static enum rt_status train_line(const struct problem *p, struct line *line, const uint32_t *cell,
+                                 float *leaves, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct shared_cell shared[2];
+    RT_TRY(move_rows(p, line, cell, err));
+    struct problem moved = *p;
+    moved.n = (size_t)(line->borders[p->rank + 1] - line->borders[p->rank]);
+    split_shared(&moved, line, shared);
+    st = train_shared(&moved, line, &shared[0], leaves, st, err);
+    st = train_shared(&moved, line, &shared[1], leaves, st, err);
+    RT_LOCAL(train_whole_cells(&moved, line, leaves, err));
+    RT_AGREE(p->comm);
+    RT_TRY(gather_leaves(&moved, line, leaves, err));
+done:
+    return st;
+}
+
+/* sqrt(k) cells, their rows together, their leaves. Collective over p->comm. */
+static enum rt_status solve(const struct problem *p, float *leaves, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    uint32_t n_cells = (uint32_t)sqrt((double)p->k);
+    struct line line = {0};
+    uint32_t *cell = NULL;
+    float *cells = NULL;
+    uint64_t given = 0;
+    RT_LOCAL(line_new(&line, n_cells, p->n_ranks, err));
+    RT_LOCAL(rt_array_new(n_cells, p->sample->dim * sizeof *cells, &cells, err));
+    RT_LOCAL(rt_array_new(p->n, sizeof *cell, &cell, err));
+    RT_AGREE(p->comm);
+    RT_TRY(train_coarse(p, n_cells, cells, err));
+    RT_LOCAL(assign_cells(p, cells, n_cells, cell, err));
+    RT_AGREE(p->comm);
+    count_rows(p, cell, &line);
+    set_borders(p, &line);
+    RT_LOCAL(rt_seats_share(line.totals, n_cells, p->k, line.seats, &given, err));
+    RT_AGREE(p->comm);
+    rt_assert(given == p->k);
+    count_seats(&line);
+    RT_TRY(train_line(p, &line, cell, leaves, err));
+done:
+    line_free(&line);
+    rt_array_free(cell);
+    rt_array_free(cells);
+    return st;
+}
+
+static struct problem whole_problem(MPI_Comm comm, const struct rt_lloyd_setting *setting,
+                                    struct rt_sample *sample,
+                                    const struct rt_hierarchical_progress *progress,
+                                    uint64_t *rows_done)
+{
+    struct problem p = {.comm = comm,
+                        .setting = setting,
+                        .sample = sample,
+                        .n = sample->n_local,
+                        .progress = progress,
+                        .rows_done = rows_done,
+                        .rows_all = sample->n_total};
+    MPI_Comm_rank(comm, &p.rank);
+    MPI_Comm_size(comm, &p.n_ranks);
+    return p;
+}
+
+enum rt_status rt_hierarchical_train(MPI_Comm comm, const struct rt_lloyd_setting *setting,
+                                     struct rt_sample *sample, uint32_t k, float *centroids,
+                                     const struct rt_hierarchical_progress *progress,
+                                     struct rt_error *err)
+{
+    uint64_t rows_done = 0;
+    struct problem p = whole_problem(comm, setting, sample, progress, &rows_done);
+    p.k = k;
+    return solve(&p, centroids, err);
+}
+
+enum rt_status rt_hierarchical_train_cells(MPI_Comm comm, const struct rt_lloyd_setting *setting,
+                                           uint64_t level, struct rt_sample *sample,
+                                           const uint32_t *cell, uint32_t n_cells,
+                                           const uint64_t *seats, float *centroids,
+                                           const struct rt_hierarchical_progress *progress,
+                                           struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    uint64_t rows_done = 0;
+    struct line line = {0};
+    struct problem p = whole_problem(comm, setting, sample, progress, &rows_done);
+    p.level = level;
+    RT_LOCAL(line_new(&line, n_cells, p.n_ranks, err));
+    RT_AGREE(comm);
+    memcpy(line.seats, seats, n_cells * sizeof *seats);
+    count_rows(&p, cell, &line);
+    set_borders(&p, &line);
+    count_seats(&line);
+    p.k = (uint32_t)line.first_seat[n_cells];
+    RT_TRY(train_line(&p, &line, cell, centroids, err));
+done:
+    line_free(&line);
+    return st;
+}
+
+uint64_t rt_hierarchical_bytes(uint64_t n_local, uint32_t k, uint32_t dim, uint64_t row_bytes,
+                               uint32_t n_ranks)
+{
+    uint64_t n_cells = (uint64_t)sqrt((double)k);
+    uint64_t travel =
+        n_local * (row_bytes + sizeof(uint64_t)                 /* what arrives */
+                   + 2 * sizeof(uint32_t) + sizeof(uint64_t)) + /* cell, order, position */
+        rt_exchange_bytes((int)n_ranks, 0) +
+        n_ranks * 4 * sizeof(uint64_t);
+    uint64_t coarse = (2 * COARSE_ROWS_PER_CELL * n_cells / n_ranks + 1) * dim * sizeof(float) +
+                      rt_lloyd_bytes(2 * COARSE_ROWS_PER_CELL * n_cells / n_ranks + 1,
+                                     (uint32_t)n_cells, dim, dim);
+    uint64_t cells = rt_lloyd_bytes(n_local, (uint32_t)(4 * n_cells), dim, dim);
+    uint64_t most = travel > coarse ? travel : coarse;
+    return (most > cells ? most : cells) + n_cells * (dim * sizeof(float) + 6 * sizeof(uint64_t));
+}
