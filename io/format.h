@@ -7,8 +7,7 @@
 #include <stdint.h>
 
 #define RT_FORMAT_NAME "ranktape index"
-#define RT_FORMAT_MAJOR 1u /* a newer one is refused */
-#define RT_FORMAT_MINOR 0u /* a newer one is read: it only adds */
+#define RT_FORMAT_VERSION 1u /* a newer one is refused */
 
 #define RT_UNIT_BYTES (UINT64_C(1) << 20)    /* a checksum unit is at most this (E4) */
 #define RT_PAGE_BYTES UINT64_C(4096)         /* shares of ranks begin at multiples of this */

@@ -104,8 +104,7 @@ void rt_h5_layout_begin(struct rt_h5_layout *layout, enum rt_file_kind kind, uin
            sizeof *layout); /* padding too: a layout is broadcast and compared as bytes */
     rt_hash128_hex(fingerprint, hex);
     rt_h5_layout_text(layout, "format", RT_FORMAT_NAME);
-    rt_h5_layout_number(layout, "format_major", RT_FORMAT_MAJOR);
-    rt_h5_layout_number(layout, "format_minor", RT_FORMAT_MINOR);
+    rt_h5_layout_number(layout, "format_version", RT_FORMAT_VERSION);
     rt_h5_layout_text(layout, "kind", rt_file_kind_name(kind));
     rt_h5_layout_number(layout, "generation", generation);
     rt_h5_layout_text(layout, "fingerprint", hex);
@@ -204,6 +203,56 @@ enum rt_status rt_h5_get_text(const struct rt_h5_layout *layout, const char *pat
     if (!attribute || !attribute->is_text)
         RT_FAIL(RT_DAMAGED, "'%s' is damaged: no text '%s' in it", path, name);
     memcpy(text, attribute->text, sizeof attribute->text);
+done:
+    return st;
+}
+
+enum rt_status rt_h5_get_u32(const struct rt_h5_layout *layout, const char *path, const char *name,
+                             uint32_t least, uint32_t most, uint32_t *value, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    uint64_t number = 0;
+    RT_TRY(rt_h5_get_number(layout, path, name, &number, err));
+    if (number < least || number > most)
+        RT_FAIL(RT_DAMAGED, "'%s' is damaged: '%s' is %llu, not within %u to %u", path, name,
+                (unsigned long long)number, least, most);
+    *value = (uint32_t)number;
+done:
+    return st;
+}
+
+enum rt_status rt_h5_get_hash(const struct rt_h5_layout *layout, const char *path, const char *name,
+                              struct rt_hash128 *hash, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    char text[40];
+    RT_TRY(rt_h5_get_text(layout, path, name, text, err));
+    if (rt_hash128_parse(text, hash) != 0)
+        RT_FAIL(RT_DAMAGED, "'%s' is damaged: '%s' is no hash", path, name);
+done:
+    return st;
+}
+
+enum rt_status rt_h5_get_head(const struct rt_h5_layout *layout, const char *path,
+                              enum rt_file_kind kind, uint64_t *generation,
+                              struct rt_hash128 *fingerprint, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    char text[40];
+    uint64_t version = 0;
+    RT_TRY(rt_h5_get_text(layout, path, "format", text, err));
+    if (strcmp(text, RT_FORMAT_NAME) != 0)
+        RT_FAIL(RT_DAMAGED, "'%s' is no file of a " RT_FORMAT_NAME, path);
+    RT_TRY(rt_h5_get_number(layout, path, "format_version", &version, err));
+    if (version > RT_FORMAT_VERSION)
+        RT_FAIL(RT_USAGE, "'%s' has format version %llu, this ranktape reads up to %u", path,
+                (unsigned long long)version, RT_FORMAT_VERSION);
+    RT_TRY(rt_h5_get_text(layout, path, "kind", text, err));
+    if (strcmp(text, rt_file_kind_name(kind)) != 0)
+        RT_FAIL(RT_DAMAGED, "'%s' is damaged: it is of kind '%s', not '%s'", path, text,
+                rt_file_kind_name(kind));
+    RT_TRY(rt_h5_get_number(layout, path, "generation", generation, err));
+    RT_TRY(rt_h5_get_hash(layout, path, "fingerprint", fingerprint, err));
 done:
     return st;
 }

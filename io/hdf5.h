@@ -75,6 +75,17 @@ enum rt_status rt_h5_get_number(const struct rt_h5_layout *layout, const char *p
 enum rt_status rt_h5_get_text(const struct rt_h5_layout *layout, const char *path, const char *name,
                               char text[40], struct rt_error *err) RT_MUST_CHECK;
 
+/* The same within a range; the same as a hash; and what rt_h5_layout_begin has set (a newer format
+ * version: RT_USAGE). */
+enum rt_status rt_h5_get_u32(const struct rt_h5_layout *layout, const char *path, const char *name,
+                             uint32_t least, uint32_t most, uint32_t *value,
+                             struct rt_error *err) RT_MUST_CHECK;
+enum rt_status rt_h5_get_hash(const struct rt_h5_layout *layout, const char *path, const char *name,
+                              struct rt_hash128 *hash, struct rt_error *err) RT_MUST_CHECK;
+enum rt_status rt_h5_get_head(const struct rt_h5_layout *layout, const char *path,
+                              enum rt_file_kind kind, uint64_t *generation,
+                              struct rt_hash128 *fingerprint, struct rt_error *err) RT_MUST_CHECK;
+
 /* One rank makes the file (an old one of this name is replaced): every dataset assigned, nothing
  * filled (holes read as zeros), datasets of 4096 bytes and more at multiples of 4096; beside each
  * one with unit_rows > 0 NAME.xxh3 of u64. Fills in offsets and size. The same layout gives the

@@ -31,7 +31,7 @@ struct rt_manifest_heap { /* one file of the rows that were indexed */
     int64_t mtime_ns;
 };
 struct rt_manifest {
-    uint32_t major, minor;
+    uint32_t version;
     uint64_t generation;
     struct rt_hash128 fingerprint, tree_hash, rows_hash, digest;
 

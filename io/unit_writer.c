@@ -23,15 +23,13 @@ static uint64_t page_rows(uint64_t row_bytes)
     return power >= RT_PAGE_BYTES ? 1 : RT_PAGE_BYTES / power;
 }
 
-uint64_t rt_share_rows(const struct rt_h5_layout *layout, uint64_t n_rows)
+uint64_t rt_share_rows(const uint64_t *row_bytes, uint32_t n, uint64_t cap_rows)
 {
     uint64_t share = 1;
-    for (uint32_t i = 0; i < layout->n_datasets; i++) {
-        const struct rt_h5_dataset *dataset = &layout->datasets[i];
-        if (dataset->unit_rows == 0 || dataset->dims[0] != n_rows)
-            continue;
-        uint64_t pages = page_rows(rt_h5_row_bytes(dataset));
-        uint64_t own = dataset->unit_rows > pages ? dataset->unit_rows : pages; /* E4 */
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t unit = rt_unit_rows(row_bytes[i], cap_rows);
+        uint64_t pages = page_rows(row_bytes[i]);
+        uint64_t own = unit > pages ? unit : pages; /* E4: both are powers of two */
         share = own > share ? own : share;
     }
     return share;
@@ -218,6 +216,11 @@ enum rt_status rt_unit_writer_fill(struct rt_unit_writer *writer, const uint8_t 
                                    uint64_t n_rows, struct rt_error *err)
 {
     return append(writer, NULL, fill, n_rows, err);
+}
+
+uint32_t rt_unit_writer_columns(const struct rt_unit_writer *writer)
+{
+    return writer->n_columns;
 }
 
 uint64_t rt_unit_writer_row(const struct rt_unit_writer *writer)

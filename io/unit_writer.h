@@ -9,10 +9,9 @@
 /* Rows of a checksum unit: the largest power of two of rows within 1 MiB, at most cap_rows (a power
  * of two; 0: no cap), at least 1. */
 uint64_t rt_unit_rows(uint64_t row_bytes, uint64_t cap_rows);
-/* Shares of ranks must begin at multiples of this many rows, a power of two: for every dataset
- * whole units and whole 4096-byte pages. Over all datasets of the layout that have checksums and
- * n_rows rows. */
-uint64_t rt_share_rows(const struct rt_h5_layout *layout, uint64_t n_rows);
+/* Shares of ranks must begin at multiples of this many rows, a power of two: for each of n columns,
+ * of these bytes a row, whole units and whole 4096-byte pages (E4). */
+uint64_t rt_share_rows(const uint64_t *row_bytes, uint32_t n, uint64_t cap_rows);
 
 /* Writes several datasets of one layout (columns) whose rows go together. */
 struct rt_unit_writer;
@@ -34,6 +33,7 @@ enum rt_status rt_unit_writer_append(struct rt_unit_writer *writer, const void *
 /* n_rows rows, all bytes of column i being fill[i] (0 or 0xff). */
 enum rt_status rt_unit_writer_fill(struct rt_unit_writer *writer, const uint8_t *fill,
                                    uint64_t n_rows, struct rt_error *err) RT_MUST_CHECK;
+uint32_t rt_unit_writer_columns(const struct rt_unit_writer *writer);
 /* Where the next row goes. */
 uint64_t rt_unit_writer_row(const struct rt_unit_writer *writer);
 /* Writes out what is complete, so that rt_h5_sync makes all units before rt_unit_writer_row's

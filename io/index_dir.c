@@ -1,0 +1,344 @@
+#include "io/index_dir.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- names ---- */
+
+/* The number behind `stem-` if the name goes on with a suffix of ours: *partial tells whether
+ * ".partial" follows. */
+static bool parse_numbered(const char *name, const char *stem, const char *suffix, uint64_t *number,
+                           bool *partial)
+{
+    size_t n = strlen(stem);
+    if (strncmp(name, stem, n) != 0 || name[n] != '-')
+        return false;
+    const char *digits = name + n + 1;
+    size_t n_digits = strspn(digits, "0123456789");
+    if (n_digits == 0 || n_digits > 19 || (digits[0] == '0' && n_digits > 1))
+        return false;
+    *number = strtoull(digits, NULL, 10);
+    const char *rest = digits + n_digits;
+    if (strncmp(rest, suffix, strlen(suffix)) != 0)
+        return false;
+    rest += strlen(suffix);
+    *partial = strcmp(rest, ".partial") == 0;
+    return *partial || !*rest;
+}
+
+static bool parse_data_file(const char *name, enum rt_file_kind *kind, uint64_t *number,
+                            bool *partial)
+{
+    for (int k = 0; k < RT_N_FILE_KINDS; k++) {
+        *kind = (enum rt_file_kind)k;
+        if (parse_numbered(name, rt_file_kind_name(*kind), ".h5", number, partial))
+            return true;
+    }
+    return false;
+}
+
+static bool is_lock_name(const char *name) /* LOCK, and what a taker links it from */
+{
+    if (strncmp(name, "LOCK", 4) != 0)
+        return false;
+    return !name[4] ||
+           (name[4] == '.' && strlen(name + 5) == 32 && strspn(name + 5, "0123456789abcdef") == 32);
+}
+
+bool rt_index_name_is_ours(const char *name)
+{
+    enum rt_file_kind kind;
+    uint64_t number = 0;
+    bool partial = false;
+    return strcmp(name, "CURRENT") == 0 || strcmp(name, "CURRENT.partial") == 0 ||
+           strcmp(name, "checkpoint") == 0 || is_lock_name(name) ||
+           parse_numbered(name, "manifest", ".json", &number, &partial) ||
+           parse_data_file(name, &kind, &number, &partial);
+}
+
+enum rt_status rt_index_path(const char *dir, enum rt_file_kind kind, uint64_t number, bool partial,
+                             char path[RT_PATH_MAX], struct rt_error *err)
+{
+    char name[64];
+    (void)snprintf(name, sizeof name, "%s-%llu.h5%s", rt_file_kind_name(kind),
+                   (unsigned long long)number, partial ? ".partial" : "");
+    return rt_fs_join(dir, name, path, err);
+}
+
+enum rt_status rt_index_finish_file(const char *dir, enum rt_file_kind kind, uint64_t number,
+                                    struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    char from[RT_PATH_MAX];
+    char to[RT_PATH_MAX];
+    RT_TRY(rt_index_path(dir, kind, number, true, from, err));
+    RT_TRY(rt_index_path(dir, kind, number, false, to, err));
+    RT_TRY(rt_fs_rename(from, to, err));
+done:
+    return st;
+}
+
+/* ---- states ---- */
+
+static enum rt_status fail_to_look(const char *dir, struct rt_error *err)
+{
+    return rt_error_set(err, RT_IO, __FILE__, __LINE__, "cannot look into '%s': %s", dir,
+                        strerror(errno));
+}
+
+/* Something is not there: its parent must be, for a job to make it. */
+static enum rt_status check_parent(const char *dir, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    char parent[RT_PATH_MAX];
+    struct stat info;
+    size_t n = strlen(dir);
+    if (n + 2 > sizeof parent || n == 0)
+        RT_FAIL(RT_USAGE, "'%.60s' cannot be the name of an index", dir);
+    strcpy(parent, dir);
+    while (n > 1 && parent[n - 1] == '/')
+        parent[--n] = '\0';
+    char *slash = strrchr(parent, '/');
+    if (!slash)
+        strcpy(parent, ".");
+    else
+        slash[slash == parent] = '\0';
+    if (stat(parent, &info) != 0 || !S_ISDIR(info.st_mode))
+        RT_FAIL(RT_USAGE, "there is no directory '%s' to make '%s' in", parent, dir);
+done:
+    return st;
+}
+
+enum rt_status rt_index_dir_state(const char *dir, enum rt_index_state *state, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    bool any = false;
+    bool foreign = false;
+    bool current = false;
+    struct stat info;
+    DIR *entries = NULL;
+    if (stat(dir, &info) != 0) {
+        if (errno != ENOENT)
+            return fail_to_look(dir, err);
+        RT_TRY(check_parent(dir, err));
+        *state = RT_INDEX_MISSING;
+        return RT_OK;
+    }
+    if (!S_ISDIR(info.st_mode)) {
+        *state = RT_INDEX_FOREIGN;
+        return RT_OK;
+    }
+    entries = opendir(dir);
+    if (!entries)
+        return fail_to_look(dir, err);
+    for (struct dirent *entry = readdir(entries); entry; entry = readdir(entries)) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        any = true;
+        current = current || strcmp(entry->d_name, "CURRENT") == 0;
+        foreign = foreign || !rt_index_name_is_ours(entry->d_name);
+    }
+    *state = current   ? RT_INDEX_PUBLISHED
+             : foreign ? RT_INDEX_FOREIGN
+             : any     ? RT_INDEX_UNFINISHED
+                       : RT_INDEX_EMPTY;
+done:
+    if (entries)
+        (void)closedir(entries);
+    return st;
+}
+
+enum rt_status rt_index_dir_require(const char *dir, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    enum rt_index_state state;
+    RT_TRY(rt_index_dir_state(dir, &state, err));
+    if (state == RT_INDEX_MISSING || state == RT_INDEX_EMPTY)
+        RT_FAIL(RT_USAGE, "there is no index '%s'", dir);
+    if (state == RT_INDEX_UNFINISHED)
+        RT_FAIL(RT_USAGE, "'%s' is an unfinished build: --resume or --force", dir);
+    if (state == RT_INDEX_FOREIGN)
+        RT_FAIL(RT_USAGE, "'%s' is no index", dir);
+done:
+    return st;
+}
+
+/* One more than the generation that CURRENT names; a damaged one must not stop --force, nor may
+ * names collide. */
+static enum rt_status next_generation(const char *dir, uint64_t *generation, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    uint64_t most = 0;
+    DIR *entries = opendir(dir);
+    if (!entries)
+        return fail_to_look(dir, err);
+    for (struct dirent *entry = readdir(entries); entry; entry = readdir(entries)) {
+        uint64_t number = 0;
+        bool partial = false;
+        if (parse_numbered(entry->d_name, "manifest", ".json", &number, &partial) && number > most)
+            most = number;
+    }
+    (void)closedir(entries);
+    if (most >= INT64_MAX - 1)
+        RT_FAIL(RT_DAMAGED, "'%s' is damaged: there is a manifest of generation %llu", dir,
+                (unsigned long long)most);
+    *generation = most + 1;
+done:
+    return st;
+}
+
+enum rt_status rt_index_dir_begin(const char *dir, bool force, bool resume,
+                                  struct rt_index_dir_begin *out, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_index_dir_begin begin = {.generation = 1};
+    RT_TRY(rt_index_dir_state(dir, &begin.state, err));
+    switch (begin.state) {
+    case RT_INDEX_MISSING:
+        if (mkdir(dir, 0777) != 0)
+            RT_FAIL(RT_IO, "cannot make '%s': %s", dir, strerror(errno));
+        begin.made = true;
+        break;
+    case RT_INDEX_EMPTY:
+        break;
+    case RT_INDEX_PUBLISHED:
+        if (!force && !resume)
+            RT_FAIL(RT_USAGE, "there is an index in '%s' already; --force replaces it", dir);
+        RT_TRY(next_generation(dir, &begin.generation, err));
+        break;
+    case RT_INDEX_UNFINISHED:
+        if (!force && !resume)
+            RT_FAIL(RT_USAGE,
+                    "'%s' is an unfinished build: --resume goes on with it, --force starts anew",
+                    dir);
+        break;
+    case RT_INDEX_FOREIGN:
+        RT_FAIL(RT_USAGE, "'%s' is there and no index: ranktape replaces only its own", dir);
+    }
+    *out = begin;
+done:
+    return st;
+}
+
+/* ---- taking away ---- */
+
+static void remove_name(const char *dir, const char *name)
+{
+    char path[RT_PATH_MAX];
+    struct rt_error ignored;
+    if (rt_fs_join(dir, name, path, &ignored) == RT_OK)
+        (void)unlink(path);
+}
+
+void rt_index_dir_undo(const char *dir, const struct rt_index_dir_begin *begin)
+{
+    char name[64];
+    struct rt_error ignored;
+    if (begin->state == RT_INDEX_UNFINISHED)
+        return; /* what another run has saved stays */
+    for (int k = 0; k < RT_N_FILE_KINDS; k++) {
+        (void)snprintf(name, sizeof name, "%s-%llu.h5.partial",
+                       rt_file_kind_name((enum rt_file_kind)k),
+                       (unsigned long long)begin->generation);
+        remove_name(dir, name);
+        name[strlen(name) - strlen(".partial")] = '\0';
+        remove_name(dir, name);
+    }
+    (void)snprintf(name, sizeof name, "manifest-%llu.json", (unsigned long long)begin->generation);
+    remove_name(dir, name);
+    strcat(name, ".partial");
+    remove_name(dir, name);
+    remove_name(dir, "CURRENT.partial");
+    if (rt_index_remove_checkpoint(dir, &ignored) != RT_OK)
+        return;
+    if (begin->made) {
+        remove_name(dir, "LOCK");
+        (void)rmdir(dir);
+    }
+}
+
+static bool is_kept(const char *name, const struct rt_manifest *const *keep, size_t n_keep)
+{
+    enum rt_file_kind kind;
+    uint64_t number = 0;
+    bool partial = false;
+    bool is_manifest = parse_numbered(name, "manifest", ".json", &number, &partial);
+    if (!is_manifest && !parse_data_file(name, &kind, &number, &partial))
+        return strcmp(name, "CURRENT.partial") != 0; /* CURRENT, LOCK, what is not ours */
+    if (partial)
+        return false;
+    for (size_t i = 0; i < n_keep; i++)
+        if (keep[i] && (is_manifest ? keep[i]->generation == number
+                                    : rt_manifest_find(keep[i], kind, number) != NULL))
+            return true;
+    return false;
+}
+
+/* Removes the plain files of a directory for which is_kept says no; keep NULL: all of them. */
+static enum rt_status remove_files(const char *dir, bool all, const struct rt_manifest *const *keep,
+                                   size_t n_keep, uint64_t *n_removed, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    char path[RT_PATH_MAX];
+    DIR *entries = opendir(dir);
+    if (!entries)
+        return fail_to_look(dir, err);
+    for (struct dirent *entry = readdir(entries); entry; entry = readdir(entries)) {
+        struct stat info;
+        if (!all && is_kept(entry->d_name, keep, n_keep))
+            continue;
+        RT_TRY(rt_fs_join(dir, entry->d_name, path, err));
+        if (lstat(path, &info) != 0 || S_ISDIR(info.st_mode))
+            continue;
+        RT_TRY(rt_fs_remove(path, err));
+        ++*n_removed;
+    }
+done:
+    (void)closedir(entries);
+    return st;
+}
+
+enum rt_status rt_index_dir_clean(const char *dir, const struct rt_manifest *const *keep,
+                                  size_t n_keep, uint64_t *n_removed, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    uint64_t n = 0;
+    RT_TRY(remove_files(dir, false, keep, n_keep, &n, err));
+    RT_TRY(rt_index_remove_checkpoint(dir, err));
+    if (n_removed)
+        *n_removed = n;
+done:
+    return st;
+}
+
+enum rt_status rt_index_checkpoint_dir(const char *dir, char path[RT_PATH_MAX],
+                                       struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    RT_TRY(rt_fs_join(dir, "checkpoint", path, err));
+    if (mkdir(path, 0777) != 0 && errno != EEXIST)
+        RT_FAIL(RT_IO, "cannot make '%s': %s", path, strerror(errno));
+done:
+    return st;
+}
+
+enum rt_status rt_index_remove_checkpoint(const char *dir, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    char path[RT_PATH_MAX];
+    struct stat info;
+    uint64_t n = 0;
+    RT_TRY(rt_fs_join(dir, "checkpoint", path, err));
+    if (lstat(path, &info) != 0 || !S_ISDIR(info.st_mode)) /* a link is not ours to follow */
+        return RT_OK;
+    RT_TRY(remove_files(path, true, NULL, 0, &n, err));
+    if (rmdir(path) != 0)
+        RT_FAIL(RT_IO, "cannot remove '%s': %s", path, strerror(errno));
+done:
+    return st;
+}
