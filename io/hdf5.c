@@ -628,7 +628,7 @@ static enum rt_status check_offsets(const char *path, const struct rt_h5_layout 
                                     struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    struct rt_range ranges[2 * RT_H5_MAX_DATASETS];
+    struct rt_h5_range ranges[2 * RT_H5_MAX_DATASETS];
     uint32_t n = rt_h5_ranges(layout, true, ranges);
     for (uint32_t i = 0; i < n; i++) {
         uint64_t next = i + 1 < n ? ranges[i + 1].offset : layout->size;
@@ -674,21 +674,21 @@ done:
 
 static int by_offset(const void *a, const void *b)
 {
-    uint64_t x = ((const struct rt_range *)a)->offset;
-    uint64_t y = ((const struct rt_range *)b)->offset;
+    uint64_t x = ((const struct rt_h5_range *)a)->offset;
+    uint64_t y = ((const struct rt_h5_range *)b)->offset;
     return (x > y) - (x < y);
 }
 
-uint32_t rt_h5_ranges(const struct rt_h5_layout *layout, bool small_too, struct rt_range *ranges)
+uint32_t rt_h5_ranges(const struct rt_h5_layout *layout, bool small_too, struct rt_h5_range *ranges)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < layout->n_datasets; i++) {
         const struct rt_h5_dataset *dataset = &layout->datasets[i];
         uint64_t bytes = rt_h5_dataset_bytes(dataset);
         if (bytes > 0 && (small_too || dataset->unit_rows > 0))
-            ranges[n++] = (struct rt_range){dataset->offset, bytes};
+            ranges[n++] = (struct rt_h5_range){dataset->offset, bytes};
         if (bytes > 0 && dataset->unit_rows > 0)
-            ranges[n++] = (struct rt_range){dataset->sums_offset, 8 * rt_h5_n_units(dataset)};
+            ranges[n++] = (struct rt_h5_range){dataset->sums_offset, 8 * rt_h5_n_units(dataset)};
     }
     qsort(ranges, n, sizeof *ranges, by_offset);
     return n;

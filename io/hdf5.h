@@ -103,12 +103,12 @@ enum rt_status rt_h5_read_layout(const char *path, struct rt_h5_layout *layout,
 enum rt_status rt_h5_adopt(const char *path, const struct rt_h5_layout *found,
                            struct rt_h5_layout *expected, struct rt_error *err) RT_MUST_CHECK;
 
-struct rt_range {
+struct rt_h5_range {
     uint64_t offset, bytes;
 };
 /* Where the bytes of datasets that have checksums lie, and of those checksums; with small_too of
  * all datasets. Ascending; returns their number, at most 2 x RT_H5_MAX_DATASETS. */
-uint32_t rt_h5_ranges(const struct rt_h5_layout *layout, bool small_too, struct rt_range *ranges);
+uint32_t rt_h5_ranges(const struct rt_h5_layout *layout, bool small_too, struct rt_h5_range *ranges);
 
 /* Around every HDF5 call of other files: takes the mutex and silences HDF5's own printing. */
 void rt_h5_enter(void);

@@ -139,7 +139,7 @@ done:
     return st;
 }
 
-enum rt_status rt_h5_hash_structure(const char *path, uint64_t size, const struct rt_range *ranges,
+enum rt_status rt_h5_hash_structure(const char *path, uint64_t size, const struct rt_h5_range *ranges,
                                     uint32_t n_ranges, struct rt_hash128 *out, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
@@ -195,7 +195,7 @@ enum rt_status rt_h5_hash_file(const char *path, const struct rt_h5_layout *layo
                                struct rt_h5_hashes *out, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    struct rt_range ranges[2 * RT_H5_MAX_DATASETS];
+    struct rt_h5_range ranges[2 * RT_H5_MAX_DATASETS];
     struct rt_h5_hashes hashes;
     uint32_t n = rt_h5_ranges(layout, false, ranges);
     RT_TRY(rt_h5_hash_structure(path, layout->size, ranges, n, &hashes.structure, err));

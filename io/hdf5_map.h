@@ -15,7 +15,7 @@ enum rt_status rt_h5_hash_file(const char *path, const struct rt_h5_layout *layo
                                struct rt_h5_hashes *out, struct rt_error *err) RT_MUST_CHECK;
 
 /* The two alone; ranges as rt_h5_ranges gives them (ascending, apart, inside size). */
-enum rt_status rt_h5_hash_structure(const char *path, uint64_t size, const struct rt_range *ranges,
+enum rt_status rt_h5_hash_structure(const char *path, uint64_t size, const struct rt_h5_range *ranges,
                                     uint32_t n_ranges, struct rt_hash128 *out,
                                     struct rt_error *err) RT_MUST_CHECK;
 enum rt_status rt_h5_hash_sums(const char *path, const struct rt_h5_layout *layout,

@@ -394,7 +394,7 @@ static enum rt_status get_ranges(const struct reading *from, const json_t *objec
     if (!json_is_array(list) || json_array_size(list) > 2 * RT_H5_MAX_DATASETS)
         return strange(from, "outside");
     for (size_t i = 0; i < json_array_size(list); i++) {
-        struct rt_range *range = &file->ranges[file->n_ranges++];
+        struct rt_h5_range *range = &file->ranges[file->n_ranges++];
         RT_TRY(get_pair(from, json_array_get(list, i), "outside", file->size, &range->offset,
                         &range->bytes));
         if (range->offset < end) {

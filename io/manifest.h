@@ -23,7 +23,7 @@ struct rt_manifest_file {
     struct rt_h5_hashes hashes;
     uint32_t first_segment, n_segments; /* vectors files only */
     uint32_t n_ranges; /* bytes that `structure` leaves out, ascending and apart: */
-    struct rt_range ranges[2 * RT_H5_MAX_DATASETS];
+    struct rt_h5_range ranges[2 * RT_H5_MAX_DATASETS];
 };
 struct rt_manifest_heap { /* one file of the rows that were indexed */
     char *path, *dataset; /* dataset may be NULL */
