@@ -37,6 +37,11 @@ enum rt_index_check {
  * RT_NOMEM. */
 enum rt_status rt_index_open(const char *dir, enum rt_index_check check, struct rt_index_view **out,
                              struct rt_error *err) RT_MUST_CHECK;
+/* The same for a manifest that CURRENT does not name (yet): the recall gate looks at an index before
+ * it is published. manifest becomes the view's, also after a failure. */
+enum rt_status rt_index_open_manifest(const char *dir, struct rt_manifest *manifest,
+                                      enum rt_index_check check, struct rt_index_view **out,
+                                      struct rt_error *err) RT_MUST_CHECK;
 void rt_index_close(struct rt_index_view *view);
 
 /* The blocks of a list, checked to lie inside their file: an empty list has none. rows in them:

@@ -1,0 +1,357 @@
+/* ranktape build: from a row file to a published index, in five phases. */
+#include "jobs/build_report.h"
+#include "jobs/job.h"
+
+#include "core/fingerprint.h"
+#include "core/memory.h"
+#include "io/fs.h"
+#include "io/index_dir.h"
+#include "io/lock.h"
+#include "io/manifest.h"
+#include "io/tree_file.h"
+#include "jobs/phases/compact_phase.h"
+#include "jobs/phases/duplicate_ids.h"
+#include "jobs/phases/insert_phase.h"
+#include "jobs/phases/phase.h"
+#include "jobs/phases/plan_phase.h"
+#include "jobs/phases/publish_phase.h"
+#include "jobs/phases/recall_gate.h"
+#include "jobs/phases/row_source.h"
+#include "jobs/phases/train_phase.h"
+#include "jobs/progress_view.h"
+#include "mpi/agree.h"
+#include "mpi/partition.h"
+#include "mpi/watchdog.h"
+
+#include <string.h>
+
+struct build {
+    struct rt_job *job;
+    struct rt_phase_context context;
+    struct rt_progress_view *view;
+    struct rt_rows *rows;
+    struct rt_plan plan;
+    struct rt_row_source *source;
+    struct rt_recall_gate *gate;
+    struct rt_index_dir_begin dir; /* rank 0's finding, on all */
+    bool has_dir;
+    struct rt_lock *lock; /* rank 0 */
+    struct rt_train_output train;
+    struct rt_insert_output insert;
+    struct rt_compact_output compact;
+    struct rt_publish_output publish;
+    struct rt_list_sizes lists;
+    struct rt_build_facts facts;
+    double began;
+};
+
+static enum rt_status start_watching(struct build *b, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_options *options = b->job->options;
+    struct rt_progress_view_options view = {.mode = (enum rt_progress_mode)options->progress,
+                                            .is_quiet = options->quiet,
+                                            .stream = stderr,
+                                            .job = "build",
+                                            .file = options->progress_file[0] ? options->progress_file : NULL};
+    if (b->job->rank == 0)
+        RT_LOCAL(rt_progress_view_new(&view, &b->view, err));
+    RT_AGREE(b->job->comm);
+    RT_TRY(rt_progress_new(b->job->comm, rt_progress_view_show, b->view, &b->context.progress, err));
+    RT_LOCAL(rt_watchdog_start(b->job->world, options->stall_timeout, err));
+    RT_AGREE(b->job->comm);
+done:
+    return st;
+}
+
+/* Rank 0 makes the directory and takes the lock; all learn the generation to write. */
+static enum rt_status begin_index(struct build *b, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_job *job = b->job;
+    struct rt_lock_options lock = {.break_lock = job->options->break_lock, .wait_seconds = 5};
+    if (job->rank == 0) {
+        RT_LOCAL(rt_index_dir_begin(b->context.dir, job->options->force, false, &b->dir, err));
+        b->has_dir = st == RT_OK;
+        RT_LOCAL(rt_lock_take(b->context.dir, &lock, &b->lock, err));
+    }
+    RT_AGREE(job->comm);
+    rt_bcast_bytes(job->comm, &b->dir, sizeof b->dir, 0);
+    b->context.generation = b->dir.generation;
+    b->facts.generation = b->dir.generation;
+done:
+    return st;
+}
+
+static enum rt_status plan(struct build *b, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_job *job = b->job;
+    RT_TRY(rt_plan_phase(job, &b->rows, &b->plan, err));
+    RT_TRY(rt_plan_phase_require(job, b->rows, &b->plan, err));
+    b->context.budget_bytes = b->plan.budget_bytes;
+    b->context.way = job->options->io == RT_WRITE_MPIO ? RT_IO_MPIO : RT_IO_DIRECT;
+    b->facts.rows = rt_rows_info(b->rows);
+    RT_TRY(begin_index(b, err));
+    RT_TRY(rt_row_source_new(job->comm, b->rows, job->options->ids, job->options->scatter, &b->source, err));
+    if (rt_row_source_has_ids(b->source))
+        RT_TRY(rt_duplicate_ids_check(&b->context, b->facts.rows->n_rows, b->source, err));
+    if (job->options->min_recall.recall > 0)
+        RT_TRY(rt_recall_gate_new(job->comm, b->rows, b->source, (enum rt_metric)job->options->metric,
+                                  job->options->seed, (uint32_t)job->options->min_recall.k, &b->gate, err));
+    rt_build_say_plan(job, &b->facts);
+done:
+    return st;
+}
+
+static enum rt_status train(struct build *b, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_train_input input = {.plan = &b->plan, .rows = b->rows, .source = b->source};
+    RT_TRY(rt_train_phase(&b->context, &input, &b->train, err));
+    rt_progress_view_clear(b->view);
+    rt_build_say_train(b->job, &b->facts);
+done:
+    return st;
+}
+
+static enum rt_status insert(struct build *b, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_insert_input input = {.tree = &b->train.trained.tree,
+                                    .sets = b->train.sets.sets,
+                                    .rotation = b->train.rotation,
+                                    .beam = b->train.trained.beam,
+                                    .exponent = b->train.exponent,
+                                    .fingerprint = b->train.fingerprint,
+                                    .rows = b->rows,
+                                    .source = b->source,
+                                    .block_rows = b->plan.block_rows,
+                                    .gate = b->gate};
+    RT_TRY(rt_insert_phase(&b->context, &input, &b->insert, err));
+    rt_progress_view_clear(b->view);
+    rt_build_say_insert(b->job, &b->facts);
+done:
+    return st;
+}
+
+static enum rt_status compact(struct build *b, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_chunks *chunks = &b->insert.slots->chunks;
+    struct rt_range mine = rt_chunks_share(chunks, b->job->rank, b->job->n_ranks);
+    struct rt_compact_input input = {.tape_shape = &b->insert.tape_shape,
+                                     .tape_layout = &b->insert.tape_layout,
+                                     .first_chunk = mine.begin,
+                                     .n_chunks = rt_range_count(mine),
+                                     .list_rows = b->insert.list_rows,
+                                     .n_lists = rt_tree_leaves(&b->train.trained.tree)->n,
+                                     .fingerprint = b->train.fingerprint};
+    RT_TRY(rt_compact_phase(&b->context, &input, &b->compact, err));
+    RT_LOCAL(rt_list_sizes_of(b->insert.leaves.rows, input.n_lists, &b->lists, err));
+    RT_AGREE(b->job->comm);
+    rt_progress_view_clear(b->view);
+    rt_build_say_compact(b->job, &b->facts, &b->lists);
+done:
+    return st;
+}
+
+/* Rank 0: what the manifest says of this generation, but for files and digest. */
+static enum rt_status fill_manifest(struct build *b, struct rt_manifest **out, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_manifest *m = NULL;
+    const struct rt_options *options = b->job->options;
+    const struct rt_tree *tree = &b->train.trained.tree;
+    const struct rt_rows_info *rows = b->facts.rows;
+    RT_TRY(rt_manifest_new(&m, err));
+    m->generation = b->context.generation;
+    m->fingerprint = b->train.fingerprint;
+    m->tree_hash = b->train.tree_hash;
+    m->rows_hash = b->compact.rows_hash;
+    m->dim = tree->dim;
+    m->metric = tree->metric;
+    m->element = rows->type;
+    m->residual = tree->residual;
+    m->spherical = tree->spherical;
+    m->rerank_in_heap = options->rerank_in_heap;
+    m->rotation_seed = tree->rotation_seed;
+    m->rotation_version = RT_ROTATION_VERSION;
+    m->n_levels = tree->n_levels;
+    for (uint32_t l = 0; l < tree->n_levels; l++)
+        m->levels[l] = tree->levels[l].n;
+    m->beam = b->train.trained.beam;
+    m->n_rows = b->insert.n_rows;
+    m->n_rows_frozen = b->insert.n_rows;
+    m->n_rows_skipped = b->insert.n_skipped;
+    m->next_row = rows->n_rows;
+    m->n_segments = b->insert.slots->n_segments;
+    for (size_t i = 0; i < rows->n_files; i++) {
+        const struct rt_heap_file *f = &rows->files[i];
+        struct rt_manifest_heap heap = {.path = f->path,
+                                        .dataset = f->dataset,
+                                        .first_row = f->first_row,
+                                        .n_rows = f->n_rows,
+                                        .size_bytes = f->size_bytes,
+                                        .mtime_ns = f->mtime_ns};
+        RT_TRY(rt_manifest_add_heap(m, &heap, err));
+    }
+    *out = m;
+    m = NULL;
+done:
+    rt_manifest_free(m);
+    return st;
+}
+
+/* Record and options as the index keeps them. */
+static enum rt_status add_record(struct build *b, struct rt_manifest *m, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    json_t *options = rt_options_json(b->job->options, RT_CLASS_NONE);
+    json_t *record = rt_build_record(b->job, &b->facts, &b->lists);
+    json_t *line = json_pack("{s:s, s:I, s:I}", "job", "build", "generation", (json_int_t)m->generation, "rows",
+                             (json_int_t)m->n_rows);
+    if (!options || !record || !line || json_array_append(m->history, line) != 0) {
+        json_decref(options);
+        json_decref(record);
+        json_decref(line);
+        RT_FAIL(RT_NOMEM, "out of memory for the build record");
+    }
+    json_decref(line);
+    json_decref(m->options);
+    json_decref(m->build);
+    m->options = options;
+    m->build = record;
+done:
+    return st;
+}
+
+static enum rt_status write_leaf_statistics(struct build *b, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    char path[RT_PATH_MAX];
+    RT_TRY(rt_index_path(b->context.dir, RT_FILE_TREE, b->context.generation, true, path, err));
+    RT_TRY(rt_tree_file_write_leaves(path, &b->train.layout, b->insert.leaves.rows, b->insert.leaves.radius,
+                                     b->insert.leaves.spread, err));
+    RT_TRY(rt_index_path(b->context.dir, RT_FILE_APPENDABLE, b->context.generation, true, path, err));
+    RT_TRY(rt_fs_remove(path, err)); /* its records lie in frozen lists now */
+done:
+    return st;
+}
+
+static enum rt_status publish(struct build *b, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_manifest *manifest = NULL;
+    struct rt_hash128 digest = rt_digest(b->train.tree_hash, b->compact.rows_hash);
+    struct rt_new_file files[] = {
+        {RT_FILE_TREE, &b->train.layout, rt_tree_leaves(&b->train.trained.tree)->n},
+        {RT_FILE_FROZEN, &b->compact.layout, b->insert.n_rows},
+        {RT_FILE_VECTORS, &b->insert.vectors_layout, b->insert.n_rows},
+    };
+    b->facts.digest = digest;
+    b->facts.seconds = rt_phase_now() - b->began;
+    if (b->job->rank == 0) {
+        RT_LOCAL(write_leaf_statistics(b, err));
+        RT_LOCAL(fill_manifest(b, &manifest, err));
+        if (st == RT_OK)
+            RT_LOCAL(add_record(b, manifest, err));
+    }
+    RT_AGREE(b->job->comm);
+    struct rt_publish_input input = {.manifest = manifest,
+                                     .files = files,
+                                     .n_files = sizeof files / sizeof *files,
+                                     .rows = b->rows,
+                                     .rows_are_remote = b->job->options->scatter,
+                                     .gate = b->gate,
+                                     .min_recall = b->job->options->min_recall.recall,
+                                     .lock = b->lock};
+    RT_TRY(rt_publish_phase(&b->context, &input, &b->publish, err));
+    b->facts.seconds = rt_phase_now() - b->began;
+    rt_progress_view_clear(b->view);
+    rt_build_say_publish(b->job, &b->facts);
+done:
+    rt_manifest_free(manifest);
+    return st;
+}
+
+/* --report and --json, after everything else. Rank 0. */
+static enum rt_status tell(struct build *b, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_texts *reports = &b->job->options->report;
+    json_t *record = rt_build_record(b->job, &b->facts, &b->lists);
+    if (record)
+        (void)json_object_set_new(record, "options", rt_options_json(b->job->options, RT_CLASS_NONE));
+    if (record)
+        (void)json_object_set_new(record, "status", json_string("done"));
+    for (uint32_t i = 0; i < reports->n && record; i++)
+        if (json_dump_file(record, reports->text[i], JSON_INDENT(2)) != 0)
+            RT_FAIL(RT_IO, "the index is published, but its report '%s' cannot be written", reports->text[i]);
+    if (record && b->job->json)
+        (void)json_object_update(b->job->json, record);
+done:
+    json_decref(record);
+    return st;
+}
+
+/* After a failure: exit 2 leaves no trace; else files that cannot be used any more are taken away under the lock. */
+static void undo(struct build *b, enum rt_status st)
+{
+    if (b->job->rank != 0 || !b->has_dir || st == RT_OK)
+        return;
+    rt_index_dir_undo(b->context.dir, &b->dir);
+}
+
+/* Old generations that --force has replaced. */
+static void clean_old(struct build *b)
+{
+    struct rt_manifest *current = NULL;
+    struct rt_error ignored;
+    if (b->job->rank != 0 || b->dir.generation == 1)
+        return;
+    if (rt_manifest_read_current(b->context.dir, &current, &ignored) == RT_OK) {
+        const struct rt_manifest *keep[] = {current};
+        if (rt_index_dir_clean(b->context.dir, keep, 1, NULL, &ignored) != RT_OK)
+            rt_job_warn(b->job, "files of the replaced index could not be removed: %s", ignored.text);
+    }
+    rt_manifest_free(current);
+}
+
+static void release(struct build *b, enum rt_status st)
+{
+    rt_row_source_free(b->source);
+    rt_recall_gate_free(b->gate);
+    rt_train_output_free(&b->train);
+    rt_insert_output_free(&b->insert);
+    rt_progress_free(b->context.progress);
+    rt_watchdog_stop();
+    if (b->view)
+        rt_progress_view_end(b->view, st == RT_OK ? "done" : st == RT_STOPPED ? "stopped" : "failed", NULL);
+    rt_progress_view_free(b->view);
+    undo(b, st);
+    rt_lock_release(b->lock);
+    rt_rows_close(b->rows);
+}
+
+enum rt_status rt_build_run(struct rt_job *job, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct build b = {.job = job, .began = rt_phase_now()};
+    b.context = (struct rt_phase_context){.job = job, .dir = job->options->argument[1], .base_bytes = job->base_bytes};
+    b.facts = (struct rt_build_facts){
+        .plan = &b.plan, .train = &b.train, .insert = &b.insert, .compact = &b.compact, .publish = &b.publish};
+    RT_TRY(start_watching(&b, err));
+    RT_TRY(plan(&b, err));
+    RT_TRY(train(&b, err));
+    RT_TRY(insert(&b, err));
+    RT_TRY(compact(&b, err));
+    RT_TRY(publish(&b, err));
+    clean_old(&b);
+    if (job->rank == 0)
+        RT_LOCAL(tell(&b, err));
+    RT_AGREE(job->comm);
+done:
+    release(&b, st);
+    return st;
+}
