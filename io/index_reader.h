@@ -30,15 +30,15 @@ enum rt_index_check {
                                where touched (H7) */
     RT_CHECK_TREE, /* also all of the tree's units and values: what search wants, which reads them
                       all anyway */
-    RT_CHECK_ALL /* also every entry of the directory, chunks, places' segments; bulk units are left
-                  * to rt_index_verify_checksums */
+    RT_CHECK_ALL   /* also every entry of the directory; bulk units and records are left to the two
+                      below */
 };
 /* Fails with RT_USAGE (no index there, unfinished, newer major version), RT_DAMAGED, RT_IO,
  * RT_NOMEM. */
 enum rt_status rt_index_open(const char *dir, enum rt_index_check check, struct rt_index_view **out,
                              struct rt_error *err) RT_MUST_CHECK;
-/* The same for a manifest that CURRENT does not name (yet): the recall gate looks at an index before
- * it is published. manifest becomes the view's, also after a failure. */
+/* The same for a manifest that CURRENT does not name (yet): the recall gate looks at an index
+ * before it is published. manifest becomes the view's, also after a failure. */
 enum rt_status rt_index_open_manifest(const char *dir, struct rt_manifest *manifest,
                                       enum rt_index_check check, struct rt_index_view **out,
                                       struct rt_error *err) RT_MUST_CHECK;
