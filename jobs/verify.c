@@ -1,0 +1,288 @@
+/* ranktape verify: every checksum, every invariant, and the codes computed again from the vectors. */
+#include "jobs/job.h"
+
+#include "core/block.h"
+#include "core/code.h"
+#include "core/fingerprint.h"
+#include "core/memory.h"
+#include "core/random.h"
+#include "core/rotation.h"
+#include "core/units.h"
+#include "io/index_dir.h"
+#include "io/index_reader.h"
+#include "io/lock.h"
+#include "jobs/phases/heap_vectors.h"
+#include "mpi/agree.h"
+#include "mpi/partition.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define MOST_TOLD 100u     /* errors told; all are counted */
+#define SAMPLED_ROWS 2000u /* codes computed again without --full, about */
+
+struct verifier {
+    struct rt_job *job;
+    struct rt_index_view *view;
+    struct rt_heap_vectors *heap;
+    struct rt_rotation *rotation;
+    uint64_t n_errors;
+    uint32_t n_told;
+    char *told; /* MOST_TOLD lines of one error's length */
+    unsigned char *native;
+    float *row, *scratch;
+    uint8_t *code, *expected;
+    uint64_t n_coded;
+};
+#define LINE sizeof(((struct rt_error *)0)->text)
+
+static void report(void *context, const char *text)
+{
+    struct verifier *v = context;
+    v->n_errors++;
+    if (v->n_told < MOST_TOLD)
+        (void)snprintf(v->told + (size_t)v->n_told++ * LINE, LINE, "%s", text);
+}
+
+static enum rt_status open_index(struct verifier *v, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_options *options = v->job->options;
+    RT_TRY(rt_array_zero(MOST_TOLD, LINE, &v->told, err));
+    RT_TRY(rt_index_open(options->argument[0], RT_CHECK_ALL, &v->view, err));
+    const struct rt_manifest *m = v->view->manifest;
+    if (m->rerank_in_heap)
+        RT_TRY(rt_heap_vectors_open(m, &options->heap, &v->heap, err));
+    RT_TRY(rt_rotation_new(m->rotation_seed, m->dim, &v->rotation, err));
+    RT_TRY(rt_array_new(m->dim, rt_element_size(m->element), &v->native, err));
+    RT_TRY(rt_array_new(m->dim, sizeof *v->row, &v->row, err));
+    RT_TRY(rt_array_new(m->dim, sizeof *v->scratch, &v->scratch, err));
+    RT_TRY(rt_array_new(v->view->code_bytes, 1, &v->code, err));
+    RT_TRY(rt_array_new(v->view->code_bytes, 1, &v->expected, err));
+done:
+    return st;
+}
+
+/* Row `row` of a block: its vector is fetched, coded again, and must give the same bits. */
+static enum rt_status check_code(struct verifier *v, uint32_t list, const struct rt_list_blocks *blocks, uint64_t block,
+                                 uint32_t row, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_manifest *m = v->view->manifest;
+    const struct rt_tree *tree = &v->view->tree.tree;
+    uint64_t id = blocks->ids[block * RT_BLOCK_ROWS + row];
+    struct rt_place at = blocks->places[block * RT_BLOCK_ROWS + row];
+    struct rt_place_view place;
+    float factors[RT_MAX_FACTORS];
+    char text[LINE];
+    RT_TRY(rt_index_place(v->view, at.segment, at.slot, &place, err));
+    const void *native = place.vector;
+    if (!native) {
+        RT_TRY(rt_heap_vectors_read(v->heap, place.heap_row, v->native, err));
+        native = v->native;
+    }
+    rt_element_to_f32(m->element, native, v->row, m->dim);
+    if (rt_metric_prepare_row(m->metric, v->row, m->dim) != RT_ROW_GOOD) {
+        (void)snprintf(text, sizeof text, "id %" PRIu64 " in list %" PRIu32 ": its vector is no row that could be indexed",
+                       id, list);
+        report(v, text);
+        goto done;
+    }
+    rt_rotation_apply(v->rotation, v->row, 1);
+    const float *centroid = m->residual ? rt_tree_leaves(tree)->centroids + (size_t)list * m->dim : NULL;
+    rt_code_encode(m->metric, v->row, centroid, m->dim, v->scratch, v->expected, factors);
+    rt_block_get(blocks->codes + block * rt_block_code_bytes(m->dim), m->dim, row, v->code);
+    bool is_same = memcmp(v->code, v->expected, v->view->code_bytes) == 0;
+    for (uint32_t f = 0; f < v->view->n_factors; f++)
+        is_same = is_same && memcmp(&factors[f], &blocks->factors[(block * v->view->n_factors + f) * RT_BLOCK_ROWS + row],
+                                    sizeof(float)) == 0;
+    if (!is_same) {
+        (void)snprintf(text, sizeof text, "id %" PRIu64 " in list %" PRIu32 ": code and factors are not those of its vector",
+                       id, list);
+        report(v, text);
+    }
+    v->n_coded++;
+done:
+    if (st == RT_DAMAGED) { /* told, and on to the next */
+        report(v, err->text);
+        st = RT_OK;
+    }
+    return st;
+}
+
+static enum rt_status check_codes(struct verifier *v, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_manifest *m = v->view->manifest;
+    struct rt_range lists = rt_share(v->view->n_lists, v->job->rank, v->job->n_ranks, 1);
+    for (uint32_t list = (uint32_t)lists.begin; list < lists.end; list++) {
+        struct rt_list_blocks blocks;
+        uint64_t n_rows = 0;
+        if (rt_index_list(v->view, list, &blocks, &n_rows, err) != RT_OK)
+            continue; /* the structure check has told it */
+        for (uint64_t i = 0; i < n_rows; i++) {
+            uint64_t draw = rt_random(m->generation, RT_RANDOM_VERIFY, list, i, 0);
+            if (v->job->options->full || rt_random_below(draw, m->n_rows) < SAMPLED_ROWS)
+                RT_TRY(check_code(v, list, &blocks, i / RT_BLOCK_ROWS, (uint32_t)(i % RT_BLOCK_ROWS), err));
+        }
+    }
+done:
+    return st;
+}
+
+static void say(const struct verifier *v, const char *what, uint64_t n_errors, const char *format, uint64_t amount)
+{
+    char number[RT_UNITS_TEXT];
+    char text[160];
+    (void)snprintf(text, sizeof text, format, rt_units_count(amount, number));
+    rt_job_row(v->job, what, "%-58s %s", text, n_errors ? "DAMAGED" : "ok");
+}
+
+/* Sums over ranks; rows and hash against the manifest. */
+static void compare_totals(struct verifier *v, uint64_t n_rows, struct rt_hash128 hash)
+{
+    const struct rt_manifest *m = v->view->manifest;
+    MPI_Comm comm = v->job->comm;
+    uint64_t limbs[5] = {n_rows, hash.low & UINT32_MAX, hash.low >> 32, hash.high & UINT32_MAX, hash.high >> 32};
+    rt_sum_u64(comm, limbs, 5);
+    uint64_t carry = 0;
+    for (int i = 1; i < 5; i++) {
+        limbs[i] += carry;
+        carry = limbs[i] >> 32;
+        limbs[i] &= UINT32_MAX;
+    }
+    struct rt_hash128 sum = {.low = limbs[1] | limbs[2] << 32, .high = limbs[3] | limbs[4] << 32};
+    char text[LINE];
+    if (v->job->rank != 0)
+        return;
+    if (limbs[0] != m->n_rows) {
+        (void)snprintf(text, sizeof text, "lists hold %" PRIu64 " rows, the manifest says %" PRIu64, limbs[0], m->n_rows);
+        report(v, text);
+    }
+    if (sum.low != m->rows_hash.low || sum.high != m->rows_hash.high)
+        report(v, "the rows' hashes do not add up to the manifest's");
+    struct rt_hash128 tree_hash;
+    struct rt_error err;
+    if (rt_tree_hash(&v->view->tree.tree, &tree_hash, &err) != RT_OK)
+        report(v, err.text);
+    else if (tree_hash.low != m->tree_hash.low || tree_hash.high != m->tree_hash.high)
+        report(v, "the tree's hash is not the manifest's");
+}
+
+static uint64_t errors_of_all(const struct verifier *v)
+{
+    uint64_t n = v->n_errors;
+    rt_sum_u64(v->job->comm, &n, 1);
+    return n;
+}
+
+/* Rank 0 collects what ranks have to tell: bounded lines each, one rank after the other. */
+static json_t *collect(struct verifier *v)
+{
+    json_t *errors = v->job->rank == 0 ? json_array() : NULL;
+    uint32_t n_kept = 0;
+    for (int r = 0; r < v->job->n_ranks; r++) {
+        uint32_t n = v->n_told;
+        if (r > 0 && v->job->rank == r) {
+            MPI_Send(&n, 1, MPI_UINT32_T, 0, 0, v->job->comm);
+            MPI_Send(v->told, (int)(n * LINE), MPI_CHAR, 0, 0, v->job->comm);
+        } else if (v->job->rank == 0) {
+            if (r > 0) {
+                MPI_Recv(&n, 1, MPI_UINT32_T, r, 0, v->job->comm, MPI_STATUS_IGNORE);
+                MPI_Recv(v->told, (int)(n * LINE), MPI_CHAR, r, 0, v->job->comm, MPI_STATUS_IGNORE);
+            }
+            for (uint32_t i = 0; i < n && n_kept < MOST_TOLD; i++, n_kept++) {
+                rt_job_print(v->job, "  %s", v->told + i * LINE);
+                (void)json_array_append_new(errors, json_string(v->told + i * LINE));
+            }
+        }
+    }
+    return errors;
+}
+
+static enum rt_status check(struct verifier *v, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_job *job = v->job;
+    struct rt_index_verified sums = {0};
+    struct rt_index_verified lists = {0};
+    uint64_t n_rows = 0;
+    struct rt_hash128 hash = {0, 0};
+    RT_LOCAL(rt_index_verify_checksums(v->view, (uint32_t)job->rank, (uint32_t)job->n_ranks, report, v, &sums, err));
+    RT_AGREE(job->comm);
+    uint64_t n_errors = errors_of_all(v);
+    rt_sum_u64(job->comm, &sums.n_bytes, 1);
+    char bytes[RT_UNITS_TEXT];
+    rt_job_row(job, "checksums", "%-58s %s", rt_units_bytes(sums.n_bytes, bytes), n_errors ? "DAMAGED" : "ok");
+
+    RT_LOCAL(rt_index_verify_lists(v->view, (uint32_t)job->rank, (uint32_t)job->n_ranks, report, v, &lists, &n_rows, &hash,
+                                   err));
+    RT_AGREE(job->comm);
+    compare_totals(v, n_rows, hash);
+    uint64_t n_before = n_errors;
+    n_errors = errors_of_all(v);
+    say(v, "structure", n_errors - n_before, "%s rows in lists", v->view->manifest->n_rows);
+
+    RT_LOCAL(check_codes(v, err));
+    RT_AGREE(job->comm);
+    n_before = n_errors;
+    n_errors = errors_of_all(v);
+    rt_sum_u64(job->comm, &v->n_coded, 1);
+    say(v, "codes", n_errors - n_before,
+        job->options->full ? "%s rows recomputed" : "%s rows recomputed (--full for all)", v->n_coded);
+
+    json_t *errors = collect(v);
+    rt_job_set(job, "errors", errors);
+    rt_job_set(job, "n_errors", json_integer((json_int_t)n_errors));
+    rt_job_set(job, "rows_recomputed", json_integer((json_int_t)v->n_coded));
+    if (n_errors) {
+        char count[RT_UNITS_TEXT];
+        RT_FAIL(RT_DAMAGED, "'%s' is damaged: %s errors", job->options->argument[0], rt_units_count(n_errors, count));
+    }
+done:
+    return st;
+}
+
+static enum rt_status clean(const struct verifier *v, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_manifest *keep[] = {v->view->manifest};
+    uint64_t n_removed = 0;
+    bool is_held = false;
+    struct rt_lock_owner owner;
+    char count[RT_UNITS_TEXT];
+    const char *dir = v->job->options->argument[0];
+    RT_TRY(rt_lock_read(dir, &is_held, &owner, err));
+    if (is_held)
+        RT_FAIL(RT_USAGE, "'%s' is being written on host %s, process %" PRIu64 "; --clean waits for nobody", dir, owner.host,
+                owner.pid);
+    RT_TRY(rt_index_dir_clean(dir, keep, 1, &n_removed, err));
+    rt_job_row(v->job, "removed", "%s files that no generation names", rt_units_count(n_removed, count));
+    rt_job_set(v->job, "removed", json_integer((json_int_t)n_removed));
+done:
+    return st;
+}
+
+enum rt_status rt_verify_run(struct rt_job *job, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct verifier v = {.job = job};
+    RT_LOCAL(open_index(&v, err));
+    RT_AGREE(job->comm);
+    RT_TRY(check(&v, err));
+    if (job->options->clean && job->rank == 0)
+        RT_LOCAL(clean(&v, err));
+    RT_AGREE(job->comm);
+done:
+    rt_heap_vectors_close(v.heap);
+    rt_rotation_free(v.rotation);
+    rt_index_close(v.view);
+    rt_array_free(v.told);
+    rt_array_free(v.native);
+    rt_array_free(v.row);
+    rt_array_free(v.scratch);
+    rt_array_free(v.code);
+    rt_array_free(v.expected);
+    return st;
+}
