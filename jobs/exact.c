@@ -2,15 +2,10 @@
 
 #include "core/kernels/kernels.h"
 #include "core/memory.h"
-#include "mpi/agree.h"
+#include "jobs/phases/merge_hits.h"
 
-#include <math.h>
-
-#define TAG 1
-#define BLOCK_BYTES 65536 /* rows measured at once against every query: stay in the second cache   \
-                           */
-#define MESSAGE_BYTES                                                                              \
-    (1 << 24) /* at most, so that a merge needs little memory beside the answers */
+/* of rows measured at once against every query: stay in the second cache */
+#define BLOCK_BYTES 65536
 
 struct rt_exact {
     uint32_t dim, k;
@@ -93,68 +88,14 @@ void rt_exact_add(struct rt_exact *exact, const float *rows, size_t n_rows, cons
     }
 }
 
-/* Queries whose answers travel in one message. */
-static size_t queries_of_message(const struct rt_exact *exact)
-{
-    size_t n = MESSAGE_BYTES / (exact->k * sizeof(struct rt_hit));
-    return n ? n : 1;
-}
-
-static void send_answers(MPI_Comm comm, const struct rt_exact *exact, int to)
-{
-    size_t step = queries_of_message(exact);
-    for (size_t q = 0; q < exact->n_queries; q += step) {
-        size_t n = exact->n_queries - q < step ? exact->n_queries - q : step;
-        MPI_Send(exact->hits + q * exact->k, (int)(n * exact->k * sizeof(struct rt_hit)), MPI_BYTE,
-                 to, TAG, comm);
-    }
-}
-
-/* incoming holds a message, merged one query's room. */
-static void merge_answers(MPI_Comm comm, struct rt_exact *exact, int from, struct rt_hit *incoming,
-                          struct rt_hit *merged)
-{
-    size_t step = queries_of_message(exact);
-    size_t k = exact->k;
-    for (size_t q = 0; q < exact->n_queries; q += step) {
-        size_t n = exact->n_queries - q < step ? exact->n_queries - q : step;
-        MPI_Recv(incoming, (int)(n * k * sizeof(struct rt_hit)), MPI_BYTE, from, TAG, comm,
-                 MPI_STATUS_IGNORE);
-        for (size_t i = 0; i < n; i++) {
-            struct rt_hit *mine = exact->hits + (q + i) * k;
-            rt_topk_merge(mine, incoming + i * k, exact->k, merged);
-            for (size_t place = 0; place < k; place++)
-                mine[place] = merged[place];
-        }
-    }
-}
-
 enum rt_status rt_exact_merge(MPI_Comm comm, struct rt_exact *exact, const struct rt_hit **hits,
                               struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    struct rt_hit *incoming = NULL;
-    struct rt_hit *merged = NULL;
-    int rank;
-    int n_ranks;
-    MPI_Comm_rank(comm, &rank);
-    MPI_Comm_size(comm, &n_ranks);
-    RT_LOCAL(rt_array_new(queries_of_message(exact) * exact->k, sizeof *incoming, &incoming, err));
-    RT_LOCAL(rt_array_new(exact->k, sizeof *merged, &merged, err));
-    RT_AGREE(comm);
     for (size_t q = 0; q < exact->n_queries; q++)
         rt_topk_end(&exact->top[q]);
-    for (int step = 1; step < n_ranks; step *= 2) {
-        if (rank % (2 * step) == step) {
-            send_answers(comm, exact, rank - step);
-            break;
-        }
-        if (rank + step < n_ranks)
-            merge_answers(comm, exact, rank + step, incoming, merged);
-    }
+    RT_TRY(rt_merge_hits(comm, exact->hits, exact->n_queries, exact->k, err));
     *hits = exact->hits;
 done:
-    rt_array_free(incoming);
-    rt_array_free(merged);
     return st;
 }

@@ -28,7 +28,7 @@ struct rt_plan_input {
     uint64_t n_files;
     uint32_t ranks;
     uint32_t ranks_per_node;
-    uint64_t share_bytes;                 /* memory of the node that is this rank's; 0: not known */
+    uint64_t node_bytes;                  /* memory this job may take on a node; 0: not known */
     uint64_t base_bytes;                  /* private bytes of a rank before any work (J1) */
     uint64_t shm_bytes;                   /* free in /dev/shm; UINT64_MAX: not known */
     uint32_t given_levels[RT_MAX_LEVELS]; /* of --centroids, where n_given_levels is not 0 */
@@ -45,24 +45,28 @@ struct rt_plan_cost {
     double seconds; /* below 0: not known */
 };
 
-/* Rates of the machine, one rank while all work; 0: not known (--calibrate). */
+/* Rates of a rank while all ranks work; 0: not known (--calibrate). */
 struct rt_plan_rates {
-    double sgemm_flops;
-    double memory_bytes; /* a second */
+    double sgemm_flops;  /* a second, as are the others: with sgemm proposing */
+    double assign_flops; /* with the proposals this machine uses: the same work, counted alike */
+    double memory_bytes;
     double read_bytes;
     double write_bytes;
     double exchange_bytes;
 };
 
 struct rt_plan {
+    struct rt_plan_input input;
     uint32_t n_levels;
     uint32_t lists[RT_MAX_LEVELS]; /* coarse to leaf, cut to the rows */
     bool lists_cut;                /* more leaves were asked for than there are rows */
     uint32_t leaves;
     uint64_t sample_rows;
     uint64_t sample_blocks;
-    bool sample_native; /* sample rows are kept in their element type: rotated f32 ones would not fit */
-    uint32_t cells; /* of hierarchical training; 0 for lloyd */
+    bool sample_native;   /* sample rows are kept in their element type, as rotated f32 ones would
+                             not fit: the same bits for more work */
+    uint32_t cells;       /* of hierarchical training; 0 for lloyd */
+    bool tree_is_private; /* shared memory is off or too small: every rank has the tree to itself */
     uint64_t block_rows;
     uint32_t tapes;
     uint64_t budget_bytes; /* of --memory; 0: not known */
@@ -86,11 +90,10 @@ void rt_plan_auto_lists(uint64_t n_rows, struct rt_numbers *out);
 enum rt_status rt_plan_make(const struct rt_plan_input *input, struct rt_options *options,
                             struct rt_plan *out, struct rt_error *err) RT_MUST_CHECK;
 /* Sets the seconds of each phase from measured rates. */
-void rt_plan_add_times(const struct rt_plan_input *input, const struct rt_plan_rates *rates,
-                       struct rt_plan *plan);
+void rt_plan_add_times(const struct rt_plan_rates *rates, struct rt_plan *plan);
 /* Where the plan does not fit: "needs 9.8 GiB a rank in train, has 7.5 GiB; try --sample-per-list
  * 128 (6.1 GiB) or 96 ranks", the remedies found by planning again. */
-void rt_plan_refusal(const struct rt_plan_input *input, const struct rt_options *options,
-                     const struct rt_plan *plan, char *text, size_t text_size);
+void rt_plan_refusal(const struct rt_options *options, const struct rt_plan *plan, char *text,
+                     size_t text_size);
 
 #endif

@@ -17,13 +17,17 @@
 enum rt_status rt_plan_phase(struct rt_job *job, struct rt_rows **rows, struct rt_plan *plan,
                              struct rt_error *err) RT_MUST_CHECK;
 /* Fails with RT_USAGE where the plan does not fit, with remedies ("needs 9.8 GiB a rank in train,
- * has ..."). Rank 0 computes the text; collective over job->comm. */
-enum rt_status rt_plan_phase_require(struct rt_job *job, const struct rt_rows *rows,
-                                     const struct rt_plan *plan,
+ * has ..."). Local: the same on all ranks. */
+enum rt_status rt_plan_phase_require(const struct rt_job *job, const struct rt_plan *plan,
                                      struct rt_error *err) RT_MUST_CHECK;
 
-/* Memory that is this rank's: the least of physical memory, cgroup v1 and v2 limits and the batch
- * system's (SLURM_MEM_PER_NODE, SLURM_MEM_PER_CPU), over ranks_per_node. Local. 0: not known. */
-uint64_t rt_memory_share(int ranks_per_node);
+/* The parts of the above, for the job plan. rt_plan_phase_machine fills ranks and memory of *input
+ * from what this job runs on; collective over job->comm. rt_plan_phase_open opens the rows of a
+ * name and, with --centroids, reads how many there are, into *input; local. */
+void rt_plan_phase_machine(const struct rt_job *job, struct rt_plan_input *input);
+enum rt_status rt_plan_phase_open(const struct rt_job *job, const char *name, struct rt_rows **rows,
+                                  struct rt_plan_input *input, struct rt_error *err) RT_MUST_CHECK;
+/* The one warning. Rank 0. */
+void rt_plan_phase_warn(const struct rt_job *job, const struct rt_plan *plan);
 
 #endif
