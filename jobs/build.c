@@ -49,15 +49,17 @@ static enum rt_status start_watching(struct build *b, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const struct rt_options *options = b->job->options;
-    struct rt_progress_view_options view = {.mode = (enum rt_progress_mode)options->progress,
-                                            .is_quiet = options->quiet,
-                                            .stream = stderr,
-                                            .job = "build",
-                                            .file = options->progress_file[0] ? options->progress_file : NULL};
+    struct rt_progress_view_options view = {
+        .mode = (enum rt_progress_mode)options->progress,
+        .is_quiet = options->quiet,
+        .stream = stderr,
+        .job = "build",
+        .file = options->progress_file[0] ? options->progress_file : NULL};
     if (b->job->rank == 0)
         RT_LOCAL(rt_progress_view_new(&view, &b->view, err));
     RT_AGREE(b->job->comm);
-    RT_TRY(rt_progress_new(b->job->comm, rt_progress_view_show, b->view, &b->context.progress, err));
+    RT_TRY(
+        rt_progress_new(b->job->comm, rt_progress_view_show, b->view, &b->context.progress, err));
     RT_LOCAL(rt_watchdog_start(b->job->world, options->stall_timeout, err));
     RT_AGREE(b->job->comm);
 done:
@@ -88,17 +90,19 @@ static enum rt_status plan(struct build *b, struct rt_error *err)
     enum rt_status st = RT_OK;
     struct rt_job *job = b->job;
     RT_TRY(rt_plan_phase(job, &b->rows, &b->plan, err));
-    RT_TRY(rt_plan_phase_require(job, b->rows, &b->plan, err));
+    RT_TRY(rt_plan_phase_require(job, &b->plan, err));
     b->context.budget_bytes = b->plan.budget_bytes;
     b->context.way = job->options->io == RT_WRITE_MPIO ? RT_IO_MPIO : RT_IO_DIRECT;
     b->facts.rows = rt_rows_info(b->rows);
     RT_TRY(begin_index(b, err));
-    RT_TRY(rt_row_source_new(job->comm, b->rows, job->options->ids, job->options->scatter, &b->source, err));
+    RT_TRY(rt_row_source_new(job->comm, b->rows, job->options->ids, job->options->scatter,
+                             &b->source, err));
     if (rt_row_source_has_ids(b->source))
         RT_TRY(rt_duplicate_ids_check(&b->context, b->facts.rows->n_rows, b->source, err));
     if (job->options->min_recall.recall > 0)
-        RT_TRY(rt_recall_gate_new(job->comm, b->rows, b->source, (enum rt_metric)job->options->metric,
-                                  job->options->seed, (uint32_t)job->options->min_recall.k, &b->gate, err));
+        RT_TRY(rt_recall_gate_new(job->comm, b->rows, b->source,
+                                  (enum rt_metric)job->options->metric, job->options->seed,
+                                  (uint32_t)job->options->min_recall.k, &b->gate, err));
     rt_build_say_plan(job, &b->facts);
 done:
     return st;
@@ -209,8 +213,8 @@ static enum rt_status add_record(struct build *b, struct rt_manifest *m, struct 
     enum rt_status st = RT_OK;
     json_t *options = rt_options_json(b->job->options, RT_CLASS_NONE);
     json_t *record = rt_build_record(b->job, &b->facts, &b->lists);
-    json_t *line = json_pack("{s:s, s:I, s:I}", "job", "build", "generation", (json_int_t)m->generation, "rows",
-                             (json_int_t)m->n_rows);
+    json_t *line = json_pack("{s:s, s:I, s:I}", "job", "build", "generation",
+                             (json_int_t)m->generation, "rows", (json_int_t)m->n_rows);
     if (!options || !record || !line || json_array_append(m->history, line) != 0) {
         json_decref(options);
         json_decref(record);
@@ -231,9 +235,10 @@ static enum rt_status write_leaf_statistics(struct build *b, struct rt_error *er
     enum rt_status st = RT_OK;
     char path[RT_PATH_MAX];
     RT_TRY(rt_index_path(b->context.dir, RT_FILE_TREE, b->context.generation, true, path, err));
-    RT_TRY(rt_tree_file_write_leaves(path, &b->train.layout, b->insert.leaves.rows, b->insert.leaves.radius,
-                                     b->insert.leaves.spread, err));
-    RT_TRY(rt_index_path(b->context.dir, RT_FILE_APPENDABLE, b->context.generation, true, path, err));
+    RT_TRY(rt_tree_file_write_leaves(path, &b->train.layout, b->insert.leaves.rows,
+                                     b->insert.leaves.radius, b->insert.leaves.spread, err));
+    RT_TRY(
+        rt_index_path(b->context.dir, RT_FILE_APPENDABLE, b->context.generation, true, path, err));
     RT_TRY(rt_fs_remove(path, err)); /* its records lie in frozen lists now */
 done:
     return st;
@@ -282,12 +287,14 @@ static enum rt_status tell(struct build *b, struct rt_error *err)
     const struct rt_texts *reports = &b->job->options->report;
     json_t *record = rt_build_record(b->job, &b->facts, &b->lists);
     if (record)
-        (void)json_object_set_new(record, "options", rt_options_json(b->job->options, RT_CLASS_NONE));
+        (void)json_object_set_new(record, "options",
+                                  rt_options_json(b->job->options, RT_CLASS_NONE));
     if (record)
         (void)json_object_set_new(record, "status", json_string("done"));
     for (uint32_t i = 0; i < reports->n && record; i++)
         if (json_dump_file(record, reports->text[i], JSON_INDENT(2)) != 0)
-            RT_FAIL(RT_IO, "the index is published, but its report '%s' cannot be written", reports->text[i]);
+            RT_FAIL(RT_IO, "the index is published, but its report '%s' cannot be written",
+                    reports->text[i]);
     if (record && b->job->json)
         (void)json_object_update(b->job->json, record);
 done:
@@ -295,7 +302,8 @@ done:
     return st;
 }
 
-/* After a failure: exit 2 leaves no trace; else files that cannot be used any more are taken away under the lock. */
+/* After a failure: exit 2 leaves no trace; else files that cannot be used any more are taken away
+ * under the lock. */
 static void undo(struct build *b, enum rt_status st)
 {
     if (b->job->rank != 0 || !b->has_dir || st == RT_OK)
@@ -313,7 +321,8 @@ static void clean_old(struct build *b)
     if (rt_manifest_read_current(b->context.dir, &current, &ignored) == RT_OK) {
         const struct rt_manifest *keep[] = {current};
         if (rt_index_dir_clean(b->context.dir, keep, 1, NULL, &ignored) != RT_OK)
-            rt_job_warn(b->job, "files of the replaced index could not be removed: %s", ignored.text);
+            rt_job_warn(b->job, "files of the replaced index could not be removed: %s",
+                        ignored.text);
     }
     rt_manifest_free(current);
 }
@@ -327,7 +336,11 @@ static void release(struct build *b, enum rt_status st)
     rt_progress_free(b->context.progress);
     rt_watchdog_stop();
     if (b->view)
-        rt_progress_view_end(b->view, st == RT_OK ? "done" : st == RT_STOPPED ? "stopped" : "failed", NULL);
+        rt_progress_view_end(b->view,
+                             st == RT_OK        ? "done"
+                             : st == RT_STOPPED ? "stopped"
+                                                : "failed",
+                             NULL);
     rt_progress_view_free(b->view);
     undo(b, st);
     rt_lock_release(b->lock);
@@ -338,9 +351,13 @@ enum rt_status rt_build_run(struct rt_job *job, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct build b = {.job = job, .began = rt_phase_now()};
-    b.context = (struct rt_phase_context){.job = job, .dir = job->options->argument[1], .base_bytes = job->base_bytes};
-    b.facts = (struct rt_build_facts){
-        .plan = &b.plan, .train = &b.train, .insert = &b.insert, .compact = &b.compact, .publish = &b.publish};
+    b.context = (struct rt_phase_context){
+        .job = job, .dir = job->options->argument[1], .base_bytes = job->base_bytes};
+    b.facts = (struct rt_build_facts){.plan = &b.plan,
+                                      .train = &b.train,
+                                      .insert = &b.insert,
+                                      .compact = &b.compact,
+                                      .publish = &b.publish};
     RT_TRY(start_watching(&b, err));
     RT_TRY(plan(&b, err));
     RT_TRY(train(&b, err));

@@ -16,7 +16,8 @@ static int by_count(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-enum rt_status rt_list_sizes_of(const uint64_t *rows, uint32_t n_lists, struct rt_list_sizes *out, struct rt_error *err)
+enum rt_status rt_list_sizes_of(const uint64_t *rows, uint32_t n_lists, struct rt_list_sizes *out,
+                                struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     uint64_t *sorted = NULL;
@@ -46,7 +47,8 @@ void rt_build_say_plan(const struct rt_job *job, const struct rt_build_facts *fa
     char lists[256];
     rt_options_text(job->options, RT_OPT_lists, lists, sizeof lists);
     rt_job_row(job, "plan", "%s x %" PRIu32 " %s, %s, lists %s, %d ranks, peak %s a rank",
-               rt_units_count(facts->rows->n_rows, rows), facts->rows->dim, rt_element_name(facts->rows->type),
+               rt_units_count(facts->rows->n_rows, rows), facts->rows->dim,
+               rt_element_name(facts->rows->type),
                rt_metric_name((enum rt_metric)job->options->metric), lists, job->n_ranks,
                rt_units_bytes(facts->plan->peak_bytes, peak));
 }
@@ -56,10 +58,12 @@ void rt_build_say_train(const struct rt_job *job, const struct rt_build_facts *f
     const struct rt_train_output *train = facts->train;
     char seconds[RT_UNITS_TEXT];
     char rows[RT_UNITS_TEXT];
-    rt_job_row(job, "train", "%s   %s rows sampled, %" PRIu32 " lists, objective %.3g, %" PRIu32 " refinements, beam %" PRIu32,
-               rt_units_seconds(train->record.seconds, seconds), rt_units_count(train->n_sampled, rows),
-               rt_tree_leaves(&train->trained.tree)->n, train->trained.objective, train->trained.n_refinements,
-               train->trained.beam);
+    rt_job_row(job, "train",
+               "%s   %s rows sampled, %" PRIu32 " lists, objective %.3g, %" PRIu32
+               " refinements, beam %" PRIu32,
+               rt_units_seconds(train->record.seconds, seconds),
+               rt_units_count(train->n_sampled, rows), rt_tree_leaves(&train->trained.tree)->n,
+               train->trained.objective, train->trained.n_refinements, train->trained.beam);
 }
 
 void rt_build_say_insert(const struct rt_job *job, const struct rt_build_facts *facts)
@@ -72,17 +76,23 @@ void rt_build_say_insert(const struct rt_job *job, const struct rt_build_facts *
     char count[RT_UNITS_TEXT];
     double slower = r->busy_least > 0 ? 100 * (r->busy_most / r->busy_least - 1) : 0;
     rt_job_row(job, "insert", "%s   %s rows/s, %s read, %s written, slowest rank %d (+%.0f %%)",
-               rt_units_seconds(r->seconds, seconds), rt_units_rate(per_second(r->units, r->seconds), rate),
+               rt_units_seconds(r->seconds, seconds),
+               rt_units_rate(per_second(r->units, r->seconds), rate),
                rt_units_byte_rate(per_second(r->bytes_read, r->seconds), read),
-               rt_units_byte_rate(per_second(r->bytes_written, r->seconds), written), r->slowest_rank, slower);
+               rt_units_byte_rate(per_second(r->bytes_written, r->seconds), written),
+               r->slowest_rank, slower);
     if (facts->insert->n_skipped)
-        rt_job_row(job, "", "%s bad rows left out", rt_units_count(facts->insert->n_skipped, count));
+        rt_job_row(job, "", "%s bad rows left out",
+                   rt_units_count(facts->insert->n_skipped, count));
     if (facts->insert->n_candidates > 8 * facts->insert->n_rows) /* B8 */
-        rt_job_row(job, "", "%.1f candidates a row had to be measured: magnitudes differ too much for fast assignment",
+        rt_job_row(job, "",
+                   "%.1f candidates a row had to be measured: magnitudes differ too much for fast "
+                   "assignment",
                    (double)facts->insert->n_candidates / (double)facts->insert->n_rows);
 }
 
-void rt_build_say_compact(const struct rt_job *job, const struct rt_build_facts *facts, const struct rt_list_sizes *lists)
+void rt_build_say_compact(const struct rt_job *job, const struct rt_build_facts *facts,
+                          const struct rt_list_sizes *lists)
 {
     const struct rt_phase_record *r = &facts->compact->record;
     char seconds[RT_UNITS_TEXT];
@@ -90,8 +100,9 @@ void rt_build_say_compact(const struct rt_job *job, const struct rt_build_facts 
     rt_job_row(job, "compact",
                "%s   %s records, lists %" PRIu64 " / %" PRIu64 " / %" PRIu64 " / %" PRIu64
                " (smallest, median, p99, largest), %" PRIu32 " empty",
-               rt_units_seconds(r->seconds, seconds), rt_units_count(facts->insert->n_rows, records), lists->least,
-               lists->median, lists->p99, lists->most, lists->n_empty);
+               rt_units_seconds(r->seconds, seconds),
+               rt_units_count(facts->insert->n_rows, records), lists->least, lists->median,
+               lists->p99, lists->most, lists->n_empty);
     uint64_t limit = job->options->max_list_rows;
     if (limit && lists->most > limit)
         rt_job_row(job, "", "the largest list exceeds --max-list-rows %" PRIu64, limit);
@@ -99,8 +110,8 @@ void rt_build_say_compact(const struct rt_job *job, const struct rt_build_facts 
 
 static uint64_t peak_of(const struct rt_build_facts *facts)
 {
-    const struct rt_phase_record *records[] = {&facts->train->record, &facts->insert->record, &facts->compact->record,
-                                               &facts->publish->record};
+    const struct rt_phase_record *records[] = {&facts->train->record, &facts->insert->record,
+                                               &facts->compact->record, &facts->publish->record};
     uint64_t peak = 0;
     for (size_t i = 0; i < sizeof records / sizeof *records; i++)
         peak = records[i]->memory_bytes > peak ? records[i]->memory_bytes : peak;
@@ -116,28 +127,34 @@ void rt_build_say_publish(const struct rt_job *job, const struct rt_build_facts 
     char planned[RT_UNITS_TEXT];
     char digest[33];
     rt_job_row(job, "publish", "%s   3 files, %s, read back and compared",
-               rt_units_seconds(publish->record.seconds, seconds), rt_units_bytes(publish->n_bytes, bytes));
+               rt_units_seconds(publish->record.seconds, seconds),
+               rt_units_bytes(publish->n_bytes, bytes));
     if (publish->recall >= 0)
-        rt_job_row(job, "", "recall@%" PRIu64 " of the gate %.4f", job->options->min_recall.k, publish->recall);
+        rt_job_row(job, "", "recall@%" PRIu64 " of the gate %.4f", job->options->min_recall.k,
+                   publish->recall);
     rt_hash128_hex(facts->digest, digest);
     rt_job_row(job, "done", "%s   %s generation %" PRIu64 ", digest %s, peak %s a rank (plan %s)",
-               rt_units_seconds(facts->seconds, seconds), job->options->argument[1], facts->generation, digest,
-               rt_units_bytes(peak_of(facts), peak), rt_units_bytes(facts->plan->peak_bytes, planned));
+               rt_units_seconds(facts->seconds, seconds), job->options->argument[1],
+               facts->generation, digest, rt_units_bytes(peak_of(facts), peak),
+               rt_units_bytes(facts->plan->peak_bytes, planned));
 }
 
-static json_t *phase_json(const char *name, const struct rt_phase_record *r, const struct rt_plan_cost *planned)
+static json_t *phase_json(const char *name, const struct rt_phase_record *r,
+                          const struct rt_plan_cost *planned)
 {
     double seconds = r->seconds;
-    json_t *plan = json_pack("{s:I, s:f, s:I, s:I, s:I}", "memory_bytes", (json_int_t)planned->memory_bytes, "flops",
-                             planned->flops, "bytes_read", (json_int_t)planned->bytes_read, "bytes_written",
-                             (json_int_t)planned->bytes_written, "bytes_exchanged",
-                             (json_int_t)planned->bytes_exchanged);
-    return json_pack("{s:s, s:f, s:f, s:f, s:i, s:I, s:f, s:I, s:I, s:I, s:I, s:o}", "name", name, "seconds", seconds,
-                     "busy_seconds_fastest", r->busy_least, "busy_seconds_slowest", r->busy_most, "slowest_rank",
-                     r->slowest_rank, "units", (json_int_t)r->units, "units_per_second",
-                     per_second(r->units, seconds), "bytes_read", (json_int_t)r->bytes_read, "bytes_written",
-                     (json_int_t)r->bytes_written, "bytes_exchanged", (json_int_t)r->bytes_exchanged, "memory_bytes",
-                     (json_int_t)r->memory_bytes, "planned", plan);
+    json_t *plan =
+        json_pack("{s:I, s:f, s:I, s:I, s:I}", "memory_bytes", (json_int_t)planned->memory_bytes,
+                  "flops", planned->flops, "bytes_read", (json_int_t)planned->bytes_read,
+                  "bytes_written", (json_int_t)planned->bytes_written, "bytes_exchanged",
+                  (json_int_t)planned->bytes_exchanged);
+    return json_pack(
+        "{s:s, s:f, s:f, s:f, s:i, s:I, s:f, s:I, s:I, s:I, s:I, s:o}", "name", name, "seconds",
+        seconds, "busy_seconds_fastest", r->busy_least, "busy_seconds_slowest", r->busy_most,
+        "slowest_rank", r->slowest_rank, "units", (json_int_t)r->units, "units_per_second",
+        per_second(r->units, seconds), "bytes_read", (json_int_t)r->bytes_read, "bytes_written",
+        (json_int_t)r->bytes_written, "bytes_exchanged", (json_int_t)r->bytes_exchanged,
+        "memory_bytes", (json_int_t)r->memory_bytes, "planned", plan);
 }
 
 static json_t *training_json(const struct rt_train_output *train)
@@ -145,26 +162,29 @@ static json_t *training_json(const struct rt_train_output *train)
     json_t *log = json_array();
     for (size_t i = 0; i < train->trained.n_log; i++) {
         const struct rt_train_step *step = &train->trained.log[i];
-        json_t *line = json_pack("{s:s, s:i, s:i, s:I, s:f}", "stage", step->stage, "number", (int)step->number,
-                                 "neighbours", (int)step->n_neighbours, "moved", (json_int_t)step->n_moved, "objective",
-                                 step->objective);
+        json_t *line = json_pack("{s:s, s:i, s:i, s:I, s:f}", "stage", step->stage, "number",
+                                 (int)step->number, "neighbours", (int)step->n_neighbours, "moved",
+                                 (json_int_t)step->n_moved, "objective", step->objective);
         if (line && json_array_append_new(log, line) != 0)
             break;
     }
     return json_pack("{s:I, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:f, s:o}", "sample_rows",
                      (json_int_t)train->n_sampled, "sample_rows_bad", (json_int_t)train->n_bad,
-                     "sample_rows_too_large", (json_int_t)train->n_far, "beam", (int)train->trained.beam,
-                     "beam_sampled", (int)train->trained.beam_sampled, "beam_agreed", (int)train->trained.beam_agreed,
-                     "refinements", (int)train->trained.n_refinements, "leaves_split", (int)train->trained.n_split,
+                     "sample_rows_too_large", (json_int_t)train->n_far, "beam",
+                     (int)train->trained.beam, "beam_sampled", (int)train->trained.beam_sampled,
+                     "beam_agreed", (int)train->trained.beam_agreed, "refinements",
+                     (int)train->trained.n_refinements, "leaves_split", (int)train->trained.n_split,
                      "objective", train->trained.objective, "log", log);
 }
 
-json_t *rt_build_record(const struct rt_job *job, const struct rt_build_facts *facts, const struct rt_list_sizes *lists)
+json_t *rt_build_record(const struct rt_job *job, const struct rt_build_facts *facts,
+                        const struct rt_list_sizes *lists)
 {
     const struct rt_plan *plan = facts->plan;
     json_t *phases = json_array();
-    const struct rt_phase_record *records[RT_N_PHASES] = {&facts->train->record, &facts->insert->record,
-                                                          &facts->compact->record, &facts->publish->record};
+    const struct rt_phase_record *records[RT_N_PHASES] = {
+        &facts->train->record, &facts->insert->record, &facts->compact->record,
+        &facts->publish->record};
     for (int i = 0; i < RT_N_PHASES; i++) {
         json_t *phase = phase_json(rt_phase_names[i], records[i], &plan->phase[i]);
         if (phase && json_array_append_new(phases, phase) != 0)
@@ -172,19 +192,21 @@ json_t *rt_build_record(const struct rt_job *job, const struct rt_build_facts *f
     }
     char digest[33];
     rt_hash128_hex(facts->digest, digest);
-    json_t *sizes = json_pack("{s:I, s:I, s:I, s:I, s:i}", "smallest", (json_int_t)lists->least, "median",
-                              (json_int_t)lists->median, "p99", (json_int_t)lists->p99, "largest",
-                              (json_int_t)lists->most, "empty", (int)lists->n_empty);
+    json_t *sizes = json_pack("{s:I, s:I, s:I, s:I, s:i}", "smallest", (json_int_t)lists->least,
+                              "median", (json_int_t)lists->median, "p99", (json_int_t)lists->p99,
+                              "largest", (json_int_t)lists->most, "empty", (int)lists->n_empty);
     json_t *record = json_pack(
-        "{s:s, s:I, s:I, s:i, s:s, s:i, s:i, s:f, s:s, s:I, s:I, s:I, s:I, s:f, s:o, s:o, s:o}", "job", job->name,
-        "generation", (json_int_t)facts->generation, "rows", (json_int_t)facts->insert->n_rows, "dimension",
-        (int)facts->rows->dim, "element", rt_element_name(facts->rows->type), "ranks", job->n_ranks, "lists",
-        (int)rt_tree_leaves(&facts->train->trained.tree)->n, "seconds", facts->seconds, "digest", digest,
-        "rows_skipped", (json_int_t)facts->insert->n_skipped, "memory_bytes", (json_int_t)peak_of(facts),
-        "memory_bytes_planned", (json_int_t)plan->peak_bytes, "bytes", (json_int_t)facts->publish->n_bytes,
-        "candidates_per_row",
-        facts->insert->n_rows ? (double)facts->insert->n_candidates / (double)facts->insert->n_rows : 0.0, "list_rows",
-        sizes, "training", training_json(facts->train), "phases", phases);
+        "{s:s, s:I, s:I, s:i, s:s, s:i, s:i, s:f, s:s, s:I, s:I, s:I, s:I, s:f, s:o, s:o, s:o}",
+        "job", job->name, "generation", (json_int_t)facts->generation, "rows",
+        (json_int_t)facts->insert->n_rows, "dimension", (int)facts->rows->dim, "element",
+        rt_element_name(facts->rows->type), "ranks", job->n_ranks, "lists",
+        (int)rt_tree_leaves(&facts->train->trained.tree)->n, "seconds", facts->seconds, "digest",
+        digest, "rows_skipped", (json_int_t)facts->insert->n_skipped, "memory_bytes",
+        (json_int_t)peak_of(facts), "memory_bytes_planned", (json_int_t)plan->peak_bytes, "bytes",
+        (json_int_t)facts->publish->n_bytes, "candidates_per_row",
+        facts->insert->n_rows ? (double)facts->insert->n_candidates / (double)facts->insert->n_rows
+                              : 0.0,
+        "list_rows", sizes, "training", training_json(facts->train), "phases", phases);
     if (record && facts->publish->recall >= 0)
         (void)json_object_set_new(record, "recall", json_real(facts->publish->recall));
     if (record)

@@ -1,4 +1,5 @@
-/* What a build tells at its end: lines for people as phases finish, the table behind them, and one JSON object for
+/* What a build tells at its end: lines for people as phases finish, the table behind them, and one
+ * JSON object for
  * --json, --report and the record that stays in the index. */
 #ifndef RT_JOBS_BUILD_REPORT_H
 #define RT_JOBS_BUILD_REPORT_H
@@ -43,7 +44,8 @@ void rt_build_say_compact(const struct rt_job *job, const struct rt_build_facts 
                           const struct rt_list_sizes *lists);
 void rt_build_say_publish(const struct rt_job *job, const struct rt_build_facts *facts);
 
-/* The record as JSON: phases, lists, planned beside actual, training log. NULL where memory ran out. */
+/* The record as JSON: phases, lists, planned beside actual, training log. NULL where memory ran
+ * out. */
 json_t *rt_build_record(const struct rt_job *job, const struct rt_build_facts *facts,
                         const struct rt_list_sizes *lists);
 

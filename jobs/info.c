@@ -20,7 +20,8 @@ static void levels_text(const struct rt_manifest *m, char *text, size_t size)
         at += (size_t)snprintf(text + at, size - at, "%s%" PRIu32, l ? "," : "", m->levels[l]);
 }
 
-static enum rt_status say_histogram(const struct rt_job *job, const struct rt_index_view *view, struct rt_error *err)
+static enum rt_status say_histogram(const struct rt_job *job, const struct rt_index_view *view,
+                                    struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     uint64_t buckets[65] = {0}; /* bucket b: 2^(b-1) .. 2^b - 1 rows; 0: none */
@@ -37,12 +38,13 @@ static enum rt_status say_histogram(const struct rt_job *job, const struct rt_in
     }
     RT_TRY(rt_list_sizes_of(rows, view->n_lists, &sizes, err));
     rt_job_row(job, "list rows",
-               "%" PRIu64 " / %" PRIu64 " / %" PRIu64 " / %" PRIu64 " (smallest, median, p99, largest), %" PRIu32 " empty",
+               "%" PRIu64 " / %" PRIu64 " / %" PRIu64 " / %" PRIu64
+               " (smallest, median, p99, largest), %" PRIu32 " empty",
                sizes.least, sizes.median, sizes.p99, sizes.most, sizes.n_empty);
     rt_job_set(job, "list_rows",
                json_pack("{s:I, s:I, s:I, s:I, s:i}", "smallest", (json_int_t)sizes.least, "median",
-                         (json_int_t)sizes.median, "p99", (json_int_t)sizes.p99, "largest", (json_int_t)sizes.most,
-                         "empty", (int)sizes.n_empty));
+                         (json_int_t)sizes.median, "p99", (json_int_t)sizes.p99, "largest",
+                         (json_int_t)sizes.most, "empty", (int)sizes.n_empty));
     json_t *histogram = json_array();
     for (unsigned b = 0; b < 65; b++) {
         if (!buckets[b])
@@ -53,9 +55,10 @@ static enum rt_status say_histogram(const struct rt_job *job, const struct rt_in
         size_t width = (size_t)(buckets[b] * 50 / most);
         memset(bar, '#', width);
         bar[width] = '\0';
-        rt_job_print(job, "  %9" PRIu64 " .. %-9" PRIu64 " %9" PRIu64 " lists %s", low, high, buckets[b], bar);
-        json_t *line = json_pack("{s:I, s:I, s:I}", "from", (json_int_t)low, "to", (json_int_t)high, "lists",
-                                 (json_int_t)buckets[b]);
+        rt_job_print(job, "  %9" PRIu64 " .. %-9" PRIu64 " %9" PRIu64 " lists %s", low, high,
+                     buckets[b], bar);
+        json_t *line = json_pack("{s:I, s:I, s:I}", "from", (json_int_t)low, "to", (json_int_t)high,
+                                 "lists", (json_int_t)buckets[b]);
         if (line && histogram && json_array_append_new(histogram, line) != 0)
             break;
     }
@@ -72,10 +75,10 @@ static void set_json(const struct rt_job *job, const struct rt_manifest *m, cons
         (void)json_array_append_new(levels, json_integer(m->levels[l]));
     json_t *files = json_array();
     for (size_t i = 0; i < m->n_files && files; i++)
-        (void)json_array_append_new(files, json_pack("{s:s, s:I, s:I, s:I}", "kind", rt_file_kind_name(m->files[i].kind),
-                                                     "number", (json_int_t)m->files[i].number, "bytes",
-                                                     (json_int_t)m->files[i].size, "rows",
-                                                     (json_int_t)m->files[i].rows));
+        (void)json_array_append_new(
+            files, json_pack("{s:s, s:I, s:I, s:I}", "kind", rt_file_kind_name(m->files[i].kind),
+                             "number", (json_int_t)m->files[i].number, "bytes",
+                             (json_int_t)m->files[i].size, "rows", (json_int_t)m->files[i].rows));
     rt_job_set(job, "rows", json_integer((json_int_t)m->n_rows));
     rt_job_set(job, "dimension", json_integer(m->dim));
     rt_job_set(job, "metric", json_string(rt_metric_name(m->metric)));
@@ -121,19 +124,23 @@ static void say(const struct rt_job *job, const struct rt_manifest *m, const cha
                rt_element_name(m->element), rt_metric_name(m->metric));
     if (m->n_rows_skipped)
         rt_job_row(job, "", "%s bad rows were left out", rt_units_count(m->n_rows_skipped, text));
-    rt_job_row(job, "lists", "%s, residual %s, spherical %s, beam %" PRIu32, levels, m->residual ? "on" : "off",
-               m->spherical ? "on" : "off", m->beam);
-    rt_job_row(job, "generation", "%" PRIu64 ", %s tombstones", m->generation, rt_units_count(m->n_tombstones, text));
+    rt_job_row(job, "lists", "%s, residual %s, spherical %s, beam %" PRIu32, levels,
+               m->residual ? "on" : "off", m->spherical ? "on" : "off", m->beam);
+    rt_job_row(job, "generation", "%" PRIu64 ", %s tombstones", m->generation,
+               rt_units_count(m->n_tombstones, text));
     rt_job_row(job, "digest", "%s", digest);
     for (size_t i = 0; i < m->n_files; i++)
-        rt_job_row(job, i ? "" : "files", "%s-%" PRIu64 ".h5   %s, %s rows", rt_file_kind_name(m->files[i].kind),
-                   m->files[i].number, rt_units_bytes(m->files[i].size, text), rt_units_count(m->files[i].rows, more));
+        rt_job_row(job, i ? "" : "files", "%s-%" PRIu64 ".h5   %s, %s rows",
+                   rt_file_kind_name(m->files[i].kind), m->files[i].number,
+                   rt_units_bytes(m->files[i].size, text), rt_units_count(m->files[i].rows, more));
     for (size_t i = 0; i < m->n_heaps && i < 8; i++)
-        rt_job_row(job, i ? "" : "heap", "%s%s%s, %s rows", m->heaps[i].path, m->heaps[i].dataset ? ":" : "",
-                   m->heaps[i].dataset ? m->heaps[i].dataset : "", rt_units_count(m->heaps[i].n_rows, text));
+        rt_job_row(job, i ? "" : "heap", "%s%s%s, %s rows", m->heaps[i].path,
+                   m->heaps[i].dataset ? ":" : "", m->heaps[i].dataset ? m->heaps[i].dataset : "",
+                   rt_units_count(m->heaps[i].n_rows, text));
     if (m->n_heaps > 8)
         rt_job_row(job, "", "and %zu more files", m->n_heaps - 8);
-    rt_job_row(job, "built", "%.1f s on %lld ranks", json_number_value(json_object_get(m->build, "seconds")),
+    rt_job_row(job, "built", "%.1f s on %lld ranks",
+               json_number_value(json_object_get(m->build, "seconds")),
                (long long)json_integer_value(json_object_get(m->build, "ranks")));
     say_options(job, m);
 }

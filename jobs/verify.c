@@ -1,4 +1,5 @@
-/* ranktape verify: every checksum, every invariant, and the codes computed again from the vectors. */
+/* ranktape verify: every checksum, every invariant, and the codes computed again from the vectors.
+ */
 #include "jobs/job.h"
 
 #include "core/block.h"
@@ -65,8 +66,9 @@ done:
 }
 
 /* Row `row` of a block: its vector is fetched, coded again, and must give the same bits. */
-static enum rt_status check_code(struct verifier *v, uint32_t list, const struct rt_list_blocks *blocks, uint64_t block,
-                                 uint32_t row, struct rt_error *err)
+static enum rt_status check_code(struct verifier *v, uint32_t list,
+                                 const struct rt_list_blocks *blocks, uint64_t block, uint32_t row,
+                                 struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const struct rt_manifest *m = v->view->manifest;
@@ -84,21 +86,28 @@ static enum rt_status check_code(struct verifier *v, uint32_t list, const struct
     }
     rt_element_to_f32(m->element, native, v->row, m->dim);
     if (rt_metric_prepare_row(m->metric, v->row, m->dim) != RT_ROW_GOOD) {
-        (void)snprintf(text, sizeof text, "id %" PRIu64 " in list %" PRIu32 ": its vector is no row that could be indexed",
+        (void)snprintf(text, sizeof text,
+                       "id %" PRIu64 " in list %" PRIu32
+                       ": its vector is no row that could be indexed",
                        id, list);
         report(v, text);
         goto done;
     }
     rt_rotation_apply(v->rotation, v->row, 1);
-    const float *centroid = m->residual ? rt_tree_leaves(tree)->centroids + (size_t)list * m->dim : NULL;
+    const float *centroid =
+        m->residual ? rt_tree_leaves(tree)->centroids + (size_t)list * m->dim : NULL;
     rt_code_encode(m->metric, v->row, centroid, m->dim, v->scratch, v->expected, factors);
     rt_block_get(blocks->codes + block * rt_block_code_bytes(m->dim), m->dim, row, v->code);
     bool is_same = memcmp(v->code, v->expected, v->view->code_bytes) == 0;
     for (uint32_t f = 0; f < v->view->n_factors; f++)
-        is_same = is_same && memcmp(&factors[f], &blocks->factors[(block * v->view->n_factors + f) * RT_BLOCK_ROWS + row],
-                                    sizeof(float)) == 0;
+        is_same = is_same &&
+                  memcmp(&factors[f],
+                         &blocks->factors[(block * v->view->n_factors + f) * RT_BLOCK_ROWS + row],
+                         sizeof(float)) == 0;
     if (!is_same) {
-        (void)snprintf(text, sizeof text, "id %" PRIu64 " in list %" PRIu32 ": code and factors are not those of its vector",
+        (void)snprintf(text, sizeof text,
+                       "id %" PRIu64 " in list %" PRIu32
+                       ": code and factors are not those of its vector",
                        id, list);
         report(v, text);
     }
@@ -124,14 +133,16 @@ static enum rt_status check_codes(struct verifier *v, struct rt_error *err)
         for (uint64_t i = 0; i < n_rows; i++) {
             uint64_t draw = rt_random(m->generation, RT_RANDOM_VERIFY, list, i, 0);
             if (v->job->options->full || rt_random_below(draw, m->n_rows) < SAMPLED_ROWS)
-                RT_TRY(check_code(v, list, &blocks, i / RT_BLOCK_ROWS, (uint32_t)(i % RT_BLOCK_ROWS), err));
+                RT_TRY(check_code(v, list, &blocks, i / RT_BLOCK_ROWS,
+                                  (uint32_t)(i % RT_BLOCK_ROWS), err));
         }
     }
 done:
     return st;
 }
 
-static void say(const struct verifier *v, const char *what, uint64_t n_errors, const char *format, uint64_t amount)
+static void say(const struct verifier *v, const char *what, uint64_t n_errors, const char *format,
+                uint64_t amount)
 {
     char number[RT_UNITS_TEXT];
     char text[160];
@@ -144,7 +155,8 @@ static void compare_totals(struct verifier *v, uint64_t n_rows, struct rt_hash12
 {
     const struct rt_manifest *m = v->view->manifest;
     MPI_Comm comm = v->job->comm;
-    uint64_t limbs[5] = {n_rows, hash.low & UINT32_MAX, hash.low >> 32, hash.high & UINT32_MAX, hash.high >> 32};
+    uint64_t limbs[5] = {n_rows, hash.low & UINT32_MAX, hash.low >> 32, hash.high & UINT32_MAX,
+                         hash.high >> 32};
     rt_sum_u64(comm, limbs, 5);
     uint64_t carry = 0;
     for (int i = 1; i < 5; i++) {
@@ -157,7 +169,8 @@ static void compare_totals(struct verifier *v, uint64_t n_rows, struct rt_hash12
     if (v->job->rank != 0)
         return;
     if (limbs[0] != m->n_rows) {
-        (void)snprintf(text, sizeof text, "lists hold %" PRIu64 " rows, the manifest says %" PRIu64, limbs[0], m->n_rows);
+        (void)snprintf(text, sizeof text, "lists hold %" PRIu64 " rows, the manifest says %" PRIu64,
+                       limbs[0], m->n_rows);
         report(v, text);
     }
     if (sum.low != m->rows_hash.low || sum.high != m->rows_hash.high)
@@ -209,15 +222,17 @@ static enum rt_status check(struct verifier *v, struct rt_error *err)
     struct rt_index_verified lists = {0};
     uint64_t n_rows = 0;
     struct rt_hash128 hash = {0, 0};
-    RT_LOCAL(rt_index_verify_checksums(v->view, (uint32_t)job->rank, (uint32_t)job->n_ranks, report, v, &sums, err));
+    RT_LOCAL(rt_index_verify_checksums(v->view, (uint32_t)job->rank, (uint32_t)job->n_ranks, report,
+                                       v, &sums, err));
     RT_AGREE(job->comm);
     uint64_t n_errors = errors_of_all(v);
     rt_sum_u64(job->comm, &sums.n_bytes, 1);
     char bytes[RT_UNITS_TEXT];
-    rt_job_row(job, "checksums", "%-58s %s", rt_units_bytes(sums.n_bytes, bytes), n_errors ? "DAMAGED" : "ok");
+    rt_job_row(job, "checksums", "%-58s %s", rt_units_bytes(sums.n_bytes, bytes),
+               n_errors ? "DAMAGED" : "ok");
 
-    RT_LOCAL(rt_index_verify_lists(v->view, (uint32_t)job->rank, (uint32_t)job->n_ranks, report, v, &lists, &n_rows, &hash,
-                                   err));
+    RT_LOCAL(rt_index_verify_lists(v->view, (uint32_t)job->rank, (uint32_t)job->n_ranks, report, v,
+                                   &lists, &n_rows, &hash, err));
     RT_AGREE(job->comm);
     compare_totals(v, n_rows, hash);
     uint64_t n_before = n_errors;
@@ -230,7 +245,8 @@ static enum rt_status check(struct verifier *v, struct rt_error *err)
     n_errors = errors_of_all(v);
     rt_sum_u64(job->comm, &v->n_coded, 1);
     say(v, "codes", n_errors - n_before,
-        job->options->full ? "%s rows recomputed" : "%s rows recomputed (--full for all)", v->n_coded);
+        job->options->full ? "%s rows recomputed" : "%s rows recomputed (--full for all)",
+        v->n_coded);
 
     json_t *errors = collect(v);
     rt_job_set(job, "errors", errors);
@@ -238,7 +254,8 @@ static enum rt_status check(struct verifier *v, struct rt_error *err)
     rt_job_set(job, "rows_recomputed", json_integer((json_int_t)v->n_coded));
     if (n_errors) {
         char count[RT_UNITS_TEXT];
-        RT_FAIL(RT_DAMAGED, "'%s' is damaged: %s errors", job->options->argument[0], rt_units_count(n_errors, count));
+        RT_FAIL(RT_DAMAGED, "'%s' is damaged: %s errors", job->options->argument[0],
+                rt_units_count(n_errors, count));
     }
 done:
     return st;
@@ -255,10 +272,12 @@ static enum rt_status clean(const struct verifier *v, struct rt_error *err)
     const char *dir = v->job->options->argument[0];
     RT_TRY(rt_lock_read(dir, &is_held, &owner, err));
     if (is_held)
-        RT_FAIL(RT_USAGE, "'%s' is being written on host %s, process %" PRIu64 "; --clean waits for nobody", dir, owner.host,
-                owner.pid);
+        RT_FAIL(RT_USAGE,
+                "'%s' is being written on host %s, process %" PRIu64 "; --clean waits for nobody",
+                dir, owner.host, owner.pid);
     RT_TRY(rt_index_dir_clean(dir, keep, 1, &n_removed, err));
-    rt_job_row(v->job, "removed", "%s files that no generation names", rt_units_count(n_removed, count));
+    rt_job_row(v->job, "removed", "%s files that no generation names",
+               rt_units_count(n_removed, count));
     rt_job_set(v->job, "removed", json_integer((json_int_t)n_removed));
 done:
     return st;
