@@ -1,0 +1,411 @@
+/* ranktape search: queries against an index, with recall where truth is known, and what it cost. */
+#include "jobs/job.h"
+
+#include "core/kernels/kernels.h"
+#include "core/memory.h"
+#include "core/random.h"
+#include "core/units.h"
+#include "io/ids.h"
+#include "io/index_reader.h"
+#include "io/neighbours.h"
+#include "io/rows.h"
+#include "jobs/phases/heap_vectors.h"
+#include "jobs/phases/index_search.h"
+#include "jobs/phases/phase.h"
+#include "mpi/agree.h"
+#include "mpi/partition.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BATCH_QUERIES 1024u
+
+struct search {
+    struct rt_job *job;
+    struct rt_index_view *view;
+    struct rt_heap_vectors *heap;
+    uint64_t *filter;
+    size_t n_filter;
+    float *queries; /* n_queries x dim, prepared, on all ranks */
+    size_t n_queries;
+    uint64_t *truth; /* n_queries x truth_k, rank 0; NULL: none */
+    uint32_t truth_k;
+    struct rt_index_search_options options;
+    struct rt_hit *hits;          /* n_queries x k, rank 0 */
+    struct rt_scan_count *counts; /* n_queries */
+    double seconds;
+    double *latencies; /* n_queries, sorted; with --latency */
+};
+
+static int by_value(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a;
+    uint64_t y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+static int by_seconds(const void *a, const void *b)
+{
+    double x = *(const double *)a;
+    double y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static enum rt_status read_filter(struct search *s, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_ids *ids = NULL;
+    RT_TRY(rt_ids_open(s->job->options->filter, RT_IDS_ANY, &ids, err));
+    s->n_filter = (size_t)rt_ids_count(ids);
+    RT_TRY(rt_array_new(s->n_filter, sizeof *s->filter, &s->filter, err));
+    RT_TRY(rt_ids_read(ids, 0, s->n_filter, s->filter, err));
+    if (s->n_filter)
+        qsort(s->filter, s->n_filter, sizeof *s->filter, by_value);
+done:
+    rt_ids_close(ids);
+    return st;
+}
+
+/* Every rank opens the same generation: a publish between two opens would tear them apart. */
+static enum rt_status open_index(struct search *s, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_options *options = s->job->options;
+    RT_LOCAL(rt_index_open(options->argument[0], RT_CHECK_TREE, &s->view, err));
+    RT_AGREE(s->job->comm);
+    uint64_t generations[2] = {s->view->manifest->generation, UINT64_MAX - s->view->manifest->generation};
+    rt_max_u64(s->job->comm, generations, 2);
+    if (generations[0] != UINT64_MAX - generations[1])
+        RT_FAIL(RT_IO, "'%s' was published anew while it was opened; run again", options->argument[0]);
+    if (s->view->manifest->rerank_in_heap)
+        RT_LOCAL(rt_heap_vectors_open(s->view->manifest, &options->heap, &s->heap, err));
+    if (options->filter[0])
+        RT_LOCAL(read_filter(s, err));
+    RT_AGREE(s->job->comm);
+done:
+    return st;
+}
+
+/* Rank 0: converts and judges packed rows of `element` into s->queries. */
+static enum rt_status prepare_queries(struct search *s, enum rt_element element, const void *native,
+                                      const struct rt_rows *rows, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_manifest *m = s->view->manifest;
+    rt_element_to_f32(element, native, s->queries, s->n_queries * m->dim);
+    for (size_t q = 0; q < s->n_queries; q++) {
+        enum rt_row_verdict verdict = rt_metric_prepare_row(m->metric, s->queries + q * m->dim, m->dim);
+        if (verdict == RT_ROW_GOOD)
+            continue;
+        char name[256];
+        rt_rows_name_row(rows, q, name, sizeof name);
+        RT_FAIL(RT_INPUT, "query %s %s", name, rt_row_verdict_text(verdict));
+    }
+done:
+    return st;
+}
+
+static enum rt_status read_queries(struct search *s, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_options *options = s->job->options;
+    const struct rt_manifest *m = s->view->manifest;
+    struct rt_rows *rows = NULL;
+    void *native = NULL;
+    struct rt_rows_options how = {.type = options->type >= 0 && options->origin[RT_OPT_type] == RT_FROM_GIVEN
+                                              ? rt_element_name((enum rt_element)options->type)
+                                              : NULL,
+                                  .dataset = "/test"};
+    RT_TRY(rt_rows_open(options->argument[1], &how, &rows, err));
+    const struct rt_rows_info *info = rt_rows_info(rows);
+    if (info->n_rows == 0)
+        RT_FAIL(RT_INPUT, "'%s' holds no queries", options->argument[1]);
+    if (info->dim != m->dim)
+        RT_FAIL(RT_INPUT, "queries have %" PRIu32 " dimensions, the index %" PRIu32, info->dim, m->dim);
+    s->n_queries = (size_t)info->n_rows;
+    RT_TRY(rt_array_new(s->n_queries, m->dim * sizeof(float), &s->queries, err));
+    RT_TRY(rt_array_new(s->n_queries, m->dim * rt_element_size(info->type), &native, err));
+    RT_TRY(rt_rows_read(rows, 0, s->n_queries, native, err));
+    RT_TRY(prepare_queries(s, info->type, native, rows, err));
+done:
+    rt_array_free(native);
+    rt_rows_close(rows);
+    return st;
+}
+
+static enum rt_status read_truth(struct search *s, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const char *name = s->job->options->truth;
+    struct rt_neighbours truth = {0};
+    RT_TRY(rt_neighbours_read(name, &truth, err));
+    if (truth.n_queries != s->n_queries)
+        RT_FAIL(RT_INPUT, "'%s' has the neighbours of %" PRIu64 " queries, there are %zu", name, truth.n_queries,
+                s->n_queries);
+    if (truth.k < s->options.k)
+        RT_FAIL(RT_USAGE, "--k %" PRIu32 " is more than the %" PRIu32 " neighbours in '%s'", s->options.k, truth.k, name);
+    s->truth = truth.ids;
+    s->truth_k = truth.k;
+    truth.ids = NULL;
+done:
+    rt_neighbours_free(&truth);
+    return st;
+}
+
+/* --sample-truth: live rows of the index, drawn by seed, as they lie there. */
+static enum rt_status draw_queries(struct search *s, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_manifest *m = s->view->manifest;
+    const struct rt_options *options = s->job->options;
+    size_t row_bytes = m->dim * rt_element_size(m->element);
+    unsigned char *vector = NULL;
+    s->n_queries = 0;
+    size_t wanted = options->sample_truth < m->n_rows ? (size_t)options->sample_truth : (size_t)m->n_rows;
+    RT_TRY(rt_array_new(wanted, m->dim * sizeof(float), &s->queries, err));
+    RT_TRY(rt_array_new(row_bytes, 1, &vector, err));
+    uint64_t n_slots = 0;
+    for (size_t f = 0; f < s->view->n_vectors; f++)
+        n_slots += s->view->vectors[f].shape.n_slots;
+    for (uint64_t i = 0; i < n_slots && s->n_queries < wanted; i++) {
+        uint64_t slot = rt_random_permute(options->seed, RT_RANDOM_GATE, i, n_slots);
+        size_t f = 0;
+        while (slot >= s->view->vectors[f].shape.n_slots)
+            slot -= s->view->vectors[f++].shape.n_slots;
+        const struct rt_vectors_view *vectors = &s->view->vectors[f];
+        if (vectors->ids[slot] == RT_NO_ID)
+            continue;
+        const void *native = vector;
+        if (vectors->vectors) {
+            native = (const unsigned char *)vectors->vectors + slot * row_bytes;
+        } else {
+            const struct rt_segment_entry *segment = vectors->segments;
+            while (slot < segment->first_slot || slot >= segment->first_slot + segment->n_slots)
+                segment++;
+            RT_TRY(rt_heap_vectors_read(s->heap, segment->first_row + (slot - segment->first_slot), vector, err));
+        }
+        float *query = s->queries + s->n_queries * m->dim;
+        rt_element_to_f32(m->element, native, query, m->dim);
+        if (rt_metric_prepare_row(m->metric, query, m->dim) == RT_ROW_GOOD)
+            s->n_queries++;
+    }
+done:
+    rt_array_free(vector);
+    return st;
+}
+
+static enum rt_status gather_queries(struct search *s, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_job *job = s->job;
+    bool draws = job->options->sample_truth > 0;
+    if (job->rank == 0) {
+        RT_LOCAL(draws ? draw_queries(s, err) : read_queries(s, err));
+        if (job->options->truth[0])
+            RT_LOCAL(read_truth(s, err));
+        if (job->options->out[0])
+            RT_LOCAL(rt_neighbours_check_name(job->options->out, s->view->manifest->n_rows ? s->view->manifest->n_rows - 1 : 0,
+                                              s->n_queries, s->options.k, err));
+    }
+    RT_AGREE(job->comm);
+    uint64_t n = s->n_queries;
+    rt_bcast_bytes(job->comm, &n, sizeof n, 0);
+    s->n_queries = (size_t)n;
+    if (job->rank != 0)
+        RT_LOCAL(rt_array_new(s->n_queries, s->view->manifest->dim * sizeof(float), &s->queries, err));
+    RT_LOCAL(rt_array_new(s->n_queries, s->options.k * sizeof *s->hits, &s->hits, err));
+    RT_LOCAL(rt_array_zero(s->n_queries, sizeof *s->counts, &s->counts, err));
+    RT_AGREE(job->comm);
+    rt_bcast_bytes(job->comm, s->queries, n * s->view->manifest->dim * sizeof(float), 0);
+done:
+    return st;
+}
+
+static enum rt_status search_batches(struct rt_index_search *search, const float *queries, size_t n_queries, uint32_t dim,
+                                 uint32_t k, size_t batch, struct rt_hit *hits, struct rt_scan_count *counts,
+                                 struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    for (size_t q = 0; q < n_queries; q += batch) {
+        size_t n = n_queries - q < batch ? n_queries - q : batch;
+        RT_TRY(rt_index_search_run(search, queries + q * dim, n, hits + q * k, counts ? counts + q : NULL, err));
+    }
+done:
+    return st;
+}
+
+static enum rt_status run_queries(struct search *s, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_index_search *search = NULL;
+    uint32_t dim = s->view->manifest->dim;
+    RT_TRY(rt_index_search_new(s->job, s->view, &s->options, &search, err));
+    MPI_Barrier(s->job->comm);
+    double began = rt_phase_now();
+    RT_TRY(search_batches(search, s->queries, s->n_queries, dim, s->options.k, s->options.batch, s->hits, s->counts, err));
+    s->seconds = rt_phase_now() - began;
+    if (s->job->options->latency) {
+        RT_LOCAL(rt_array_new(s->n_queries, sizeof *s->latencies, &s->latencies, err));
+        RT_AGREE(s->job->comm);
+        for (size_t q = 0; q < s->n_queries; q++) {
+            began = rt_phase_now();
+            RT_TRY(rt_index_search_run(search, s->queries + q * dim, 1, s->hits + q * s->options.k, NULL, err));
+            s->latencies[q] = rt_phase_now() - began;
+        }
+        qsort(s->latencies, s->n_queries, sizeof *s->latencies, by_seconds);
+    }
+done:
+    rt_index_search_free(search);
+    return st;
+}
+
+/* --sample-truth: the same queries over all lists, every vector measured. */
+static enum rt_status find_truth(struct search *s, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_index_search *search = NULL;
+    struct rt_index_search_options exact = s->options;
+    const struct rt_tree *tree = &s->view->tree.tree;
+    struct rt_hit *hits = NULL;
+    size_t n = s->n_queries * s->options.k;
+    exact.exact = true;
+    exact.batch = exact.batch < 64 ? exact.batch : 64; /* every query probes every list */
+    for (uint32_t l = 0; l < tree->n_levels; l++)
+        exact.probes[l] = tree->levels[l].n;
+    RT_LOCAL(rt_array_new(n, sizeof *hits, &hits, err));
+    RT_LOCAL(rt_array_new(n, sizeof *s->truth, &s->truth, err));
+    RT_AGREE(s->job->comm);
+    RT_TRY(rt_index_search_new(s->job, s->view, &exact, &search, err));
+    RT_TRY(search_batches(search, s->queries, s->n_queries, tree->dim, exact.k, exact.batch, hits, NULL, err));
+    for (size_t i = 0; i < n; i++)
+        s->truth[i] = hits[i].id;
+    s->truth_k = s->options.k;
+done:
+    rt_index_search_free(search);
+    rt_array_free(hits);
+    return st;
+}
+
+static enum rt_status write_out(const struct search *s, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_neighbours found = {0};
+    const struct rt_manifest *m = s->view->manifest;
+    uint64_t largest = 0;
+    RT_TRY(rt_neighbours_new(s->n_queries, s->options.k, true, &found, err));
+    for (size_t i = 0; i < s->n_queries * s->options.k; i++) {
+        found.ids[i] = s->hits[i].id;
+        found.distances[i] = s->hits[i].id == RT_NO_ID ? INFINITY : rt_metric_shown(m->metric, s->hits[i].distance);
+        if (found.ids[i] != RT_NO_ID && found.ids[i] > largest)
+            largest = found.ids[i];
+    }
+    RT_TRY(rt_neighbours_write(s->job->options->out, &found, m->metric, m->dim, err));
+done:
+    rt_neighbours_free(&found);
+    return st;
+}
+
+static void say(const struct search *s)
+{
+    const struct rt_job *job = s->job;
+    char text[RT_UNITS_TEXT];
+    double n = (double)s->n_queries;
+    double lists = 0;
+    double rows = 0;
+    double reranked = 0;
+    for (size_t q = 0; q < s->n_queries; q++) {
+        lists += (double)s->counts[q].lists / n;
+        rows += (double)s->counts[q].rows / n;
+        reranked += (double)s->counts[q].reranked / n;
+    }
+    char probes[128];
+    size_t at = 0;
+    for (uint32_t l = 0; l < s->view->tree.tree.n_levels && at < sizeof probes; l++)
+        at += (size_t)snprintf(probes + at, sizeof probes - at, "%s%" PRIu32, l ? "," : "", s->options.probes[l]);
+    rt_job_print(job, "%s queries, k %" PRIu32 ", probes %s, epsilon %g, %d rank%s, kernel %s",
+                 rt_units_count(s->n_queries, text), s->options.k, probes, (double)s->options.epsilon, job->n_ranks,
+                 job->n_ranks == 1 ? "" : "s", rt_kernels()->name);
+    double recall = s->truth ? rt_index_recall(s->hits, s->n_queries, s->options.k, s->truth, s->truth_k) : -1;
+    char label[32];
+    (void)snprintf(label, sizeof label, "recall@%" PRIu32, s->options.k);
+    if (s->truth)
+        rt_job_row(job, label, "%.4f", recall);
+    double rate = s->seconds > 0 ? n / s->seconds : 0;
+    if (s->latencies)
+        rt_job_row(job, "rate", "%s queries/s, %.3f ms each (batch); p50 %.3f, p99 %.3f ms one by one",
+                   rt_units_rate(rate, text), 1e3 / rate, 1e3 * s->latencies[s->n_queries / 2],
+                   1e3 * s->latencies[s->n_queries * 99 / 100]);
+    else
+        rt_job_row(job, "rate", "%s queries/s, %.3f ms each (batch)", rt_units_rate(rate, text), 1e3 / rate);
+    rt_job_row(job, "work", "%.1f lists, %.0f rows scanned, %.1f vectors reranked a query", lists, rows, reranked);
+    rt_job_set(job, "recall", s->truth ? json_real(recall) : json_null());
+    rt_job_set(job, "k", json_integer(s->options.k));
+    rt_job_set(job, "queries", json_integer((json_int_t)s->n_queries));
+    rt_job_set(job, "seconds", json_real(s->seconds));
+    rt_job_set(job, "queries_per_second", json_real(rate));
+    rt_job_set(job, "lists_scanned", json_real(lists));
+    rt_job_set(job, "rows_scanned", json_real(rows));
+    rt_job_set(job, "reranked", json_real(reranked));
+    if (s->latencies) {
+        rt_job_set(job, "latency_p50_seconds", json_real(s->latencies[s->n_queries / 2]));
+        rt_job_set(job, "latency_p99_seconds", json_real(s->latencies[s->n_queries * 99 / 100]));
+    }
+}
+
+static enum rt_status set_options(struct search *s, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_options *options = s->job->options;
+    s->options = (struct rt_index_search_options){.k = (uint32_t)options->k,
+                                                  .epsilon = (float)options->epsilon,
+                                                  .threads = (uint32_t)options->threads,
+                                                  .batch = BATCH_QUERIES,
+                                                  .pin = true,
+                                                  .filter = s->filter,
+                                                  .n_filter = s->n_filter,
+                                                  .heap = s->heap};
+    if (options->truth[0] && options->sample_truth)
+        RT_FAIL(RT_USAGE, "--truth and --sample-truth cannot be given together");
+    RT_TRY(rt_index_probes(s->view, options->probes.value, options->probes.n, s->options.probes, err));
+done:
+    return st;
+}
+
+static void release(struct search *s)
+{
+    rt_heap_vectors_close(s->heap);
+    rt_index_close(s->view);
+    rt_array_free(s->filter);
+    rt_array_free(s->queries);
+    rt_array_free(s->truth);
+    rt_array_free(s->hits);
+    rt_array_free(s->counts);
+    rt_array_free(s->latencies);
+}
+
+enum rt_status rt_search_run(struct rt_job *job, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct search s = {.job = job};
+    RT_TRY(open_index(&s, err));
+    RT_LOCAL(set_options(&s, err));
+    RT_AGREE(job->comm);
+    RT_TRY(gather_queries(&s, err));
+    if (s.options.batch > s.n_queries)
+        s.options.batch = (uint32_t)s.n_queries;
+    RT_TRY(run_queries(&s, err));
+    if (job->options->sample_truth)
+        RT_TRY(find_truth(&s, err));
+    if (job->rank == 0) {
+        say(&s);
+        if (job->options->out[0])
+            RT_LOCAL(write_out(&s, err));
+    }
+    RT_AGREE(job->comm);
+done:
+    release(&s);
+    return st;
+}
