@@ -29,6 +29,8 @@ struct problem {
     uint32_t depth;
     const struct rt_hierarchical_progress *progress;
     uint64_t *rows_done, rows_all;
+    uint32_t **wants_leaf; /* where the leaf of each row goes; NULL: nowhere */
+    uint32_t *leaf;        /* of each local row, once they lie still */
 };
 
 /* The rows of all ranks on one line, cell after cell, in row order inside a cell (D7). Ranks hold
@@ -162,7 +164,7 @@ static enum rt_status train_coarse(const struct problem *p, uint32_t n_cells, fl
     struct rt_lloyd_result result;
     setting.progress = NULL;
     RT_TRY(rt_lloyd_train(p->comm, &setting, place, coarse, 0, coarse->n_local, n_cells, cells,
-                          &result, err));
+                          NULL, &result, err));
 done:
     rt_sample_free(coarse);
     rt_array_free(rows);
@@ -434,7 +436,9 @@ static enum rt_status train_cell(const struct problem *p, const struct line *lin
         struct rt_lloyd_result result;
         setting.progress = NULL;
         RT_TRY(rt_lloyd_train(comm, &setting, place, p->sample, cell.begin, cell.n, cell.k, own,
-                              &result, err));
+                              p->leaf ? p->leaf + cell.begin : NULL, &result, err));
+        for (size_t i = 0; p->leaf && i < cell.n; i++)
+            p->leaf[cell.begin + i] += (uint32_t)cell.first_leaf;
         *p->rows_done += cell.n;
         if (p->progress && p->progress->cell_done)
             p->progress->cell_done(p->progress->ctx, *p->rows_done, p->rows_all);
@@ -542,6 +546,11 @@ static enum rt_status train_line(const struct problem *p, struct line *line, con
     RT_TRY(move_rows(p, line, cell, err));
     struct problem moved = *p;
     moved.n = (size_t)(line->borders[p->rank + 1] - line->borders[p->rank]);
+    if (p->wants_leaf && !p->leaf) {
+        RT_LOCAL(rt_array_new(moved.n, sizeof *moved.leaf, p->wants_leaf, err));
+        RT_AGREE(p->comm);
+        moved.leaf = *p->wants_leaf;
+    }
     split_shared(&moved, line, shared);
     st = train_shared(&moved, line, &shared[0], leaves, st, err);
     st = train_shared(&moved, line, &shared[1], leaves, st, err);
@@ -601,13 +610,20 @@ static struct problem whole_problem(MPI_Comm comm, const struct rt_lloyd_setting
 
 enum rt_status rt_hierarchical_train(MPI_Comm comm, const struct rt_lloyd_setting *setting,
                                      struct rt_sample *sample, uint32_t k, float *centroids,
+                                     uint32_t **leaf,
                                      const struct rt_hierarchical_progress *progress,
                                      struct rt_error *err)
 {
     uint64_t rows_done = 0;
     struct problem p = whole_problem(comm, setting, sample, progress, &rows_done);
     p.k = k;
-    return solve(&p, centroids, err);
+    p.wants_leaf = leaf;
+    enum rt_status st = solve(&p, centroids, err);
+    if (st != RT_OK && leaf) {
+        rt_array_free(*leaf);
+        *leaf = NULL;
+    }
+    return st;
 }
 
 enum rt_status rt_hierarchical_train_cells(MPI_Comm comm, const struct rt_lloyd_setting *setting,

@@ -17,6 +17,7 @@ struct rt_hierarchical_progress {
  * centroids: k x dim; all ranks get the same. Fails with RT_NOMEM. */
 enum rt_status rt_hierarchical_train(MPI_Comm comm, const struct rt_lloyd_setting *setting,
                                      struct rt_sample *sample, uint32_t k, float *centroids,
+                                     uint32_t **leaf,
                                      const struct rt_hierarchical_progress *progress,
                                      struct rt_error *err) RT_MUST_CHECK;
 /* Trains seats[c] centroids over the rows of each cell c, with c's first seat as its number; cells

@@ -13,6 +13,7 @@ void rt_levels_free(struct rt_levels *levels)
         rt_array_free(levels->parent[l]);
         rt_array_free(levels->first_child[l]);
     }
+    rt_array_free(levels->was);
     memset(levels, 0, sizeof *levels);
 }
 
@@ -124,6 +125,11 @@ enum rt_status rt_levels_number(struct rt_levels *levels, struct rt_error *err)
         }
         rt_array_free(begins);
         begins = NULL;
+        if (l + 1 == levels->n_levels) {
+            rt_array_free(levels->was);
+            levels->was = order;
+            order = NULL;
+        }
         rt_array_free(order);
         order = NULL;
     }
@@ -206,7 +212,7 @@ static enum rt_status train_level(struct upper_work *w, uint32_t l, uint32_t n,
     struct rt_lloyd_place place = {RT_PLACE_UPPER, l};
     struct rt_lloyd_result result;
     RT_TRY(rt_lloyd_train(w->comm, &setting, place, w->rows, 0, w->rows->n_local, n,
-                          levels->centroids[l], &result, err));
+                          levels->centroids[l], NULL, &result, err));
     RT_LOCAL(find_parents(w, l, err));
     RT_AGREE(w->comm);
     rt_allgatherv_bytes(w->comm, levels->parent[l + 1] + w->own.begin, levels->parent[l + 1],

@@ -10,8 +10,9 @@ struct rt_levels {
     uint32_t dim;
     uint32_t n_levels; /* coarse to leaf */
     uint32_t n[RT_MAX_LEVELS];
-    float *centroids[RT_MAX_LEVELS];      /* n x dim */
-    uint32_t *parent[RT_MAX_LEVELS];      /* n; NULL at the top */
+    float *centroids[RT_MAX_LEVELS]; /* n x dim */
+    uint32_t *parent[RT_MAX_LEVELS]; /* n; NULL at the top */
+    uint32_t *was; /* leaves: the number each had before rt_levels_number; NULL: not numbered */
     uint32_t *first_child[RT_MAX_LEVELS]; /* n + 1; NULL at the leaves */
 };
 void rt_levels_free(struct rt_levels *levels);

@@ -42,11 +42,12 @@ struct work {
     const struct rt_sample *sample;
     size_t begin, n_local;
     uint32_t k, dim;
-    float *centroids; /* k x dim, of the caller */
-    size_t batch;     /* rows */
-    float *rows;      /* batch x row_dim */
-    float *distance;  /* batch */
-    uint32_t *list;   /* n_local: present centroid of each row */
+    float *centroids;   /* k x dim, of the caller */
+    size_t batch;       /* rows */
+    float *rows;        /* batch x row_dim */
+    float *distance;    /* batch */
+    uint32_t *list;     /* n_local: present centroid of each row */
+    uint32_t *own_list; /* the same, where the caller wants none */
     int64_t *
         tally; /* k counts, k high, k low halves of objectives, rows moved: all summed over ranks */
     size_t slice;    /* centroids whose sums are held at a time */
@@ -75,7 +76,7 @@ static void work_free(struct work *w)
 {
     rt_array_free(w->rows);
     rt_array_free(w->distance);
-    rt_array_free(w->list);
+    rt_array_free(w->own_list);
     rt_array_free(w->tally);
     rt_array_free(w->sums);
     rt_array_free(w->shares);
@@ -93,7 +94,10 @@ static enum rt_status work_new(struct work *w, struct rt_error *err)
     RT_TRY(
         rt_array_new(rt_sample_buffer_floats(w->sample, w->batch), sizeof *w->rows, &w->rows, err));
     RT_TRY(rt_array_new(w->batch, sizeof *w->distance, &w->distance, err));
-    RT_TRY(rt_array_new(w->n_local, sizeof *w->list, &w->list, err));
+    if (!w->list) {
+        RT_TRY(rt_array_new(w->n_local, sizeof *w->own_list, &w->own_list, err));
+        w->list = w->own_list;
+    }
     RT_TRY(rt_array_new(3 * k + 1, sizeof *w->tally, &w->tally, err));
     RT_TRY(rt_array_new(w->slice, w->sample->row_dim * sizeof *w->sums, &w->sums, err));
     RT_TRY(rt_array_new(2 * (size_t)w->n_ranks, sizeof *w->shares, &w->shares, err));
@@ -566,7 +570,7 @@ done:
 enum rt_status rt_lloyd_train(MPI_Comm comm, const struct rt_lloyd_setting *setting,
                               struct rt_lloyd_place place, const struct rt_sample *sample,
                               size_t begin, size_t n_local, uint32_t k, float *centroids,
-                              struct rt_lloyd_result *out, struct rt_error *err)
+                              uint32_t *list, struct rt_lloyd_result *out, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct rt_lloyd_result result = {0};
@@ -578,6 +582,7 @@ enum rt_status rt_lloyd_train(MPI_Comm comm, const struct rt_lloyd_setting *sett
                      .k = k,
                      .dim = sample->dim,
                      .centroids = centroids,
+                     .list = list,
                      .slice = slice_of(k, sample->dim)};
     w.is_direct = w.slice == k;
     MPI_Comm_rank(comm, &w.rank);
@@ -587,6 +592,9 @@ enum rt_status rt_lloyd_train(MPI_Comm comm, const struct rt_lloyd_setting *sett
     RT_AGREE(comm);
     RT_TRY(rt_lloyd_first(comm, setting, place, sample, begin, n_local, k, centroids, err));
     RT_TRY(iterate(&w, &result, err));
+    if (list && setting->n_iterations == 0)
+        RT_LOCAL(assign_rows(&w, err));
+    RT_AGREE(comm);
     *out = result;
 done:
     work_free(&w);

@@ -42,11 +42,14 @@ uint64_t rt_lloyd_bytes(uint64_t n_local, uint32_t k, uint32_t dim, uint32_t row
 
 /* Trains k centroids over local rows [begin, begin + n_local) of sample on each rank. Collective
  * over comm; k, place and setting agree. 1 <= k <= the rows of all ranks. centroids: k x dim of
- * this rank, all ranks get the same. Fails with RT_NOMEM. */
+ * this rank, all ranks get the same. list: n_local, the centroid each row had in the last
+ * assignment (of the first centroids where there are no iterations); or NULL. Fails with RT_NOMEM.
+ */
 enum rt_status rt_lloyd_train(MPI_Comm comm, const struct rt_lloyd_setting *setting,
                               struct rt_lloyd_place place, const struct rt_sample *sample,
                               size_t begin, size_t n_local, uint32_t k, float *centroids,
-                              struct rt_lloyd_result *out, struct rt_error *err) RT_MUST_CHECK;
+                              uint32_t *list, struct rt_lloyd_result *out,
+                              struct rt_error *err) RT_MUST_CHECK;
 
 /* Rows that one call of the assigner gets. */
 size_t rt_lloyd_batch_rows(uint32_t dim);

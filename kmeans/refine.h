@@ -8,8 +8,8 @@
 
 /* Most leaves whose neighbours are sought among all of them; above, through a tree (D8). */
 #define RT_REFINE_FLAT_LEAVES 8192u
-/* Candidates for the neighbours of the last rounds, first to last; and agreement that takes one
- * (A8): 99.3 % of */
+/* Rows by which the neighbours of the last rounds are chosen, and how many of 1,000 of them must
+ * find their nearest leaf among the neighbours of their leaf (A8). */
 #define RT_REFINE_SAMPLE 4096u
 #define RT_AGREEMENT_PER_MILLE 993u
 
@@ -27,8 +27,9 @@ struct rt_refine_result {
     double objective;
 };
 
-/* Refines k leaves in place. Collective over comm. leaf: NULL, or receives the leaf of each local
- * row as the last round left it. Fails with RT_NOMEM. */
+/* Refines k leaves in place. Collective over comm. leaf: of each local row, any leaf near it at
+ * first (its last assignment, say), that of the last round afterwards. Above RT_REFINE_FLAT_LEAVES
+ * leaves are renumbered. Fails with RT_NOMEM. */
 enum rt_status rt_refine(MPI_Comm comm, const struct rt_lloyd_setting *setting,
                          const struct rt_refine_options *options, const struct rt_sample *sample,
                          uint32_t k, float *centroids, uint32_t *leaf, struct rt_refine_result *out,

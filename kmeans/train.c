@@ -2,8 +2,10 @@
 
 #include "core/memory.h"
 #include "core/random.h"
+#include "kmeans/hierarchical.h"
 #include "kmeans/levels.h"
 #include "kmeans/lloyd.h"
+#include "kmeans/refine.h"
 #include "mpi/agree.h"
 #include "mpi/partition.h"
 
@@ -79,10 +81,52 @@ static enum rt_status train_flat(struct training *t, struct rt_error *err)
     t->setting.ctx = t;
     t->setting.progress = lloyd_progress;
     RT_TRY(rt_lloyd_train(t->comm, &t->setting, place, t->sample, 0, t->sample->n_local,
-                          t->n_leaves, t->leaves, &result, err));
+                          t->n_leaves, t->leaves, NULL, &result, err));
 done:
     t->setting.progress = NULL;
     return st;
+}
+
+static void cell_progress(void *ctx, uint64_t rows_done, uint64_t rows_all)
+{
+    tell(ctx, rows_done, rows_all, -1, (double)NAN);
+}
+
+static void refine_progress(void *ctx, uint32_t round, uint32_t n_rounds, uint32_t n_neighbours,
+                            uint64_t n_moved, double objective)
+{
+    struct training *t = ctx;
+    log_step(t, round, n_neighbours, n_moved, objective);
+    tell(t, round, n_rounds, (double)n_moved / (double)t->sample->n_total, objective);
+}
+
+static enum rt_status train_in_cells(struct training *t, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    uint32_t *leaf = NULL;
+    struct rt_hierarchical_progress progress = {t, cell_progress};
+    struct rt_refine_options options = {refinements_of(t->options), t, refine_progress};
+    t->stage = "cells";
+    RT_TRY(rt_hierarchical_train(t->comm, &t->setting, t->sample, t->n_leaves, t->leaves, &leaf,
+                                 &progress, err));
+    if (options.n_rounds == 0)
+        goto done;
+    struct rt_refine_result result;
+    t->stage = "refine";
+    RT_TRY(rt_refine(t->comm, &t->setting, &options, t->sample, t->n_leaves, t->leaves, leaf,
+                     &result, err));
+    t->out->n_refinements = result.n_rounds;
+    t->out->n_neighbours = result.n_neighbours;
+done:
+    rt_array_free(leaf);
+    return st;
+}
+
+static bool is_hierarchical(const struct training *t)
+{
+    enum rt_training training = t->options->training;
+    return training == RT_TRAINING_HIERARCHICAL ||
+           (training == RT_TRAINING_AUTO && t->n_leaves > HIERARCHICAL_ABOVE);
 }
 
 /* Whole rows' means for leaves trained on their first values. */
@@ -118,7 +162,10 @@ static enum rt_status train_leaves(struct training *t, struct rt_error *err)
         rt_sample_narrow(t->sample, t->sample->row_dim);
         goto done;
     }
-    RT_TRY(train_flat(t, err));
+    if (is_hierarchical(t))
+        RT_TRY(train_in_cells(t, err));
+    else
+        RT_TRY(train_flat(t, err));
     if (is_narrow)
         RT_TRY(widen_leaves(t, err));
 done:
@@ -452,7 +499,16 @@ uint64_t rt_train_bytes(const struct rt_train_options *options, uint64_t sample_
 {
     uint64_t n_local = (sample_rows + n_ranks - 1) / n_ranks;
     uint32_t k = options->lists[options->n_levels - 1];
+    bool in_cells = options->training == RT_TRAINING_HIERARCHICAL ||
+                    (options->training == RT_TRAINING_AUTO && k > HIERARCHICAL_ABOVE);
     uint64_t tree = (uint64_t)k * dim * sizeof(float);
-    return rt_sample_bytes(n_local, dim, type, native) + 2 * tree +
-           rt_lloyd_bytes(n_local, k, dim, dim);
+    uint64_t work = rt_lloyd_bytes(n_local, k, dim, dim);
+    if (in_cells) {
+        uint64_t row_bytes = (uint64_t)dim * (native ? rt_element_size(type) : sizeof(float));
+        uint64_t cells = rt_hierarchical_bytes(n_local, k, dim, row_bytes, n_ranks);
+        uint64_t refine = rt_refine_bytes(n_local, k, dim, n_ranks) + n_local * sizeof(uint32_t);
+        work = cells > refine ? cells : refine;
+    }
+    uint64_t levels = tree + rt_centroid_set_bytes(k, dim); /* renumbering, then the beam */
+    return rt_sample_bytes(n_local, dim, type, native) + tree + (work > levels ? work : levels);
 }

@@ -22,7 +22,7 @@ static float *train(MPI_Comm comm, struct kmeans_data *data, enum rt_metric metr
         return NULL;
     CHECK_OK(rt_array_new(k, data->dim * sizeof *centroids, &centroids, &err));
     struct rt_lloyd_setting setting = kmeans_setting(sample, metric, metric != RT_L2, 4);
-    CHECK_OK(rt_hierarchical_train(comm, &setting, sample, k, centroids, NULL, &err));
+    CHECK_OK(rt_hierarchical_train(comm, &setting, sample, k, centroids, NULL, NULL, &err));
     checks[0] = checks[1] = 0;
     float row[256];
     for (size_t i = 0; i < sample->n_local; i++) {

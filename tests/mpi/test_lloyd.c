@@ -22,8 +22,8 @@ static float *train(MPI_Comm comm, struct kmeans_data *data, enum rt_metric metr
     struct rt_lloyd_setting setting = kmeans_setting(sample, metric, spherical, n_iterations);
     setting.proposer = proposer;
     struct rt_lloyd_place place = {0, 0};
-    CHECK_OK(rt_lloyd_train(comm, &setting, place, sample, 0, sample->n_local, k, centroids, result,
-                            &err));
+    CHECK_OK(rt_lloyd_train(comm, &setting, place, sample, 0, sample->n_local, k, centroids, NULL,
+                            result, &err));
     rt_sample_free(sample);
     return centroids;
 }
@@ -197,7 +197,7 @@ RT_TEST("the objective never rises while no list is empty")
     struct rt_lloyd_result result;
     n_rises = 0;
     CHECK_OK(rt_lloyd_train(MPI_COMM_WORLD, &setting, place, sample, 0, sample->n_local, 10,
-                            centroids, &result, &err));
+                            centroids, NULL, &result, &err));
     CHECK(n_rises == 0);
     CHECK(result.n_iterations > 1);
     CHECK(result.has_settled);
@@ -218,7 +218,7 @@ RT_TEST("sums made in slices are those made at once")
     struct rt_lloyd_place place = {0, 0};
     struct rt_lloyd_result result;
     CHECK_OK(rt_lloyd_train(MPI_COMM_WORLD, &setting, place, sample, 0, sample->n_local, K,
-                            together, &result, &err));
+                            together, NULL, &result, &err));
     rt_sample_free(sample);
     data.n_rows = 60;
     float *alone = train(MPI_COMM_SELF, &data, RT_L2, false, K, 2, RT_PROPOSE_NONE, &result);

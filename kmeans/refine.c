@@ -1,0 +1,570 @@
+#include "kmeans/refine.h"
+
+#include "core/memory.h"
+#include "core/random.h"
+#include "kmeans/levels.h"
+#include "mpi/agree.h"
+#include "mpi/exchange.h"
+#include "mpi/partition.h"
+
+#include <math.h>
+#include <string.h>
+
+#define FIRST_NEIGHBOURS 32u
+#define N_CANDIDATES 5u
+#define GROUP 256u        /* leaves whose neighbours are sought at once */
+#define CELLS_SEARCHED 8u /* D8: above RT_REFINE_FLAT_LEAVES */
+
+static const uint32_t candidates[N_CANDIDATES] = {32, 64, 128, 256, 512};
+
+/* What a rank holds while it refines. Rows lie by leaf in `order`; `was` and `order_was` are those
+ * of the round before. */
+struct work {
+    MPI_Comm comm;
+    int rank, n_ranks;
+    const struct rt_lloyd_setting *setting;
+    const struct rt_sample *sample;
+    uint32_t k, dim;
+    float *centroids;              /* k x dim */
+    uint32_t *leaf, *was;          /* n_local */
+    uint32_t *order, *order_was;   /* n_local */
+    uint32_t *starts, *starts_was; /* k + 1 */
+    struct rt_range own;           /* leaves whose sums this rank keeps (D9) */
+    int64_t *sums;                 /* own x dim */
+    int64_t *counts;               /* own */
+    int64_t *delta;                /* dim */
+    uint32_t *cursor;              /* n_ranks: next leaf to tell each rank of */
+    uint64_t *bytes; /* n_ranks: of centroids of each rank; then what has something for it */
+    size_t batch;
+    float *rows;          /* batch x row_dim */
+    uint32_t *found;      /* batch */
+    float *distance;      /* batch */
+    float *group;         /* GROUP x dim centroids, */
+    uint32_t *group_leaf; /* their numbers, */
+    uint32_t *neighbours; /* and GROUP x most neighbours */
+    uint32_t most;        /* neighbours a leaf may have */
+    struct rt_assigner *of_rows, *of_leaves;
+    /* search for neighbours: all leaves, or through cells */
+    struct rt_levels cells; /* n_levels 0: all leaves */
+    struct rt_tree tree;
+    struct rt_centroid_set *sets[2]; /* cells, leaves; without cells only [1] */
+    void *store;
+    struct rt_exchange *exchange;
+};
+
+static void work_free(struct work *w)
+{
+    rt_array_free(w->was);
+    rt_array_free(w->order);
+    rt_array_free(w->order_was);
+    rt_array_free(w->starts);
+    rt_array_free(w->starts_was);
+    rt_array_free(w->sums);
+    rt_array_free(w->counts);
+    rt_array_free(w->delta);
+    rt_array_free(w->cursor);
+    rt_array_free(w->bytes);
+    rt_array_free(w->rows);
+    rt_array_free(w->found);
+    rt_array_free(w->distance);
+    rt_array_free(w->group);
+    rt_array_free(w->group_leaf);
+    rt_array_free(w->neighbours);
+    rt_assigner_free(w->of_rows);
+    rt_assigner_free(w->of_leaves);
+    rt_levels_free(&w->cells);
+    rt_centroid_set_free(w->sets[0]);
+    rt_centroid_set_free(w->sets[1]);
+    rt_array_free(w->store);
+}
+
+static uint32_t n_cells_of(uint32_t k)
+{
+    return k > RT_REFINE_FLAT_LEAVES ? (uint32_t)sqrt((double)k) : 0;
+}
+
+static size_t store_bytes(uint32_t k, uint32_t dim)
+{
+    return n_cells_of(k) > 0 ? rt_centroid_set_bytes_in_cells(k, dim, n_cells_of(k))
+                             : rt_centroid_set_bytes(k, dim);
+}
+
+static enum rt_status work_new(struct work *w, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    size_t n = w->sample->n_local;
+    size_t k = w->k;
+    size_t n_own = (size_t)rt_range_count(w->own);
+    w->batch = rt_lloyd_batch_rows(w->dim);
+    w->most = w->k < candidates[N_CANDIDATES - 1] ? w->k : candidates[N_CANDIDATES - 1];
+    RT_TRY(rt_array_new(n, sizeof *w->was, &w->was, err));
+    RT_TRY(rt_array_new(n, sizeof *w->order, &w->order, err));
+    RT_TRY(rt_array_new(n, sizeof *w->order_was, &w->order_was, err));
+    RT_TRY(rt_array_new(k + 1, sizeof *w->starts, &w->starts, err));
+    RT_TRY(rt_array_new(k + 1, sizeof *w->starts_was, &w->starts_was, err));
+    RT_TRY(rt_array_zero(n_own, w->dim * sizeof *w->sums, &w->sums, err));
+    RT_TRY(rt_array_zero(n_own, sizeof *w->counts, &w->counts, err));
+    RT_TRY(rt_array_new(w->dim, sizeof *w->delta, &w->delta, err));
+    RT_TRY(rt_array_new((size_t)w->n_ranks, sizeof *w->cursor, &w->cursor, err));
+    RT_TRY(rt_array_new((size_t)w->n_ranks, sizeof *w->bytes, &w->bytes, err));
+    RT_TRY(
+        rt_array_new(rt_sample_buffer_floats(w->sample, w->batch), sizeof *w->rows, &w->rows, err));
+    RT_TRY(rt_array_new(w->batch, sizeof *w->found, &w->found, err));
+    RT_TRY(rt_array_new(w->batch, sizeof *w->distance, &w->distance, err));
+    RT_TRY(rt_array_new(GROUP, w->dim * sizeof *w->group, &w->group, err));
+    RT_TRY(rt_array_new(GROUP, sizeof *w->group_leaf, &w->group_leaf, err));
+    RT_TRY(rt_array_new(GROUP, w->most * sizeof *w->neighbours, &w->neighbours, err));
+    RT_TRY(rt_assigner_new(w->batch, w->dim, 1, w->setting->proposer, &w->of_rows, err));
+    RT_TRY(rt_assigner_new(GROUP, w->dim, w->most, w->setting->proposer, &w->of_leaves, err));
+    RT_TRY(rt_array_new(store_bytes(w->k, w->dim), 1, &w->store, err));
+done:
+    return st;
+}
+
+uint64_t rt_refine_bytes(uint64_t n_local, uint32_t k, uint32_t dim, uint32_t n_ranks)
+{
+    uint64_t batch = rt_lloyd_batch_rows(dim);
+    uint64_t most = candidates[N_CANDIDATES - 1];
+    uint64_t own = k / n_ranks + 1;
+    uint64_t tree =
+        n_cells_of(k) > 0 ? (uint64_t)k * dim * sizeof(float) : 0; /* while leaves are renumbered */
+    return n_local * 4 * sizeof(uint32_t) + ((uint64_t)k + 1) * 2 * sizeof(uint32_t) +
+           own * (dim + 1) * sizeof(int64_t) + n_ranks * (sizeof(uint32_t) + sizeof(uint64_t)) +
+           batch * (dim + 2) * sizeof(float) + GROUP * (dim + most + 1) * sizeof(float) +
+           rt_assigner_bytes((size_t)batch, dim, 1) +
+           rt_assigner_bytes(GROUP, dim, (uint32_t)most) + store_bytes(k, dim) + tree +
+           rt_exchange_bytes((int)n_ranks, 0);
+}
+
+/* --- rows by leaf --- */
+
+static void order_rows(struct work *w)
+{
+    size_t n = w->sample->n_local;
+    memset(w->starts, 0, ((size_t)w->k + 1) * sizeof *w->starts);
+    for (size_t i = 0; i < n; i++)
+        w->starts[w->leaf[i]]++;
+    uint32_t end = 0;
+    for (size_t l = 0; l <= w->k; l++) {
+        end += w->starts[l];
+        w->starts[l] = end;
+    }
+    for (size_t i = n; i-- > 0;)
+        w->order[--w->starts[w->leaf[i]]] = (uint32_t)i;
+}
+
+static void swap_orders(struct work *w)
+{
+    uint32_t *order = w->order;
+    uint32_t *starts = w->starts;
+    w->order = w->order_was;
+    w->starts = w->starts_was;
+    w->order_was = order;
+    w->starts_was = starts;
+}
+
+/* --- neighbours (D8) --- */
+
+/* Sets over the present centroids. */
+static enum rt_status renew_sets(struct work *w, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    rt_centroid_set_free(w->sets[1]);
+    w->sets[1] = NULL;
+    if (w->cells.n_levels == 0)
+        return rt_centroid_set_new(w->centroids, w->k, w->dim, w->setting->distance, w->store,
+                                   &w->sets[1], err);
+    if (!w->sets[0])
+        RT_TRY(rt_centroid_set_new(w->cells.centroids[0], w->cells.n[0], w->dim,
+                                   w->setting->distance, NULL, &w->sets[0], err));
+    RT_TRY(rt_centroid_set_new_in_cells(w->centroids, w->k, w->dim, w->setting->distance,
+                                        w->cells.first_child[0], w->cells.n[0], w->store,
+                                        &w->sets[1], err));
+done:
+    return st;
+}
+
+/* The m neighbours of n leaves (group_leaf) into neighbours, n x m; fewer where they are
+ * UINT32_MAX. Each is among its own: where twins of smaller numbers fill the list, it takes the
+ * last place. */
+static void find_neighbours(struct work *w, size_t n, uint32_t m)
+{
+    for (size_t i = 0; i < n; i++)
+        memcpy(w->group + i * w->dim, w->centroids + (size_t)w->group_leaf[i] * w->dim,
+               w->dim * sizeof *w->group);
+    if (w->cells.n_levels == 0) {
+        rt_assign_best(w->of_leaves, w->sets[1], w->group, n, m, w->neighbours, NULL);
+    } else {
+        uint32_t beam = CELLS_SEARCHED;
+        rt_assign_tree_best(w->of_leaves, &w->tree, w->sets, &beam, w->group, n, m, w->neighbours,
+                            NULL);
+    }
+    for (size_t i = 0; i < n; i++) {
+        uint32_t *list = w->neighbours + i * m;
+        uint32_t at = 0;
+        while (at < m && list[at] != w->group_leaf[i] && list[at] != UINT32_MAX)
+            at++;
+        if (at == m || list[at] == UINT32_MAX)
+            list[at == m ? m - 1 : at] = w->group_leaf[i];
+    }
+}
+
+static uint32_t count_neighbours(const uint32_t *list, uint32_t m)
+{
+    uint32_t n = 0;
+    while (n < m && list[n] != UINT32_MAX)
+        n++;
+    return n;
+}
+
+/* Above RT_REFINE_FLAT_LEAVES: cells over the leaves, which are renumbered so that a cell's leaves
+ * are contiguous. The cells stay as they are while the leaves move: they only say where to look. */
+static enum rt_status make_cells(struct work *w, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    uint32_t lists[2] = {n_cells_of(w->k), w->k};
+    float *leaves = NULL;
+    uint32_t *now = NULL;
+    if (lists[0] == 0)
+        return RT_OK;
+    size_t n_bytes = (size_t)w->k * w->dim * sizeof *leaves;
+    RT_LOCAL(rt_array_new(n_bytes, 1, &leaves, err));
+    RT_LOCAL(rt_array_new(w->k, sizeof *now, &now, err));
+    RT_AGREE(w->comm);
+    memcpy(leaves, w->centroids, n_bytes);
+    float *given = leaves;
+    leaves = NULL;
+    RT_TRY(rt_levels_train(w->comm, w->setting, 2, lists, w->dim, given, w->k, &w->cells, err));
+    memcpy(w->centroids, w->cells.centroids[1], n_bytes);
+    rt_array_free(w->cells.centroids[1]);
+    w->cells.centroids[1] = NULL;
+    for (uint32_t l = 0; l < w->k; l++)
+        now[w->cells.was[l]] = l;
+    for (size_t i = 0; i < w->sample->n_local; i++)
+        w->leaf[i] = now[w->leaf[i]];
+    w->tree.dim = w->dim;
+    w->tree.n_levels = 2;
+    w->tree.levels[0] =
+        (struct rt_level){w->cells.n[0], w->cells.centroids[0], NULL, w->cells.first_child[0]};
+    w->tree.levels[1] = (struct rt_level){w->k, w->centroids, w->cells.parent[1], NULL};
+done:
+    rt_array_free(leaves);
+    rt_array_free(now);
+    return st;
+}
+
+/* --- a round: rows to their nearest neighbour --- */
+
+struct round_sums {
+    struct rt_objective objective;
+    int64_t n_moved;
+};
+
+static void assign_leaf(struct work *w, uint32_t leaf, const uint32_t *list, uint32_t m,
+                        struct round_sums *sums)
+{
+    for (size_t at = w->starts[leaf]; at < w->starts[leaf + 1]; at += w->batch) {
+        size_t left = w->starts[leaf + 1] - at;
+        size_t n = left < w->batch ? left : w->batch;
+        const uint32_t *index = w->order + at;
+        rt_sample_gather(w->sample, index, n, w->rows);
+        rt_assign_among(w->of_rows, w->sets[1], list, m, w->rows, n, w->found, w->distance);
+        for (size_t i = 0; i < n; i++) {
+            rt_objective_add(&sums->objective,
+                             rt_objective_grains(&w->setting->scale, w->distance[i]));
+            sums->n_moved += w->found[i] != leaf;
+            w->leaf[index[i]] = w->found[i];
+        }
+    }
+}
+
+/* Next leaves of this rank's rows, from *next on. */
+static size_t next_group(struct work *w, uint32_t *next)
+{
+    size_t n = 0;
+    for (; *next < w->k && n < GROUP; (*next)++)
+        if (w->starts[*next] < w->starts[*next + 1])
+            w->group_leaf[n++] = *next;
+    return n;
+}
+
+static void assign_rows(struct work *w, uint32_t m, struct round_sums *sums)
+{
+    uint32_t next = 0;
+    for (size_t n = next_group(w, &next); n > 0; n = next_group(w, &next)) {
+        find_neighbours(w, n, m);
+        for (size_t i = 0; i < n; i++) {
+            const uint32_t *list = w->neighbours + i * m;
+            assign_leaf(w, w->group_leaf[i], list, count_neighbours(list, m), sums);
+        }
+    }
+}
+
+/* --- a round: sums follow the rows that moved (D9) --- */
+
+/* Adds to sum and count what leaf has won and lost; false where that is nothing. */
+static bool add_moved(struct work *w, uint32_t leaf, int64_t *sum, int64_t *count)
+{
+    const struct rt_scale *scale = &w->setting->scale;
+    uint32_t *index = w->found; /* free between assignments */
+    bool any = false;
+    for (int won = 0; won < 2; won++) {
+        const uint32_t *order = won ? w->order : w->order_was;
+        const uint32_t *starts = won ? w->starts : w->starts_was;
+        const uint32_t *other = won ? w->was : w->leaf;
+        for (size_t at = starts[leaf]; at < starts[leaf + 1];) {
+            size_t n = 0;
+            for (; at < starts[leaf + 1] && n < w->batch; at++)
+                if (other[order[at]] != leaf)
+                    index[n++] = order[at];
+            rt_sample_gather(w->sample, index, n, w->rows);
+            for (size_t i = 0; i < n; i++)
+                if (won)
+                    rt_means_add(scale, sum, w->rows + i * w->dim, w->dim);
+                else
+                    rt_means_subtract(scale, sum, w->rows + i * w->dim, w->dim);
+            *count += won ? (int64_t)n : -(int64_t)n;
+            any = any || n > 0;
+        }
+    }
+    return any;
+}
+
+/* Whether a row of this rank came to the leaf or left it. */
+static bool has_moved(const struct work *w, uint32_t leaf)
+{
+    for (size_t at = w->starts_was[leaf]; at < w->starts_was[leaf + 1]; at++)
+        if (w->leaf[w->order_was[at]] != leaf)
+            return true;
+    for (size_t at = w->starts[leaf]; at < w->starts[leaf + 1]; at++)
+        if (w->was[w->order[at]] != leaf)
+            return true;
+    return false;
+}
+
+static uint32_t next_moved(const struct work *w, uint32_t leaf, int owner)
+{
+    uint32_t end = (uint32_t)rt_share(w->k, owner, w->n_ranks, 1).end;
+    while (leaf < end && !has_moved(w, leaf))
+        leaf++;
+    return leaf;
+}
+
+/* One record a leaf: number, rows won less rows lost, sums. */
+static enum rt_status give_sums(void *context, int to, void *buffer, size_t capacity,
+                                size_t *n_bytes, bool *more, struct rt_error *err)
+{
+    (void)err;
+    struct work *w = context;
+    size_t sum_bytes = w->dim * sizeof *w->delta;
+    size_t record = 2 * sizeof(int64_t) + sum_bytes;
+    uint32_t end = (uint32_t)rt_share(w->k, to, w->n_ranks, 1).end;
+    unsigned char *at = buffer;
+    uint32_t leaf = w->cursor[to];
+    while (leaf < end && (size_t)(at - (unsigned char *)buffer) + record <= capacity) {
+        int64_t head[2] = {leaf, 0};
+        memset(w->delta, 0, sum_bytes);
+        (void)add_moved(w, leaf, w->delta, &head[1]);
+        memcpy(at, head, sizeof head);
+        memcpy(at + sizeof head, w->delta, sum_bytes);
+        at += record;
+        leaf = next_moved(w, leaf + 1, to);
+    }
+    w->cursor[to] = leaf;
+    *n_bytes = (size_t)(at - (unsigned char *)buffer);
+    *more = leaf < end;
+    return RT_OK;
+}
+
+static enum rt_status take_sums(void *context, int from, const void *bytes, size_t n_bytes,
+                                struct rt_error *err)
+{
+    (void)err;
+    (void)from;
+    struct work *w = context;
+    size_t record = 2 * sizeof(int64_t) + w->dim * sizeof *w->sums;
+    const unsigned char *end = (const unsigned char *)bytes + n_bytes;
+    for (const unsigned char *at = bytes; at < end; at += record) {
+        int64_t head[2];
+        memcpy(head, at, sizeof head);
+        size_t own = (size_t)((uint64_t)head[0] - w->own.begin);
+        int64_t *sum = w->sums + own * w->dim;
+        w->counts[own] += head[1];
+        for (size_t i = 0; i < w->dim; i++) {
+            int64_t add = 0;
+            memcpy(&add, at + sizeof head + i * sizeof add, sizeof add);
+            sum[i] += add;
+        }
+    }
+    return RT_OK;
+}
+
+/* Brings the sums up to leaf and order. Collective. */
+static enum rt_status update_sums(struct work *w, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    for (int r = 0; r < w->n_ranks && w->n_ranks > 1; r++) {
+        struct rt_range range = rt_share(w->k, r, w->n_ranks, 1);
+        w->cursor[r] = r == w->rank ? (uint32_t)range.end : next_moved(w, (uint32_t)range.begin, r);
+        w->bytes[r] = w->cursor[r] < range.end;
+    }
+    for (uint64_t l = w->own.begin; l < w->own.end; l++)
+        (void)add_moved(w, (uint32_t)l, w->sums + (l - w->own.begin) * w->dim,
+                        &w->counts[l - w->own.begin]);
+    if (w->n_ranks > 1)
+        RT_TRY(rt_exchange_round(w->exchange, w->bytes, give_sums, take_sums, w, err));
+done:
+    return st;
+}
+
+/* Every owner divides its sums, all get all. Collective. */
+static void renew_centroids(struct work *w)
+{
+    float *own = w->centroids + w->own.begin * w->dim;
+    rt_means_divide(&w->setting->scale, w->sums, w->counts, (size_t)rt_range_count(w->own), w->dim,
+                    w->setting->spherical, own);
+    for (int r = 0; r < w->n_ranks; r++)
+        w->bytes[r] = rt_range_count(rt_share(w->k, r, w->n_ranks, 1)) * w->dim * sizeof *own;
+    rt_allgatherv_bytes(w->comm, own, w->centroids, w->bytes);
+}
+
+/* --- how many neighbours (A8) --- */
+
+/* Of 4,096 seeded rows: at which place among the neighbours of its leaf each one's nearest of all
+ * leaves stands. within: the rows for which it is among the first candidates[i], then all rows. */
+static enum rt_status measure_places(struct work *w, uint64_t *within, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_sample *sample = w->sample;
+    bool *is_drawn = NULL;
+    memset(within, 0, (N_CANDIDATES + 1) * sizeof *within);
+    RT_TRY(rt_array_new(sample->n_local, sizeof *is_drawn, &is_drawn, err));
+    for (size_t i = 0; i < sample->n_local; i++)
+        is_drawn[i] =
+            rt_random_permute(w->setting->seed, RT_RANDOM_NEIGHBOUR_SAMPLE,
+                              rt_sample_number(sample, i), sample->n_total) < RT_REFINE_SAMPLE;
+    for (uint32_t leaf = 0; leaf < w->k; leaf++) {
+        bool has_neighbours = false;
+        for (size_t at = w->starts[leaf]; at < w->starts[leaf + 1]; at++) {
+            uint32_t i = w->order[at];
+            if (!is_drawn[i])
+                continue;
+            if (!has_neighbours) {
+                w->group_leaf[0] = leaf;
+                find_neighbours(w, 1, w->most);
+                has_neighbours = true;
+            }
+            rt_sample_gather(sample, &i, 1, w->rows);
+            rt_assign_nearest(w->of_rows, w->sets[1], w->rows, 1, w->found, NULL);
+            uint32_t place = 0;
+            while (place < w->most && w->neighbours[place] != w->found[0])
+                place++;
+            for (uint32_t c = 0; c < N_CANDIDATES; c++)
+                within[c] += place < candidates[c] && place < w->most;
+            within[N_CANDIDATES]++;
+        }
+    }
+done:
+    rt_array_free(is_drawn);
+    return st;
+}
+
+static enum rt_status choose_neighbours(struct work *w, uint32_t *m, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    uint64_t within[N_CANDIDATES + 1];
+    RT_LOCAL(measure_places(w, within, err));
+    RT_AGREE(w->comm);
+    rt_sum_u64(w->comm, within, N_CANDIDATES + 1);
+    uint32_t c = 0;
+    while (c + 1 < N_CANDIDATES && within[c] * 1000 < within[N_CANDIDATES] * RT_AGREEMENT_PER_MILLE)
+        c++;
+    *m = candidates[c] < w->most ? candidates[c] : w->most;
+done:
+    return st;
+}
+
+/* --- the whole --- */
+
+static enum rt_status refine_round(struct work *w, uint32_t m, struct rt_refine_result *result,
+                                   struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct round_sums sums = {{0, 0}, 0};
+    memcpy(w->was, w->leaf, w->sample->n_local * sizeof *w->leaf);
+    assign_rows(w, m, &sums);
+    int64_t totals[3] = {sums.objective.high, sums.objective.low, sums.n_moved};
+    rt_sum_i64(w->comm, totals, 3);
+    swap_orders(w);
+    order_rows(w);
+    RT_TRY(update_sums(w, err));
+    renew_centroids(w);
+    struct rt_objective objective = {totals[0], totals[1]};
+    result->objective = rt_objective_value(&w->setting->scale, rt_objective_join(objective));
+    result->n_moved = (uint64_t)totals[2];
+    result->n_neighbours = m;
+done:
+    return st;
+}
+
+/* Sums of the rows as they lie at the start: all came from nowhere. */
+static enum rt_status first_sums(struct work *w, struct rt_error *err)
+{
+    memset(w->was, 0xff, w->sample->n_local * sizeof *w->was);
+    memset(w->starts_was, 0, ((size_t)w->k + 1) * sizeof *w->starts_was);
+    order_rows(w);
+    return update_sums(w, err);
+}
+
+/* Few neighbours in the first half of the rounds, then as many as the agreement asks for. */
+static enum rt_status refine(struct work *w, const struct rt_refine_options *options,
+                             struct rt_refine_result *result, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    uint32_t m = FIRST_NEIGHBOURS < w->most ? FIRST_NEIGHBOURS : w->most;
+    RT_TRY(make_cells(w, err));
+    RT_TRY(first_sums(w, err));
+    for (uint32_t round = 0; round < options->n_rounds; round++) {
+        RT_LOCAL(renew_sets(w, err));
+        RT_AGREE(w->comm);
+        if (round == options->n_rounds / 2)
+            RT_TRY(choose_neighbours(w, &m, err));
+        RT_TRY(refine_round(w, m, result, err));
+        result->n_rounds = round + 1;
+        if (options->progress)
+            options->progress(options->ctx, round + 1, options->n_rounds, m, result->n_moved,
+                              result->objective);
+        if (result->n_moved == 0 && round >= options->n_rounds / 2)
+            break; /* nothing will move any more */
+    }
+done:
+    return st;
+}
+
+enum rt_status rt_refine(MPI_Comm comm, const struct rt_lloyd_setting *setting,
+                         const struct rt_refine_options *options, const struct rt_sample *sample,
+                         uint32_t k, float *centroids, uint32_t *leaf, struct rt_refine_result *out,
+                         struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_refine_result result = {0};
+    struct work w = {.comm = comm,
+                     .setting = setting,
+                     .sample = sample,
+                     .k = k,
+                     .dim = sample->dim,
+                     .centroids = centroids,
+                     .leaf = leaf};
+    MPI_Comm_rank(comm, &w.rank);
+    MPI_Comm_size(comm, &w.n_ranks);
+    w.own = rt_share(k, w.rank, w.n_ranks, 1);
+    RT_LOCAL(work_new(&w, err));
+    RT_AGREE(comm);
+    RT_TRY(rt_exchange_new(comm, 0, &w.exchange, err));
+    RT_TRY(refine(&w, options, &result, err));
+    *out = result;
+done:
+    rt_exchange_free(w.exchange);
+    work_free(&w);
+    return st;
+}
