@@ -210,6 +210,6 @@ json_t *rt_build_record(const struct rt_job *job, const struct rt_build_facts *f
     if (record && facts->publish->recall >= 0)
         (void)json_object_set_new(record, "recall", json_real(facts->publish->recall));
     if (record)
-        (void)json_object_set_new(record, "kernel", json_string(rt_kernels()->name));
+        (void)json_object_set_new(record, "kernel", json_string(rt_isa_name(rt_kernels()->isa)));
     return record;
 }

@@ -327,7 +327,7 @@ static void say(const struct search *s)
         at += (size_t)snprintf(probes + at, sizeof probes - at, "%s%" PRIu32, l ? "," : "", s->options.probes[l]);
     rt_job_print(job, "%s queries, k %" PRIu32 ", probes %s, epsilon %g, %d rank%s, kernel %s",
                  rt_units_count(s->n_queries, text), s->options.k, probes, (double)s->options.epsilon, job->n_ranks,
-                 job->n_ranks == 1 ? "" : "s", rt_kernels()->name);
+                 job->n_ranks == 1 ? "" : "s", rt_isa_name(rt_kernels()->isa));
     double recall = s->truth ? rt_index_recall(s->hits, s->n_queries, s->options.k, s->truth, s->truth_k) : -1;
     char label[32];
     (void)snprintf(label, sizeof label, "recall@%" PRIu32, s->options.k);

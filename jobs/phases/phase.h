@@ -4,7 +4,7 @@
 #define RT_JOBS_PHASES_PHASE_H
 
 #include "core/error.h"
-#include "io/hdf5.h"
+#include "io/hdf5_file.h"
 #include "jobs/job.h"
 #include "mpi/progress.h"
 
