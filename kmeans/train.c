@@ -9,6 +9,7 @@
 #include "mpi/agree.h"
 #include "mpi/partition.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -28,6 +29,7 @@ struct training {
     struct rt_levels levels;
     float *leaves; /* n_leaves x sample->dim, until levels have them */
     uint32_t n_leaves;
+    uint32_t *leaf; /* of each local row, in the last assignment */
 };
 
 static void log_step(struct training *t, uint32_t number, uint32_t n_neighbours, uint64_t n_moved,
@@ -80,8 +82,10 @@ static enum rt_status train_flat(struct training *t, struct rt_error *err)
     t->stage = "lloyd";
     t->setting.ctx = t;
     t->setting.progress = lloyd_progress;
+    RT_LOCAL(rt_array_new(t->sample->n_local, sizeof *t->leaf, &t->leaf, err));
+    RT_AGREE(t->comm);
     RT_TRY(rt_lloyd_train(t->comm, &t->setting, place, t->sample, 0, t->sample->n_local,
-                          t->n_leaves, t->leaves, NULL, &result, err));
+                          t->n_leaves, t->leaves, t->leaf, &result, err));
 done:
     t->setting.progress = NULL;
     return st;
@@ -103,22 +107,20 @@ static void refine_progress(void *ctx, uint32_t round, uint32_t n_rounds, uint32
 static enum rt_status train_in_cells(struct training *t, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    uint32_t *leaf = NULL;
     struct rt_hierarchical_progress progress = {t, cell_progress};
     struct rt_refine_options options = {refinements_of(t->options), t, refine_progress};
     t->stage = "cells";
-    RT_TRY(rt_hierarchical_train(t->comm, &t->setting, t->sample, t->n_leaves, t->leaves, &leaf,
+    RT_TRY(rt_hierarchical_train(t->comm, &t->setting, t->sample, t->n_leaves, t->leaves, &t->leaf,
                                  &progress, err));
     if (options.n_rounds == 0)
         goto done;
     struct rt_refine_result result;
     t->stage = "refine";
-    RT_TRY(rt_refine(t->comm, &t->setting, &options, t->sample, t->n_leaves, t->leaves, leaf,
+    RT_TRY(rt_refine(t->comm, &t->setting, &options, t->sample, t->n_leaves, t->leaves, t->leaf,
                      &result, err));
     t->out->n_refinements = result.n_rounds;
     t->out->n_neighbours = result.n_neighbours;
 done:
-    rt_array_free(leaf);
     return st;
 }
 
@@ -145,12 +147,91 @@ done:
     return st;
 }
 
+/* --- leaves of too many rows (D11) --- */
+
+struct split {
+    uint64_t *rows;  /* of the sample, of each leaf */
+    uint64_t *seats; /* of each leaf that is split; 0: it stays */
+    float *parts;    /* the centroids of all seats, leaf by leaf */
+    float *leaves;   /* those that stay and the parts of the others */
+    uint64_t n_seats, n_leaves;
+};
+
+/* Leaves whose share of the heap is over the limit, and into how many parts they go. */
+static enum rt_status count_seats(const struct training *t, struct split *s, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    uint64_t limit = t->options->max_list_rows;
+    s->n_leaves = t->n_leaves;
+    for (uint32_t l = 0; l < t->n_leaves; l++) {
+        uint64_t estimate =
+            (uint64_t)((rt_uint128)s->rows[l] * t->options->n_rows / t->sample->n_total);
+        if (estimate <= limit || s->rows[l] < 2)
+            continue;
+        uint64_t seats = estimate / limit + (estimate % limit != 0);
+        s->seats[l] = seats < s->rows[l] ? seats : s->rows[l];
+        s->n_seats += s->seats[l];
+        s->n_leaves += s->seats[l] - 1;
+    }
+    if (s->n_leaves > UINT32_MAX)
+        RT_FAIL(RT_USAGE,
+                "lists of at most %" PRIu64 " rows would be %" PRIu64 ", more than 2^32-1", limit,
+                s->n_leaves);
+    RT_TRY(rt_array_new((size_t)s->n_seats, t->sample->dim * sizeof(float), &s->parts, err));
+    RT_TRY(rt_array_new((size_t)s->n_leaves, t->sample->dim * sizeof(float), &s->leaves, err));
+done:
+    return st;
+}
+
+static void merge_parts(struct training *t, struct split *s)
+{
+    size_t dim = t->sample->dim;
+    float *to = s->leaves;
+    const float *part = s->parts;
+    for (uint32_t l = 0; l < t->n_leaves; l++) {
+        uint64_t n = s->seats[l] > 0 ? s->seats[l] : 1;
+        memcpy(to, s->seats[l] > 0 ? part : t->leaves + l * dim, n * dim * sizeof *to);
+        to += n * dim;
+        part += s->seats[l] * dim;
+    }
+    rt_array_free(t->leaves);
+    t->leaves = s->leaves;
+    s->leaves = NULL;
+    t->out->n_split = (uint32_t)s->n_leaves - t->n_leaves;
+    t->n_leaves = (uint32_t)s->n_leaves;
+}
+
+static enum rt_status split_leaves(struct training *t, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct split s = {0};
+    RT_LOCAL(rt_array_zero(t->n_leaves, sizeof *s.rows, &s.rows, err));
+    RT_LOCAL(rt_array_zero(t->n_leaves, sizeof *s.seats, &s.seats, err));
+    RT_AGREE(t->comm);
+    for (size_t i = 0; i < t->sample->n_local; i++)
+        s.rows[t->leaf[i]]++;
+    rt_sum_u64(t->comm, s.rows, t->n_leaves);
+    RT_LOCAL(count_seats(t, &s, err));
+    RT_AGREE(t->comm);
+    if (s.n_seats == 0)
+        goto done;
+    RT_TRY(rt_hierarchical_train_cells(t->comm, &t->setting, RT_PLACE_SPLIT, t->sample, t->leaf,
+                                       t->n_leaves, s.seats, s.parts, NULL, err));
+    merge_parts(t, &s);
+done:
+    rt_array_free(s.rows);
+    rt_array_free(s.seats);
+    rt_array_free(s.parts);
+    rt_array_free(s.leaves);
+    return st;
+}
+
 static enum rt_status train_leaves(struct training *t, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const struct rt_train_options *options = t->options;
-    bool is_narrow =
-        options->kmeans_dimension > 0 && options->kmeans_dimension < t->sample->row_dim;
+    bool is_narrow = options->kmeans_dimension > 0 &&
+                     options->kmeans_dimension < t->sample->row_dim && t->sample->n_total > 0;
     uint32_t wanted = options->lists[options->n_levels - 1];
     uint64_t most = t->sample->n_total > 0 ? t->sample->n_total : 1;
     t->n_leaves = wanted < most ? wanted : (uint32_t)most;
@@ -158,16 +239,16 @@ static enum rt_status train_leaves(struct training *t, struct rt_error *err)
         rt_sample_narrow(t->sample, options->kmeans_dimension);
     RT_LOCAL(leaves_new(t, t->sample->dim, err));
     RT_AGREE(t->comm);
-    if (t->sample->n_total == 0) { /* one list for what may come: the zero row's */
-        rt_sample_narrow(t->sample, t->sample->row_dim);
-        goto done;
-    }
+    if (t->sample->n_total == 0)
+        goto done; /* one list for what may come: the zero row's */
     if (is_hierarchical(t))
         RT_TRY(train_in_cells(t, err));
     else
         RT_TRY(train_flat(t, err));
     if (is_narrow)
         RT_TRY(widen_leaves(t, err));
+    if (options->max_list_rows > 0)
+        RT_TRY(split_leaves(t, err));
 done:
     return st;
 }
@@ -489,6 +570,7 @@ enum rt_status rt_train(MPI_Comm comm, const struct rt_train_options *options,
     memset(&trained, 0, sizeof trained);
 done:
     rt_array_free(t.leaves);
+    rt_array_free(t.leaf);
     rt_levels_free(&t.levels);
     rt_trained_free(&trained);
     return st;

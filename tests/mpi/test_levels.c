@@ -191,6 +191,47 @@ RT_TEST("fewer dimensions train, whole rows give the means")
     check_tree(&trained.tree);
     rt_trained_free(&trained);
 }
+RT_TEST("leaves of too many rows are split, the others stay")
+{
+    struct kmeans_data data = kmeans_data_of(2000, 6, 40, 28);
+    struct rt_train_options options = options_of(5, 30);
+    struct rt_trained whole;
+    struct rt_trained split;
+    data.skew = 0.3f;
+    options.n_rows = 20000;
+    options.max_list_rows = 1000;
+    for (int hierarchical = 0; hierarchical < 2; hierarchical++) {
+        options.training = hierarchical ? RT_TRAINING_HIERARCHICAL : RT_TRAINING_LLOYD;
+        options.max_list_rows = 1000;
+        check_ranks(&data, &options);
+        train(MPI_COMM_WORLD, &data, &options, &split);
+        options.max_list_rows = 0;
+        train(MPI_COMM_WORLD, &data, &options, &whole);
+        CHECK(split.n_split > 0);
+        CHECK(split.tree.levels[1].n == whole.tree.levels[1].n + split.n_split);
+        check_tree(&split.tree);
+        rt_trained_free(&whole);
+        rt_trained_free(&split);
+    }
+}
+RT_TEST("hierarchical training and refinement, of some dimensions too")
+{
+    struct kmeans_data data = kmeans_data_of(3000, 10, 60, 29);
+    struct rt_train_options options = options_of(9, 100);
+    struct rt_trained trained;
+    options.training = RT_TRAINING_HIERARCHICAL;
+    check_ranks(&data, &options);
+    train(MPI_COMM_WORLD, &data, &options, &trained);
+    CHECK(trained.n_refinements >= 1 && trained.n_neighbours >= 32);
+    check_tree(&trained.tree);
+    rt_trained_free(&trained);
+    options.kmeans_dimension = 4;
+    check_ranks(&data, &options);
+    options.n_refinements = 0;
+    check_ranks(&data, &options);
+    data.n_rows = 0;
+    check_ranks(&data, &options);
+}
 RT_TEST("given leaves get upper levels, a given tree stays")
 {
     struct kmeans_data data = kmeans_data_of(600, 6, 30, 26);
