@@ -27,16 +27,13 @@ run_tests() {
         --output-junit "$results/$stage.xml" "$@" </dev/null
 }
 
-# Where Open MPI and MPICH stand side by side, whichever is the default, Open MPI is meant.
-open_mpi() {
-    if command -v mpicc.openmpi >/dev/null; then
-        printf '%s\n' "-DMPI_C_COMPILER=$(command -v mpicc.openmpi)" "-DMPIEXEC_EXECUTABLE=$(command -v mpiexec.openmpi)"
-    fi
-}
 
 run_stage() {
     local peer=$root/build-dev/ranktape open=()
-    mapfile -t open < <(open_mpi)
+    # Where Open MPI and MPICH stand side by side, whichever is the default, Open MPI is meant.
+    if command -v mpicc.openmpi >/dev/null; then
+        open=("-DMPI_C_COMPILER=$(command -v mpicc.openmpi)" "-DMPIEXEC_EXECUTABLE=$(command -v mpiexec.openmpi)")
+    fi
     case $stage in
     dev)
         build dev "${open[@]}"

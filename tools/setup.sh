@@ -5,6 +5,7 @@
 #   tools/setup.sh test    that, and what the tests need
 #   tools/setup.sh slow    that, and what the slow tests need
 set -euo pipefail
+# (No <(..) here nor in demo.sh and test.sh: a bare chroot has no /dev/fd.)
 
 for_build=(cmake ninja-build gcc libc6-dev pkg-config openmpi-bin libopenmpi-dev libhdf5-openmpi-dev libopenblas-dev
     libjansson-dev libxxhash-dev)
@@ -41,7 +42,7 @@ if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
     echo "setup: no apt-get here; what is needed stands in README.md, 'On a cluster'" >&2
     exit 0
 fi
-mapfile -t missing < <(missing_packages "${wanted[@]}")
+read -ra missing <<<"$(missing_packages "${wanted[@]}" | tr '\n' ' ')"
 if ((${#missing[@]} == 0)); then
     exit 0
 fi

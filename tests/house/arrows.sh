@@ -18,6 +18,7 @@ wrong_includes() {
     local tree=$1 room file line number name
     for room in "${!may_include[@]}"; do
         [[ -d $tree/$room ]] || continue
+        grep -rnE '^[[:space:]]*#[[:space:]]*include[[:space:]]*["<]' --include='*.[ch]' "$tree/$room" >includes || true
         while IFS=: read -r file number line; do
             name=${line#*[\"<]}
             name=${name%%[\">]*}
@@ -27,7 +28,7 @@ wrong_includes() {
             elif [[ -n ${rooms_of[$name]:-} && " ${rooms_of[$name]} " != *" $room "* ]]; then
                 printf '%s:%s: <%s> does not belong in %s/\n' "$file" "$number" "$name" "$room"
             fi
-        done < <(grep -rnE '^[[:space:]]*#[[:space:]]*include[[:space:]]*["<]' --include='*.[ch]' "$tree/$room")
+        done <includes
     done
 }
 
