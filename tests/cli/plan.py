@@ -1,0 +1,130 @@
+"""plan: the keys that others rely on, the same from rows and from their shape, exit codes; and what --help, --version and
+errors look like."""
+import json
+import os
+import re
+import subprocess
+import sys
+
+RANKTAPE, MPIEXEC = os.environ["RANKTAPE"], os.environ["MPIEXEC"].split()
+JOBS = ("synth", "plan", "build", "search", "info", "verify")
+failures = 0
+
+
+def check(condition, what):
+    global failures
+    if not condition:
+        failures += 1
+        print("not so:", what)
+
+
+def run(words, ranks=0, status=0, **more):
+    command = (MPIEXEC + ["-n", str(ranks)] if ranks else []) + [RANKTAPE] + words.split()
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          env={**os.environ, **more})
+    if done.returncode != status:
+        check(False, f"{command} gave {done.returncode}, not {status}: {done.stderr}")
+    return done
+
+
+def plan(words, ranks=0):
+    done = run(f"plan {words} --json", ranks)
+    return json.loads(done.stdout)
+
+
+def test_keys():
+    answer = plan("--rows 1000000000 --dim 128 --type u8 --ranks 64 --ranks-per-node 32")
+    check(answer["lists"] == 505964 and answer["levels"] == [711, 505964], "auto lists of a billion rows")
+    check(answer["sample_rows"] == 256 * 505964, "sample")
+    check(isinstance(answer["fits"], bool) and answer["memory_bytes"] > 0, "fits, memory_bytes")
+    check([p["name"] for p in answer["phases"]] == ["train", "insert", "compact", "publish"], "phases")
+    for phase in answer["phases"]:
+        check(set(phase) == {"name", "memory_bytes", "flops", "bytes_read", "bytes_written", "bytes_exchanged", "seconds"},
+              f"keys of {phase['name']}")
+        check(phase["seconds"] is None, "no times without --calibrate")
+    options = answer["options"]
+    check(options["lists"] == {"value": [711, 505964], "source": "auto"}, "--lists")
+    check(options["ranks"] == {"value": 64, "source": "given"}, "--ranks")
+    check(options["tapes"] == {"value": 64, "source": "auto"}, "--tapes")
+    check(options["iterations"] == {"value": 10, "source": "default"}, "--iterations")
+    check(options["beam"] == {"value": None, "source": "auto"}, "--beam is measured")
+    check(options["ids"] == {"value": None, "source": "default"}, "--ids")
+    check(options["seed"]["value"] == 0 and options["residual"]["value"] is True, "--seed, --residual")
+    check(plan("--rows 9 --dim 2 --seed 18446744073709551615")["options"]["seed"]["value"] == "18446744073709551615",
+          "numbers over 2^63-1 are strings")
+
+
+def test_rows():
+    run("synth rows.u8bin --rows 70000 --dim 32")
+    there = plan("rows.u8bin --ranks 4")
+    before = plan("--rows 70000 --dim 32 --type u8 --ranks 4")
+    for key in ("lists", "levels", "sample_rows", "memory_bytes", "phases"):
+        check(there[key] == before[key], f"{key} from rows and from their shape")
+    two = plan("rows.u8bin", ranks=2)
+    check(two["options"]["ranks"] == {"value": 2, "source": "auto"}, "ranks as started")
+    check(two["lists"] == there["lists"] and two["sample_rows"] == there["sample_rows"], "lists do not depend on ranks")
+    text = run("plan rows.u8bin").stdout
+    for word in ("70,000 x 32 u8", "(auto)", "train", "insert", "compact", "publish", "peak", "--calibrate"):
+        check(word in text, f"'{word}' is shown")
+    check(max(map(len, text.splitlines())) <= 120, "lines are not too wide")
+
+
+def test_fits():
+    done = run("plan --rows 1000000000 --dim 768 --memory 1G --json")
+    check(json.loads(done.stdout)["fits"] is False, "what cannot fit is told with exit 0")
+    text = run("plan --rows 1000000000 --dim 768 --memory 1G").stdout
+    check("fits" in text and "has 1.0 GiB" in text, "and with a reason")
+    done = run("plan --rows 100 --dim 4 --lists 1000")
+    check(done.stderr == "ranktape: plan: warning: more lists than rows: cut to 100\n", "one warning where lists are cut")
+
+
+def test_refusals():
+    for words, says in (("plan", "ROWS, or --rows and --dim, are needed"),
+                        ("plan --rows 5", "ROWS, or --rows and --dim, are needed"),
+                        ("plan rows.u8bin --rows 5", "ROWS say how many they are"),
+                        ("plan no-such.fbin", "no-such.fbin"),
+                        ("plan --rows 100 --dim 4 --lists 9,3", "--lists must grow"),
+                        ("plan --rows 100 --dim 4 --kmeans-dimension 5", "--kmeans-dimension is 5, rows have 4"),
+                        ("plan --rows 100 --dim 4 --iterations 5000", "from 0 to 1024, not '5000'"),
+                        ("build a b --epsilon 2", "--epsilon is no option of build; it belongs to search"),
+                        ("build a", "INDEX is missing"), ("knit a b", "'knit' is no job"), ("", "which job?")):
+        for ranks in (0, 2):
+            done = run(words, ranks, status=2)
+            line = done.stderr.splitlines()[0] if done.stderr else ""
+            check(line.startswith("ranktape: ") and says in line, f"'{words}' says '{line}'")
+            check(sum(line.startswith("ranktape: ") for line in done.stderr.splitlines()) == 1, f"'{words}' says it once")
+            check(done.stdout == "", f"'{words}' prints nothing")
+    done = run("plan --rows 100 --dim 4", status=2, RANKTAPE_ISA="abacus")
+    check("abacus" in done.stderr, "an instruction set that is none")
+    done = run("plan --rows 100 --lists 9,3 --dim 4 --json", status=2)
+    check("--lists must grow" in json.loads(done.stdout)["error"], "with --json the error is in the object too")
+
+
+def test_calibrate():
+    answer = json.loads(run("plan --rows 100000 --dim 64 --calibrate --json", 2).stdout)
+    check(all(p["seconds"] > 0 for p in answer["phases"]), "every phase has a time")
+    check(not [name for name in os.listdir() if "calibrate" in name], "and no file is left")
+
+
+def test_help():
+    text = run("--help").stdout
+    check(all(f"  {job} " in text for job in JOBS), "every job is named")
+    version = run("--version", 2).stdout
+    check(re.fullmatch(r"ranktape \S+\nmpi +\S.*\nhdf5 +\d.*\nblas +.*\nkernel +\w+\n", version), f"--version: {version}")
+    for job in JOBS:
+        text = run(f"{job} --help").stdout
+        check(text.startswith(f"Usage: ranktape {job} "), f"{job} --help")
+        check("--json" in text and max(map(len, text.splitlines())) <= 100, f"{job} --help is at most 100 columns wide")
+        check(f".Dt RANKTAPE-{job} 1" in run(f"--manual {job}").stdout, f"manual of {job}")
+    words = subprocess.run(["bash", "-c", f'eval "$({RANKTAPE} --completion)"; COMP_WORDS=(ranktape build --it); COMP_CWORD=2; '
+                            "_ranktape; echo ${COMPREPLY[@]}"], capture_output=True, text=True).stdout.strip()
+    check(words == "--iterations", f"completion gives '{words}'")
+    full = subprocess.run(f"{RANKTAPE} --help >/dev/full", shell=True, capture_output=True, text=True)
+    check(full.returncode == 1 and "standard output" in full.stderr, "a full disk behind stdout is no success")
+
+
+for test in (test_keys, test_rows, test_fits, test_refusals, test_calibrate, test_help):
+    before = failures
+    test()
+    print("ok    " if failures == before else "FAILED", test.__name__)
+sys.exit(failures != 0)
