@@ -40,8 +40,8 @@ void rt_shared_free(struct rt_shared *shared); /* collective; NULL on all ranks 
 
 enum rt_shared_kind rt_shared_kind(const struct rt_shared *shared);
 const char *rt_shared_kind_text(enum rt_shared_kind kind); /* "node-shared memory" ... */
-/* "" for the first choice, else why it was not taken: "/dev/shm has 60.0 MiB free, 2.6 GiB wanted".
- * Lent. */
+/* "" where nothing was refused, else why it was not taken: "/dev/shm has 60.0 MiB free, 2.6 GiB
+ * wanted". Lent. */
 const char *rt_shared_reason(const struct rt_shared *shared);
 
 /* The bytes; at least 16-byte aligned, a mapped data file as its offset allows. */
@@ -57,8 +57,9 @@ void rt_shared_filled(struct rt_shared *shared);
 /* All have read; from here on it may be filled again. Collective over node. */
 void rt_shared_free_to_fill(struct rt_shared *shared);
 
-/* What counts in this rank's budget (J1): its part of the window, all of a private copy, nothing of
- * a mapped file. */
+/* What this rank's budget (J1) bears beside rt_memory_now(): its part of the window. 0 for a
+ * private copy, which is in that counter already, and for mapped files, which live in the page
+ * cache. */
 uint64_t rt_shared_rank_bytes(const struct rt_shared *shared);
 
 #endif

@@ -1,0 +1,355 @@
+#include "mpi/exchange.h"
+
+#include "core/memory.h"
+#include "mpi/agree.h"
+#include "mpi/watchdog.h"
+
+#include <string.h>
+
+enum { TAG_PIECE = 1, TAG_ASK = 2 };
+
+struct head {            /* of a piece, before its bytes */
+    uint32_t has_failed; /* the sender gives up; no bytes */
+    uint32_t more;
+    uint64_t first_row; /* scatter only */
+};
+
+enum { OUT_0, OUT_1, IN_0, IN_1, N_BUFFERS };
+
+struct rt_exchange {
+    MPI_Comm comm;
+    int rank, n_ranks;
+    size_t capacity;
+    char *buffers[N_BUFFERS];
+    unsigned char *flags; /* n_ranks: I have bytes for r; n_ranks: r has bytes for me */
+    uint64_t n_sent;
+};
+
+/* What the callbacks of this rank have come to; `others` is true once a peer has said that it
+ * failed. */
+struct verdict {
+    enum rt_status st;
+    bool others;
+    struct rt_error *err;
+};
+
+static bool has_failed(const struct verdict *verdict)
+{
+    return verdict->st != RT_OK || verdict->others;
+}
+
+static size_t buffer_bytes(size_t capacity)
+{
+    return sizeof(struct head) + capacity;
+}
+
+size_t rt_exchange_bytes(int n_ranks, size_t piece_bytes)
+{
+    if (piece_bytes == 0)
+        piece_bytes = RT_EXCHANGE_PIECE;
+    return N_BUFFERS * buffer_bytes(piece_bytes) + 2 * (size_t)n_ranks;
+}
+
+enum rt_status rt_exchange_new(MPI_Comm comm, size_t piece_bytes, struct rt_exchange **out,
+                               struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_exchange *x = NULL;
+    int n_ranks = 0;
+    MPI_Comm_size(comm, &n_ranks);
+    rt_assert(piece_bytes <= RT_EXCHANGE_PIECE);
+    RT_TRY(rt_same(comm, &piece_bytes, sizeof piece_bytes, "piece_bytes", err));
+    RT_LOCAL(rt_array_zero(1, sizeof *x, &x, err));
+    if (st == RT_OK)
+        x->capacity = piece_bytes ? piece_bytes : RT_EXCHANGE_PIECE;
+    for (int i = 0; i < N_BUFFERS; i++)
+        RT_LOCAL(rt_array_new(buffer_bytes(x->capacity), 1, &x->buffers[i], err));
+    RT_LOCAL(rt_array_new(2 * (size_t)n_ranks, 1, &x->flags, err));
+    RT_AGREE(comm);
+    MPI_Comm_dup(comm, &x->comm);
+    MPI_Comm_rank(x->comm, &x->rank);
+    x->n_ranks = n_ranks;
+    *out = x;
+    x = NULL;
+done:
+    if (x) {
+        for (int i = 0; i < N_BUFFERS; i++)
+            rt_array_free(x->buffers[i]);
+        rt_array_free(x->flags);
+        rt_array_free(x);
+    }
+    return st;
+}
+
+void rt_exchange_free(struct rt_exchange *exchange)
+{
+    if (!exchange)
+        return;
+    MPI_Comm_free(&exchange->comm);
+    for (int i = 0; i < N_BUFFERS; i++)
+        rt_array_free(exchange->buffers[i]);
+    rt_array_free(exchange->flags);
+    rt_array_free(exchange);
+}
+
+uint64_t rt_exchange_sent(const struct rt_exchange *exchange)
+{
+    return exchange->n_sent;
+}
+
+static struct head head_of(const char *buffer)
+{
+    struct head head;
+    memcpy(&head, buffer, sizeof head);
+    return head;
+}
+
+static char *bytes_of(char *buffer)
+{
+    return buffer + sizeof(struct head);
+}
+
+/* Bytes of a message that came, without its head. A message of ours is never shorter. */
+static size_t count_of(const MPI_Status *status)
+{
+    int n = 0;
+    MPI_Get_count(status, MPI_BYTE, &n);
+    rt_assert(n >= (int)sizeof(struct head));
+    return (size_t)n - sizeof(struct head);
+}
+
+/* One round's callbacks. */
+struct round {
+    struct rt_exchange *x;
+    rt_exchange_source source;
+    rt_exchange_sink sink;
+    void *context;
+    struct verdict verdict;
+};
+
+/* Makes the next piece for `to` in buffer; returns its bytes with the head. Once something has
+ * failed, a last word. */
+static size_t fill(struct round *round, int to, char *buffer)
+{
+    struct head head = {0, 0, 0};
+    size_t n_bytes = 0;
+    bool more = false;
+    if (!has_failed(&round->verdict))
+        round->verdict.st = round->source(round->context, to, bytes_of(buffer), round->x->capacity,
+                                          &n_bytes, &more, round->verdict.err);
+    if (has_failed(&round->verdict)) {
+        head.has_failed = 1;
+        n_bytes = 0;
+        more = false;
+    }
+    rt_assert(n_bytes <= round->x->capacity);
+    head.more = more;
+    memcpy(buffer, &head, sizeof head);
+    rt_watchdog_beat();
+    return sizeof head + n_bytes;
+}
+
+static void take(struct round *round, int from, char *buffer, size_t n_bytes)
+{
+    if (head_of(buffer).has_failed)
+        round->verdict.others = true;
+    if (n_bytes > 0 && !has_failed(&round->verdict))
+        round->verdict.st =
+            round->sink(round->context, from, bytes_of(buffer), n_bytes, round->verdict.err);
+    rt_watchdog_beat();
+}
+
+static void keep_own(struct round *round)
+{
+    char *buffer = round->x->buffers[OUT_0];
+    do {
+        size_t n_bytes = fill(round, round->x->rank, buffer) - sizeof(struct head);
+        take(round, round->x->rank, buffer, n_bytes);
+    } while (head_of(buffer).more && !has_failed(&round->verdict));
+}
+
+/* Sends all pieces to one rank and takes all from another, two buffers each way. A synchronous send
+ * is the credit: it ends when the receiver has taken the piece, so no sender fills a receiver's
+ * memory with messages nobody asked for yet. */
+static void trade(struct round *round, int to, int from, bool sends, bool receives)
+{
+    struct rt_exchange *x = round->x;
+    MPI_Request requests[3] = {MPI_REQUEST_NULL, MPI_REQUEST_NULL, MPI_REQUEST_NULL};
+    int in = IN_0;
+    int most = (int)buffer_bytes(x->capacity);
+    if (receives)
+        MPI_Irecv(x->buffers[in], most, MPI_BYTE, from, TAG_PIECE, x->comm, &requests[2]);
+    for (;;) {
+        for (int slot = OUT_0; slot <= OUT_1 && sends; slot++) {
+            if (requests[slot] != MPI_REQUEST_NULL)
+                continue;
+            size_t n = fill(round, to, x->buffers[slot]);
+            x->n_sent += n - sizeof(struct head);
+            MPI_Issend(x->buffers[slot], (int)n, MPI_BYTE, to, TAG_PIECE, x->comm, &requests[slot]);
+            sends = head_of(x->buffers[slot]).more;
+        }
+        int which = MPI_UNDEFINED;
+        MPI_Status status;
+        MPI_Waitany(3, requests, &which, &status);
+        if (which == MPI_UNDEFINED)
+            break;
+        if (which < 2)
+            continue;
+        int taken = in;
+        size_t n_bytes = count_of(&status);
+        if (head_of(x->buffers[taken])
+                .more) { /* the next piece travels while this one is worked on */
+            in = in == IN_0 ? IN_1 : IN_0;
+            MPI_Irecv(x->buffers[in], most, MPI_BYTE, from, TAG_PIECE, x->comm, &requests[2]);
+        }
+        take(round, from, x->buffers[taken], n_bytes);
+    }
+}
+
+enum rt_status rt_exchange_round(struct rt_exchange *exchange, const uint64_t *has_bytes_for,
+                                 rt_exchange_source source, rt_exchange_sink sink, void *context,
+                                 struct rt_error *err)
+{
+    struct rt_exchange *x = exchange;
+    struct round round = {x, source, sink, context, {RT_OK, false, err}};
+    unsigned char *to_send = x->flags;
+    unsigned char *to_take = x->flags + x->n_ranks;
+    for (int r = 0; r < x->n_ranks; r++)
+        to_send[r] = !has_bytes_for || has_bytes_for[r] != 0;
+    MPI_Alltoall(to_send, 1, MPI_UNSIGNED_CHAR, to_take, 1, MPI_UNSIGNED_CHAR, x->comm);
+    if (to_send[x->rank])
+        keep_own(&round);
+    for (int step = 1; step < x->n_ranks; step++) {
+        int to = (x->rank + step) % x->n_ranks;
+        int from = (x->rank + x->n_ranks - step) % x->n_ranks;
+        trade(&round, to, from, to_send[to] != 0, to_take[from] != 0);
+    }
+    return rt_agree(x->comm, round.verdict.st, err);
+}
+
+/* ---- scatter ---- */
+
+struct scatter {
+    struct rt_exchange *x;
+    rt_scatter_source source;
+    rt_scatter_sink sink;
+    void *context;
+    struct verdict verdict;
+};
+
+static size_t fill_rows(struct scatter *scatter, int to, char *buffer)
+{
+    struct head head = {0, 0, 0};
+    size_t n_bytes = 0;
+    bool more = false;
+    if (!has_failed(&scatter->verdict))
+        scatter->verdict.st =
+            scatter->source(scatter->context, to, bytes_of(buffer), scatter->x->capacity, &n_bytes,
+                            &head.first_row, &more, scatter->verdict.err);
+    if (has_failed(&scatter->verdict)) {
+        head.has_failed = 1;
+        n_bytes = 0;
+        more = false;
+    }
+    rt_assert(n_bytes <= scatter->x->capacity);
+    head.more = more;
+    memcpy(buffer, &head, sizeof head);
+    rt_watchdog_beat();
+    return sizeof head + n_bytes;
+}
+
+static void take_rows(struct scatter *scatter, char *buffer, size_t n_bytes)
+{
+    struct head head = head_of(buffer);
+    if (head.has_failed)
+        scatter->verdict.others = true;
+    if (n_bytes > 0 && !has_failed(&scatter->verdict))
+        scatter->verdict.st = scatter->sink(scatter->context, head.first_row, bytes_of(buffer),
+                                            n_bytes, scatter->verdict.err);
+    rt_watchdog_beat();
+}
+
+/* Every rank with rows to come asks once for each piece; `ask` holds whether it has failed. */
+static void scatter_as_reader(struct scatter *scatter)
+{
+    struct rt_exchange *x = scatter->x;
+    MPI_Request requests[3] = {MPI_REQUEST_NULL, MPI_REQUEST_NULL, MPI_REQUEST_NULL};
+    int n_open = x->n_ranks - 1; /* ranks that have not had their last piece */
+    bool has_own = true;
+    int asker = -1;
+    int ask = 0;
+    if (n_open > 0)
+        MPI_Irecv(&ask, 1, MPI_INT, MPI_ANY_SOURCE, TAG_ASK, x->comm, &requests[2]);
+    for (;;) {
+        int slot = requests[OUT_0] == MPI_REQUEST_NULL   ? OUT_0
+                   : requests[OUT_1] == MPI_REQUEST_NULL ? OUT_1
+                                                         : -1;
+        if (asker >= 0 && slot >= 0) {
+            size_t n = fill_rows(scatter, asker, x->buffers[slot]);
+            x->n_sent += n - sizeof(struct head);
+            MPI_Isend(x->buffers[slot], (int)n, MPI_BYTE, asker, TAG_PIECE, x->comm,
+                      &requests[slot]);
+            asker = -1;
+            if (!head_of(x->buffers[slot]).more)
+                n_open--;
+            if (n_open > 0)
+                MPI_Irecv(&ask, 1, MPI_INT, MPI_ANY_SOURCE, TAG_ASK, x->comm, &requests[2]);
+        }
+        int which = MPI_UNDEFINED;
+        int is_there = 1;
+        MPI_Status status;
+        if (has_own && asker < 0)
+            MPI_Testany(3, requests, &which, &is_there, &status);
+        else
+            MPI_Waitany(3, requests, &which, &status);
+        if (is_there && which == 2) {
+            asker = status.MPI_SOURCE;
+            if (ask)
+                scatter->verdict.others = true;
+        } else if (has_own && asker < 0 && (!is_there || which == MPI_UNDEFINED)) {
+            size_t n_bytes = fill_rows(scatter, 0, x->buffers[IN_0]) - sizeof(struct head);
+            take_rows(scatter, x->buffers[IN_0], n_bytes);
+            has_own = head_of(x->buffers[IN_0]).more != 0;
+        } else if (which == MPI_UNDEFINED && n_open == 0 && !has_own) {
+            break;
+        }
+    }
+}
+
+static void ask_for_rows(struct scatter *scatter, char *buffer, MPI_Request *request)
+{
+    struct rt_exchange *x = scatter->x;
+    int ask = has_failed(&scatter->verdict);
+    MPI_Irecv(buffer, (int)buffer_bytes(x->capacity), MPI_BYTE, 0, TAG_PIECE, x->comm, request);
+    MPI_Send(&ask, 1, MPI_INT, 0, TAG_ASK, x->comm);
+}
+
+static void scatter_as_receiver(struct scatter *scatter)
+{
+    struct rt_exchange *x = scatter->x;
+    MPI_Request request = MPI_REQUEST_NULL;
+    int in = IN_0;
+    bool more = true;
+    ask_for_rows(scatter, x->buffers[in], &request);
+    while (more) {
+        MPI_Status status;
+        MPI_Wait(&request, &status);
+        char *buffer = x->buffers[in];
+        more = head_of(buffer).more != 0;
+        in = in == IN_0 ? IN_1 : IN_0;
+        if (more)
+            ask_for_rows(scatter, x->buffers[in], &request);
+        take_rows(scatter, buffer, count_of(&status));
+    }
+}
+
+enum rt_status rt_scatter_rows(struct rt_exchange *exchange, rt_scatter_source source,
+                               rt_scatter_sink sink, void *context, struct rt_error *err)
+{
+    struct scatter scatter = {exchange, source, sink, context, {RT_OK, false, err}};
+    if (exchange->rank == 0)
+        scatter_as_reader(&scatter);
+    else
+        scatter_as_receiver(&scatter);
+    return rt_agree(exchange->comm, scatter.verdict.st, err);
+}

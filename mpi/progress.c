@@ -1,0 +1,233 @@
+#include "mpi/progress.h"
+
+#include "core/memory.h"
+#include "mpi/agree.h"
+#include "mpi/signals.h"
+#include "mpi/watchdog.h"
+
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define ROUND_SECONDS 0.1
+#define CALL_SECONDS 0.001 /* MPI is asked no more often */
+#define NOTE_BYTES 120
+
+/* What is summed: the counters, then how many ranks say so. Counting heads makes one plain sum
+ * carry it all. */
+enum {
+    WORD_RESUMED = RT_N_COUNTERS,
+    WORD_ENDED,  /* ranks that are in rt_progress_end */
+    WORD_FAILED, /* ... with a failure */
+    WORD_STOP,   /* ranks that were asked to stop */
+    N_WORDS
+};
+
+struct rt_progress {
+    MPI_Comm comm;
+    int rank, n_ranks;
+    rt_progress_show show;
+    void *context;
+
+    bool is_open;
+    const char *phase, *unit;
+    uint64_t total;
+    char note[NOTE_BYTES];
+    atomic_uint_fast64_t mine[WORD_RESUMED + 1];
+    double began, last_call;
+
+    /* Rounds: every rank joins every round, in order, but when it likes. */
+    MPI_Request request; /* of the round at work, or none */
+    double round_began;
+    uint64_t sent[N_WORDS];
+    uint64_t coming[N_WORDS];
+    uint64_t latest[N_WORDS]; /* result of the last complete round, the same on all ranks */
+};
+
+static double now_seconds(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+enum rt_status rt_progress_new(MPI_Comm comm, rt_progress_show show, void *context,
+                               struct rt_progress **out, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_progress *p = NULL;
+    RT_LOCAL(rt_array_zero(1, sizeof *p, &p, err));
+    RT_AGREE(comm);
+    MPI_Comm_dup(comm, &p->comm);
+    MPI_Comm_rank(p->comm, &p->rank);
+    MPI_Comm_size(p->comm, &p->n_ranks);
+    p->show = show;
+    p->context = context;
+    p->request = MPI_REQUEST_NULL;
+    *out = p;
+    p = NULL;
+done:
+    rt_array_free(p);
+    return st;
+}
+
+void rt_progress_begin(struct rt_progress *progress, const char *phase, const char *unit,
+                       uint64_t total)
+{
+    struct rt_progress *p = progress;
+    rt_assert(!p->is_open);
+    p->phase = phase;
+    p->unit = unit;
+    p->total = total;
+    p->note[0] = '\0';
+    for (size_t i = 0; i < sizeof p->mine / sizeof *p->mine; i++)
+        atomic_store(&p->mine[i], 0);
+    memset(p->latest, 0, sizeof p->latest);
+    p->began = now_seconds();
+    p->last_call = p->began;
+    p->round_began = p->began;
+    p->is_open = true;
+}
+
+void rt_progress_add(struct rt_progress *progress, enum rt_counter counter, uint64_t amount)
+{
+    atomic_fetch_add_explicit(&progress->mine[counter], amount, memory_order_relaxed);
+}
+
+void rt_progress_add_resumed(struct rt_progress *progress, uint64_t amount)
+{
+    atomic_fetch_add_explicit(&progress->mine[WORD_RESUMED], amount, memory_order_relaxed);
+}
+
+void rt_progress_set_total(struct rt_progress *progress, uint64_t total)
+{
+    progress->total = total;
+}
+
+void rt_progress_set_note(struct rt_progress *progress, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(progress->note, sizeof progress->note, format, args);
+    va_end(args);
+}
+
+static void join_round(struct rt_progress *p, double now, bool has_ended, bool has_failed)
+{
+    for (int i = 0; i <= WORD_RESUMED; i++)
+        p->sent[i] = atomic_load_explicit(&p->mine[i], memory_order_relaxed);
+    p->sent[WORD_ENDED] = has_ended;
+    p->sent[WORD_FAILED] = has_failed;
+    p->sent[WORD_STOP] = rt_signals_stop_asked() != 0;
+    p->round_began = now;
+    MPI_Iallreduce(p->sent, p->coming, N_WORDS, MPI_UINT64_T, MPI_SUM, p->comm, &p->request);
+}
+
+static void show(struct rt_progress *p)
+{
+    if (p->rank != 0 || !p->show)
+        return;
+    struct rt_progress_state state = {
+        .phase = p->phase,
+        .unit = p->unit,
+        .total = p->total,
+        .resumed = p->latest[WORD_RESUMED],
+        .seconds = now_seconds() - p->began,
+        .note = p->note,
+        .n_ranks = p->n_ranks,
+        .is_last = p->latest[WORD_ENDED] == (uint64_t)p->n_ranks,
+        .is_failed = p->latest[WORD_FAILED] != 0,
+        .is_stopping = p->latest[WORD_STOP] != 0,
+    };
+    memcpy(state.counters, p->latest, sizeof state.counters);
+    p->show(p->context, &state);
+}
+
+/* Returns whether the round at work is complete; its result is then the latest. */
+static bool test_round(struct rt_progress *p)
+{
+    int is_complete = 0;
+    MPI_Test(&p->request, &is_complete, MPI_STATUS_IGNORE);
+    if (!is_complete)
+        return false;
+    memcpy(p->latest, p->coming, sizeof p->latest);
+    rt_watchdog_beat_all();
+    show(p);
+    return true;
+}
+
+bool rt_progress_tick(struct rt_progress *progress)
+{
+    struct rt_progress *p = progress;
+    if (!p->is_open)
+        return true;
+    rt_watchdog_beat();
+    double now = now_seconds();
+    if (now - p->last_call >= CALL_SECONDS) {
+        p->last_call = now;
+        if (p->request != MPI_REQUEST_NULL)
+            (void)test_round(p);
+        else if (now - p->round_began >= ROUND_SECONDS)
+            join_round(p, now, false, false);
+    }
+    return p->latest[WORD_FAILED] == 0 && p->latest[WORD_STOP] == 0;
+}
+
+/* Sleeps between looks: a rank that waits here must not take a core from one that works. */
+static void wait_round(struct rt_progress *p)
+{
+    long pause = 10000;
+    while (!test_round(p)) {
+        struct timespec time = {0, pause};
+        (void)nanosleep(&time, NULL);
+        pause = pause < 1000000 ? pause * 2 : pause;
+    }
+}
+
+/* The round in which all ranks have ended is the last on all of them: no request is left over, and
+ * what it brought are final sums, however many rounds a rank joined by ticks before. */
+static void end_phase(struct rt_progress *p, bool has_failed)
+{
+    while (p->latest[WORD_ENDED] != (uint64_t)p->n_ranks) {
+        if (p->request == MPI_REQUEST_NULL)
+            join_round(p, now_seconds(), true, has_failed);
+        wait_round(p);
+    }
+    p->is_open = false;
+}
+
+enum rt_status rt_progress_end(struct rt_progress *progress, enum rt_status st,
+                               struct rt_error *err)
+{
+    rt_assert(progress->is_open);
+    rt_watchdog_beat();
+    end_phase(progress, st != RT_OK);
+    return rt_agree(progress->comm, st, err);
+}
+
+void rt_progress_free(struct rt_progress *progress)
+{
+    if (!progress)
+        return;
+    if (progress->is_open)
+        end_phase(progress, true);
+    MPI_Comm_free(&progress->comm);
+    rt_array_free(progress);
+}
+
+bool rt_progress_is_stopped(const struct rt_progress *progress)
+{
+    return progress->latest[WORD_STOP] != 0;
+}
+
+uint64_t rt_progress_total_of(const struct rt_progress *progress, enum rt_counter counter)
+{
+    return progress->latest[counter];
+}
+
+uint64_t rt_progress_mine(const struct rt_progress *progress, enum rt_counter counter)
+{
+    return atomic_load_explicit(&progress->mine[counter], memory_order_relaxed);
+}

@@ -1,0 +1,111 @@
+#include "mpi/signals.h"
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <string.h>
+#include <unistd.h>
+
+static atomic_int stop_signal; /* lock-free, so a handler may set it */
+
+#define MAX_GUARDS 256
+static struct guard {
+    _Atomic uintptr_t begin; /* 0: free */
+    _Atomic uintptr_t end;
+    _Atomic(const char *) name;
+} guards[MAX_GUARDS];
+
+static void on_stop(int signal_number)
+{
+    int none = 0;
+    (void)atomic_compare_exchange_strong(&stop_signal, &none, signal_number);
+}
+
+static void write_text(const char *text)
+{
+    ssize_t n = write(STDERR_FILENO, text, strlen(text));
+    (void)n; /* nothing can be done about it here */
+}
+
+static void on_bus_error(int signal_number, siginfo_t *info, void *context)
+{
+    (void)context;
+    uintptr_t address = (uintptr_t)info->si_addr;
+    for (size_t i = 0; i < MAX_GUARDS; i++) {
+        if (address >= atomic_load(&guards[i].begin) && address < atomic_load(&guards[i].end)) {
+            const char *name = atomic_load(&guards[i].name);
+            write_text("ranktape: bus error in '");
+            write_text(name ? name : "a mapped file");
+            write_text(
+                "': the file was cut while it was mapped, or its file system is full or failing\n");
+            _exit(1);
+        }
+    }
+    struct sigaction action = {.sa_handler = SIG_DFL};
+    (void)sigaction(signal_number, &action, NULL); /* the faulting access comes again and crashes */
+}
+
+void rt_signals_install(void)
+{
+    struct sigaction action = {.sa_handler = on_stop, .sa_flags = SA_RESTART};
+    (void)sigemptyset(&action.sa_mask);
+    (void)sigaction(SIGUSR1, &action, NULL);
+    (void)sigaction(SIGTERM, &action, NULL);
+    action.sa_flags |= (int)SA_RESETHAND;
+    (void)sigaction(SIGINT, &action, NULL);
+    struct sigaction bus = {.sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO};
+    (void)sigemptyset(&bus.sa_mask);
+    (void)sigaction(SIGBUS, &bus, NULL);
+}
+
+int rt_signals_stop_asked(void)
+{
+    return atomic_load_explicit(&stop_signal, memory_order_relaxed);
+}
+
+void rt_signals_ask_stop(void)
+{
+    on_stop(-1);
+}
+
+enum rt_status rt_signals_check(struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    int asked = rt_signals_stop_asked();
+    if (asked)
+        RT_FAIL(RT_STOPPED, "stopped %s, progress is saved; run again with --resume",
+                asked == SIGUSR1   ? "by SIGUSR1"
+                : asked == SIGTERM ? "by SIGTERM"
+                : asked == SIGINT  ? "by SIGINT"
+                                   : "at the time limit");
+done:
+    return st;
+}
+
+void rt_signals_clear(void)
+{
+    atomic_store(&stop_signal, 0);
+}
+
+void rt_signals_guard(const void *begin, size_t n_bytes, const char *name)
+{
+    for (size_t i = 0; i < MAX_GUARDS; i++) {
+        uintptr_t none = 0;
+        if (atomic_compare_exchange_strong(&guards[i].begin, &none, (uintptr_t)begin)) {
+            atomic_store(&guards[i].name, name);
+            atomic_store(&guards[i].end, (uintptr_t)begin + n_bytes);
+            return;
+        }
+    }
+}
+
+void rt_signals_unguard(const void *begin)
+{
+    for (size_t i = 0; i < MAX_GUARDS; i++) {
+        if (atomic_load(&guards[i].begin) == (uintptr_t)begin) {
+            atomic_store(&guards[i].end, 0);
+            atomic_store(&guards[i].begin, 0);
+            return;
+        }
+    }
+}

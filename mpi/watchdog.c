@@ -1,0 +1,159 @@
+#include "mpi/watchdog.h"
+
+#include <mpi.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Others wait a little longer than the rank that hangs, so that the one to blame can speak first.
+ */
+#define GRACE_SECONDS 3.0
+
+static atomic_uint_fast64_t beats;     /* of this rank */
+static atomic_uint_fast64_t all_beats; /* proofs that every rank answers */
+static _Atomic(const char *) phase_name;
+
+static struct {
+    pthread_t thread;
+    pthread_mutex_t mutex;
+    pthread_cond_t wake;
+    bool is_running;
+    bool is_stopping;
+    double stall_seconds;
+    const struct rt_world *world;
+} dog = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+
+void rt_watchdog_beat(void)
+{
+    atomic_fetch_add_explicit(&beats, 1, memory_order_relaxed);
+}
+
+void rt_watchdog_beat_all(void)
+{
+    rt_watchdog_beat();
+    atomic_fetch_add_explicit(&all_beats, 1, memory_order_relaxed);
+}
+
+void rt_watchdog_set_phase(const char *phase)
+{
+    atomic_store(&phase_name, phase);
+}
+
+static void give_up(int signal_number)
+{
+    (void)signal_number;
+    _exit(1);
+}
+
+/* One line, then the end. MPI_Abort may itself wait for the thread that hangs, so an alarm stands
+ * behind it. */
+static void end_job(const char *what)
+{
+    const char *phase = atomic_load(&phase_name);
+    char line[512];
+    int n = snprintf(
+        line, sizeof line,
+        "ranktape: rank %d on node %s: %s for %.0f s (--stall-timeout)%s%s; the job is ended\n",
+        dog.world->rank, dog.world->host, what, dog.stall_seconds, phase ? " in " : "",
+        phase ? phase : "");
+    ssize_t written = write(STDERR_FILENO, line, n < 0 ? 0 : (size_t)n);
+    (void)written;
+    struct sigaction action = {.sa_handler = give_up};
+    (void)sigaction(SIGALRM, &action, NULL);
+    (void)alarm(2);
+    if (dog.world->is_threaded)
+        MPI_Abort(MPI_COMM_WORLD, 1);
+    _exit(1);
+}
+
+static double now_seconds(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+static void *watch(void *unused)
+{
+    (void)unused;
+    double pause = dog.stall_seconds / 8 < 1 ? dog.stall_seconds / 8 : 1;
+    uint64_t seen = 0;
+    uint64_t seen_all = 0;
+    double since = now_seconds();
+    double since_all = since;
+    double last = since;
+    (void)pthread_mutex_lock(&dog.mutex);
+    while (!dog.is_stopping) {
+        struct timespec until;
+        (void)clock_gettime(CLOCK_MONOTONIC, &until);
+        long nanoseconds = until.tv_nsec + (long)(pause * 1e9);
+        until.tv_sec += nanoseconds / 1000000000;
+        until.tv_nsec = nanoseconds % 1000000000;
+        (void)pthread_cond_timedwait(&dog.wake, &dog.mutex, &until);
+        double now = now_seconds();
+        uint64_t beat = atomic_load(&beats);
+        uint64_t beat_all = atomic_load(&all_beats);
+        /* A process that was itself stopped for a while (a batch system's suspend) starts to count
+         * anew. */
+        bool was_stopped = now - last > pause + GRACE_SECONDS;
+        last = now;
+        if (beat != seen || was_stopped)
+            seen = beat, since = now;
+        if (beat_all != seen_all || was_stopped)
+            seen_all = beat_all, since_all = now;
+        if (dog.is_stopping)
+            break;
+        if (now - since > dog.stall_seconds)
+            end_job("no progress, of its own or of a rank it waits for,");
+        if (now - since_all > dog.stall_seconds + GRACE_SECONDS)
+            end_job("a rank has not answered");
+    }
+    (void)pthread_mutex_unlock(&dog.mutex);
+    return NULL;
+}
+
+enum rt_status rt_watchdog_start(const struct rt_world *world, double stall_seconds,
+                                 struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    if (dog.is_running || !(stall_seconds > 0))
+        goto done;
+    dog.world = world;
+    dog.stall_seconds = stall_seconds;
+    dog.is_stopping = false;
+    pthread_condattr_t monotonic;
+    (void)pthread_condattr_init(&monotonic);
+    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&dog.wake, &monotonic);
+    (void)pthread_condattr_destroy(&monotonic);
+    /* Signals belong to the thread that works: a handler there ends its waiting calls. */
+    sigset_t all;
+    sigset_t before;
+    (void)sigfillset(&all);
+    (void)sigdelset(&all, SIGALRM);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failure = pthread_create(&dog.thread, NULL, watch, NULL);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (failure)
+        RT_FAIL(RT_NOMEM, "cannot start a thread: %s", strerror(failure));
+    dog.is_running = true;
+done:
+    return st;
+}
+
+void rt_watchdog_stop(void)
+{
+    if (!dog.is_running)
+        return;
+    (void)pthread_mutex_lock(&dog.mutex);
+    dog.is_stopping = true;
+    (void)pthread_cond_signal(&dog.wake);
+    (void)pthread_mutex_unlock(&dog.mutex);
+    (void)pthread_join(dog.thread, NULL);
+    (void)pthread_cond_destroy(&dog.wake);
+    dog.is_running = false;
+}
