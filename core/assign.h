@@ -17,15 +17,29 @@ enum rt_proposer { RT_PROPOSE_AUTO = 0, RT_PROPOSE_INT8, RT_PROPOSE_SGEMM, RT_PR
  * number of assigners may share one. `distance` is RT_L2 or RT_IP (cosine is l2 on unit rows). */
 struct rt_centroid_set;
 
-/* Bytes of the store beside n x dim centroids (5 d + 16 a centroid with them, J2). */
+/* Bytes of the store beside n x dim centroids (about dim + 24 a centroid, J2), and of one whose centroids are the
+ * children of n_cells cells (each cell's children then begin at a multiple of 16, for the descent of a tree). */
 size_t rt_centroid_set_bytes(uint32_t n, uint32_t dim);
+size_t rt_centroid_set_bytes_in_cells(uint32_t n, uint32_t dim, uint32_t n_cells);
 /* Builds the store in `memory` (rt_centroid_set_bytes, 64-byte aligned; the caller keeps it alive; NULL: allocated by
- * this call), over `centroids`, which are lent for the life of the set. */
+ * this call), over `centroids`, which are lent for the life of the set. Fails with RT_NOMEM. */
 enum rt_status rt_centroid_set_new(const float *centroids, uint32_t n, uint32_t dim, enum rt_metric distance,
                                    void *memory, struct rt_centroid_set **out, struct rt_error *err) RT_MUST_CHECK;
+/* The same for a level below another: first_child (n_cells + 1 entries) is that of the level above; only read during the
+ * call. memory: rt_centroid_set_bytes_in_cells. Any set does for any call below; this one makes rt_assign_tree fast. */
+enum rt_status rt_centroid_set_new_in_cells(const float *centroids, uint32_t n, uint32_t dim, enum rt_metric distance,
+                                            const uint32_t *first_child, uint32_t n_cells, void *memory,
+                                            struct rt_centroid_set **out, struct rt_error *err) RT_MUST_CHECK;
+/* A set over a store that one of the two calls above (n_cells 0 for the first) has finished in the same memory, maybe in
+ * another process of the node. The same arguments must be given; builds nothing. */
+enum rt_status rt_centroid_set_view(const float *centroids, uint32_t n, uint32_t dim, enum rt_metric distance,
+                                    uint32_t n_cells, const void *memory, struct rt_centroid_set **out,
+                                    struct rt_error *err) RT_MUST_CHECK;
 void rt_centroid_set_free(struct rt_centroid_set *set);
 
-/* Scratch of one thread, for batches of at most max_rows rows and sets of dimension dim. */
+/* Scratch of one thread, for batches of at most max_rows rows and sets of dimension dim. max_beam is the largest `beam`,
+ * `beams[l]` (each counted as no more than the cells of its level) or `count` of any later call. Batches of 1,024 rows
+ * or more make the descent of a tree fast. */
 struct rt_assigner;
 size_t rt_assigner_bytes(size_t max_rows, uint32_t dim, uint32_t max_beam);
 enum rt_status rt_assigner_new(size_t max_rows, uint32_t dim, uint32_t max_beam, enum rt_proposer proposer,

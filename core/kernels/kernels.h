@@ -1,0 +1,75 @@
+/* The inner loops that exist once for every instruction set. The table is filled once, by CPU or by RANKTAPE_ISA, and
+ * then only read. Every function gives the same bits in every instruction set, save the three marked as proposals.
+ * Kernels never allocate, fail or log; pointers need no alignment unless said. */
+#ifndef RT_CORE_KERNELS_KERNELS_H
+#define RT_CORE_KERNELS_KERNELS_H
+
+#include "core/error.h"
+#include "core/kernels/scan_kernels.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum rt_isa { /* those of one processor in ascending order */
+    RT_ISA_PORTABLE = 0,
+    RT_ISA_AVX2,
+    RT_ISA_AVX512,
+    RT_ISA_AVX512_VNNI,
+    RT_ISA_NEON,
+    RT_ISA_NEON_DOT,
+    RT_N_ISAS
+};
+
+struct rt_kernels {
+    enum rt_isa isa;
+
+    /* Distances of one row, f32, 16 lanes and tree of A4: sum (a_i - b_i)^2; minus sum a_i b_i. */
+    float (*l2)(const float *a, const float *b, size_t dim);
+    float (*ip)(const float *a, const float *b, size_t dim);
+    /* The same to n of `centroids` (row-major, dim each): those numbered by list, or 0..n-1 where list is NULL. */
+    void (*l2_among)(const float *row, const float *centroids, size_t dim, const uint32_t *list, size_t n, float *out);
+    void (*ip_among)(const float *row, const float *centroids, size_t dim, const uint32_t *list, size_t n, float *out);
+
+    /* Sums in f64 over f32 values, 16 lanes and tree of A4: x_i^2, a_i b_i, x_i, |x_i|. */
+    double (*norm2)(const float *x, size_t dim);
+    double (*dot)(const float *a, const float *b, size_t dim);
+    double (*sum)(const float *x, size_t dim);
+    double (*sum_abs)(const float *x, size_t dim);
+
+    /* Steps of the rotation, in place: x_i's sign flipped by the top bit of signs[i]; Walsh-Hadamard of p (a power of
+     * two) numbers, natural order, then each times scale; (low_i, high_i) := ((low_i + high_i) s, (low_i - high_i) s)
+     * with s = f32 of 1/sqrt(2). */
+    void (*flip)(float *x, const uint32_t *signs, size_t dim);
+    void (*fht)(float *x, size_t p, float scale);
+    void (*kac)(float *low, float *high, size_t m);
+
+    /* Element conversions (exact). */
+    void (*f16_to_f32)(const void *src, float *dst, size_t n);
+    void (*u8_to_f32)(const void *src, float *dst, size_t n);
+    void (*i8_to_f32)(const void *src, float *dst, size_t n);
+
+    struct rt_scan_kernels scan; /* codes and scanning, filled by the rt_scan_kernels_* of core/kernels/scan_*.c */
+};
+
+/* Fills the table. Call once at start, before threads; without it the first rt_kernels() does, and a bad RANKTAPE_ISA is
+ * then ignored. RT_USAGE: RANKTAPE_ISA names no instruction set, or one this CPU lacks; the message lists those it has. */
+enum rt_status rt_kernels_init(struct rt_error *err) RT_MUST_CHECK;
+/* The table. */
+const struct rt_kernels *rt_kernels(void);
+
+const char *rt_isa_name(enum rt_isa isa); /* "portable" "avx2" ... */
+/* Whether this CPU and build have it. */
+int rt_isa_is_here(enum rt_isa isa);
+/* A table of one instruction set, for tests. Only where rt_isa_is_here. */
+void rt_kernels_of(enum rt_isa isa, struct rt_kernels *out);
+
+/* Each puts its functions over those already in the table; rt_kernels_of calls them from portable upward, and
+ * rt_scan_kernels_* of the same instruction set on its scan part. */
+void rt_kernels_portable(struct rt_kernels *table);
+void rt_kernels_avx2(struct rt_kernels *table);
+void rt_kernels_avx512(struct rt_kernels *table);
+void rt_kernels_avx512_vnni(struct rt_kernels *table);
+void rt_kernels_neon(struct rt_kernels *table);
+void rt_kernels_neon_dot(struct rt_kernels *table);
+
+#endif
