@@ -45,10 +45,12 @@ struct index_shape {
     enum rt_element element;
     bool residual;
     uint32_t dim, n_rows, n_lists, n_queries;
-    float spread;  /* of rows around their centre, whose own is 1 */
-    float offset;  /* added to every value */
-    float scale;   /* then times this */
-    uint32_t late; /* every late-th row of a list goes into a second run (appendable); 0: none */
+    uint32_t latent; /* dimensions that rows spread in around their centre; 0: all */
+    float spread;    /* of rows around their centre, whose own is 1 */
+    float offset;    /* added to every value */
+    float scale;     /* then times this */
+    bool unit;       /* and scaled to length 1, before it is stored */
+    uint32_t late;   /* every late-th row of a list goes into a second run (appendable); 0: none */
 };
 
 struct memory_index {
@@ -73,19 +75,38 @@ static inline uint64_t id_of(uint64_t row)
     return rt_mix64(row) >> 1; /* ids in no order, none twice */
 }
 
+/* One row or query, before it is stored. basis: latent x dim. */
+static inline void draw_row(const struct index_shape *s, const float *basis, uint64_t row,
+                            float *value)
+{
+    uint64_t centre = rt_random_below(rt_random(s->seed, RT_RANDOM_TEST, row, 1, 99), s->n_lists);
+    for (size_t i = 0; i < s->dim; i++) {
+        float around = s->latent ? 0 : draw_normal(s->seed, row, i);
+        value[i] = draw_normal(s->seed, UINT64_MAX - centre, i) + s->spread * around;
+    }
+    for (size_t l = 0; l < s->latent; l++) {
+        float along = s->spread * draw_normal(s->seed, row, l) / (float)sqrt(s->latent);
+        for (size_t i = 0; i < s->dim; i++)
+            value[i] += along * basis[l * s->dim + i];
+    }
+    for (size_t i = 0; i < s->dim; i++)
+        value[i] = s->scale * (value[i] + s->offset);
+    if (s->unit)
+        (void)rt_metric_prepare_row(RT_COSINE, value, s->dim);
+}
+
 static inline void index_rows(struct memory_index *x)
 {
     const struct index_shape *s = &x->shape;
     size_t dim = s->dim;
+    float *basis = calloc(s->latent * dim + 1, sizeof *basis);
+    for (size_t i = 0; i < s->latent * dim; i++)
+        basis[i] = draw_normal(s->seed + 1, i, 0);
     for (size_t row = 0; row < s->n_rows + s->n_queries; row++) {
         float *value =
             row < s->n_rows ? x->prepared + row * dim : x->queries + (row - s->n_rows) * dim;
-        uint64_t centre =
-            rt_random_below(rt_random(s->seed, RT_RANDOM_TEST, row, 1, 99), s->n_lists);
-        for (size_t i = 0; i < dim; i++)
-            value[i] = s->scale * (draw_normal(s->seed, UINT64_MAX - centre, i) +
-                                   s->spread * draw_normal(s->seed, row, i) + s->offset);
         uint8_t *stored = x->stored + row * x->row_bytes;
+        draw_row(s, basis, row, value);
         if (row < s->n_rows) {
             rt_element_from_f32(s->element, value, stored, dim);
             rt_element_to_f32(s->element, stored, value, dim);
@@ -93,6 +114,7 @@ static inline void index_rows(struct memory_index *x)
         if (rt_metric_prepare_row(s->metric, value, dim) != RT_ROW_GOOD)
             exit(1);
     }
+    free(basis);
     memcpy(x->rotated, x->prepared, s->n_rows * dim * sizeof(float));
     memcpy(x->rotated_queries, x->queries, s->n_queries * dim * sizeof(float));
     rt_rotation_apply(x->rotation, x->rotated, s->n_rows);

@@ -345,13 +345,13 @@ static int same_hits(const struct rt_hit *a, const struct rt_hit *b, size_t n)
 }
 
 static const struct index_shape shapes[] = {
-    {1, RT_L2, RT_U8, true, 128, 3000, 24, 40, 0.5f, 3, 40, 5},
-    {2, RT_COSINE, RT_F16, true, 100, 2500, 16, 40, 0.8f, 0.2f, 1, 3},
-    {3, RT_IP, RT_F32, true, 37, 2500, 20, 40, 0.8f, 0, 3, 0},
-    {4, RT_L2, RT_I8, false, 65, 2000, 9, 40, 0.5f, 0, 30, 4},
-    {5, RT_IP, RT_F16, false, 128, 2000, 12, 40, 0.7f, 0, 1, 2},
-    {6, RT_COSINE, RT_I8, false, 130, 1500, 7, 40, 0.7f, 0, 30, 7},
-    {7, RT_L2, RT_F32, true, 1, 700, 5, 40, 0.5f, 0, 1, 3},
+    {1, RT_L2, RT_U8, true, 128, 3000, 24, 40, 0, 0.5f, 3, 40, false, 5},
+    {2, RT_COSINE, RT_F16, true, 100, 2500, 16, 40, 0, 0.8f, 0.2f, 1, false, 3},
+    {3, RT_IP, RT_F32, true, 37, 2500, 20, 40, 0, 0.8f, 0, 3, false, 0},
+    {4, RT_L2, RT_I8, false, 65, 2000, 9, 40, 0, 0.5f, 0, 30, false, 4},
+    {5, RT_IP, RT_F16, false, 128, 2000, 12, 40, 0, 0.7f, 0, 1, false, 2},
+    {6, RT_COSINE, RT_I8, false, 130, 1500, 7, 40, 0, 0.7f, 0, 30, false, 7},
+    {7, RT_L2, RT_F32, true, 1, 700, 5, 40, 0, 0.5f, 0, 1, false, 3},
 };
 #define N_SHAPES (sizeof shapes / sizeof *shapes)
 
@@ -359,8 +359,7 @@ RT_TEST("with bounds of minus infinity the answer is brute force over the probed
 {
     for (size_t i = 0; i < N_SHAPES; i++) {
         struct memory_index *x = index_new(shapes[i]);
-        for (uint32_t k = 1; k <= 5000;
-             k = k * 17 + 2) { /* 1, 19, 325 */
+        for (uint32_t k = 1; k <= 5000; k = k * 17 + 2) { /* 1, 19, 325 */
             struct how how = {k, 5, 16, k > 100 ? 64 : 0, 1, 1.9f, true};
             uint32_t *lists = index_probes(x, how.n_probes);
             struct found f = search(x, how, lists);
@@ -477,7 +476,7 @@ RT_TEST("a batch reads each list at most twice; the places after UINT32_MAX are 
 
 RT_TEST("a query without lists has no neighbours; identical rows come in order of id")
 {
-    struct index_shape same = {11, RT_L2, RT_U8, true, 20, 200, 1, 3, 0, 0, 0, 0};
+    struct index_shape same = {11, RT_L2, RT_U8, true, 20, 200, 1, 3, 0, 0, 0, 0, false, 0};
     struct memory_index *x = index_new(same);
     uint32_t lists[3] = {0, 0, UINT32_MAX};
     struct how how = {50, 1, 3, 64, 1, 1.9f, false};
