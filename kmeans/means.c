@@ -1,5 +1,8 @@
 #include "kmeans/means.h"
 
+#include "core/kernels/kernels.h"
+#include "kmeans/means_kernels.h"
+
 #include <float.h>
 #include <math.h>
 
@@ -43,20 +46,48 @@ double rt_objective_value(const struct rt_scale *scale, rt_int128 joined)
     return ldexp((double)joined, scale->objective_exponent - 59);
 }
 
-void rt_means_add(const struct rt_scale *scale, int64_t *restrict sum, const float *restrict row,
-                  size_t dim)
+#ifdef RT_MEANS_AVX512
+static bool has_avx512(void)
 {
-    double to_grain = scale->to_grain;
+    enum rt_isa isa = rt_kernels()->isa;
+    return isa == RT_ISA_AVX512 || isa == RT_ISA_AVX512_VNNI;
+}
+#endif
+
+static void add_portable(double to_grain, int64_t *restrict sum, const float *restrict row,
+                         size_t dim)
+{
     for (size_t i = 0; i < dim; i++)
         sum[i] += (int64_t)llrint((double)row[i] * to_grain);
 }
 
-void rt_means_subtract(const struct rt_scale *scale, int64_t *restrict sum,
-                       const float *restrict row, size_t dim)
+static void subtract_portable(double to_grain, int64_t *restrict sum, const float *restrict row,
+                              size_t dim)
 {
-    double to_grain = scale->to_grain;
     for (size_t i = 0; i < dim; i++)
         sum[i] -= (int64_t)llrint((double)row[i] * to_grain);
+}
+
+void rt_means_add(const struct rt_scale *scale, int64_t *sum, const float *row, size_t dim)
+{
+#ifdef RT_MEANS_AVX512
+    if (has_avx512()) {
+        rt_means_add_avx512(scale->to_grain, sum, row, dim);
+        return;
+    }
+#endif
+    add_portable(scale->to_grain, sum, row, dim);
+}
+
+void rt_means_subtract(const struct rt_scale *scale, int64_t *sum, const float *row, size_t dim)
+{
+#ifdef RT_MEANS_AVX512
+    if (has_avx512()) {
+        rt_means_subtract_avx512(scale->to_grain, sum, row, dim);
+        return;
+    }
+#endif
+    subtract_portable(scale->to_grain, sum, row, dim);
 }
 
 /* The lanes and tree of A4. */

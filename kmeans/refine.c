@@ -430,57 +430,87 @@ static void renew_centroids(struct work *w)
 
 /* --- how many neighbours (A8) --- */
 
-/* Of 4,096 seeded rows: at which place among the neighbours of its leaf each one's nearest of all
- * leaves stands. within: the rows for which it is among the first candidates[i], then all rows. */
-static enum rt_status measure_places(struct work *w, uint64_t *within, struct rt_error *err)
+/* Rows by which the neighbours are chosen: local indexes in the order of leaves, and the nearest of
+ * all leaves. */
+struct drawn {
+    uint32_t *index;
+    uint32_t *nearest;
+    size_t n;
+};
+
+static bool is_drawn(const struct work *w, size_t i)
+{
+    return rt_random_permute(w->setting->seed, RT_RANDOM_NEIGHBOUR_SAMPLE,
+                             rt_sample_number(w->sample, i), w->sample->n_total) < RT_REFINE_SAMPLE;
+}
+
+static enum rt_status draw_rows(struct work *w, struct drawn *drawn, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    const struct rt_sample *sample = w->sample;
-    bool *is_drawn = NULL;
-    memset(within, 0, (N_CANDIDATES + 1) * sizeof *within);
-    RT_TRY(rt_array_new(sample->n_local, sizeof *is_drawn, &is_drawn, err));
-    for (size_t i = 0; i < sample->n_local; i++)
-        is_drawn[i] =
-            rt_random_permute(w->setting->seed, RT_RANDOM_NEIGHBOUR_SAMPLE,
-                              rt_sample_number(sample, i), sample->n_total) < RT_REFINE_SAMPLE;
-    for (uint32_t leaf = 0; leaf < w->k; leaf++) {
-        bool has_neighbours = false;
-        for (size_t at = w->starts[leaf]; at < w->starts[leaf + 1]; at++) {
-            uint32_t i = w->order[at];
-            if (!is_drawn[i])
+    size_t n = w->sample->n_local;
+    for (size_t i = 0; i < n; i++)
+        drawn->n += is_drawn(w, i);
+    RT_TRY(rt_array_new(drawn->n, sizeof *drawn->index, &drawn->index, err));
+    RT_TRY(rt_array_new(drawn->n, sizeof *drawn->nearest, &drawn->nearest, err));
+    size_t at = 0;
+    for (size_t i = 0; i < n; i++)
+        if (is_drawn(w, w->order[i]))
+            drawn->index[at++] = w->order[i];
+    for (at = 0; at < drawn->n; at += w->batch) {
+        size_t left = drawn->n - at;
+        size_t rows = left < w->batch ? left : w->batch;
+        rt_sample_gather(w->sample, drawn->index + at, rows, w->rows);
+        rt_assign_nearest(w->of_rows, w->sets[1], w->rows, rows, drawn->nearest + at, NULL);
+    }
+done:
+    return st;
+}
+
+/* Counts for each drawn row the candidates that would have its nearest leaf among the neighbours of
+ * its leaf. within: rows for each candidate, then all rows. */
+static void count_within(struct work *w, const struct drawn *drawn, uint64_t *within)
+{
+    for (size_t first = 0, end = 0; first < drawn->n; first = end) {
+        size_t n = 0; /* leaves of this group, from row first to row end */
+        for (end = first; end < drawn->n; end++) {
+            uint32_t leaf = w->leaf[drawn->index[end]];
+            if (n > 0 && w->group_leaf[n - 1] == leaf)
                 continue;
-            if (!has_neighbours) {
-                w->group_leaf[0] = leaf;
-                find_neighbours(w, 1, w->most);
-                has_neighbours = true;
-            }
-            rt_sample_gather(sample, &i, 1, w->rows);
-            rt_assign_nearest(w->of_rows, w->sets[1], w->rows, 1, w->found, NULL);
+            if (n == GROUP)
+                break;
+            w->group_leaf[n++] = leaf;
+        }
+        find_neighbours(w, n, w->most);
+        size_t at = 0;
+        for (size_t i = first; i < end; i++) {
+            at += w->group_leaf[at] != w->leaf[drawn->index[i]];
+            const uint32_t *list = w->neighbours + at * w->most;
             uint32_t place = 0;
-            while (place < w->most && w->neighbours[place] != w->found[0])
+            while (place < w->most && list[place] != drawn->nearest[i])
                 place++;
             for (uint32_t c = 0; c < N_CANDIDATES; c++)
                 within[c] += place < candidates[c] && place < w->most;
-            within[N_CANDIDATES]++;
         }
     }
-done:
-    rt_array_free(is_drawn);
-    return st;
+    within[N_CANDIDATES] = drawn->n;
 }
 
 static enum rt_status choose_neighbours(struct work *w, uint32_t *m, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    uint64_t within[N_CANDIDATES + 1];
-    RT_LOCAL(measure_places(w, within, err));
+    uint64_t within[N_CANDIDATES + 1] = {0};
+    struct drawn drawn = {0};
+    RT_LOCAL(draw_rows(w, &drawn, err));
     RT_AGREE(w->comm);
+    count_within(w, &drawn, within);
     rt_sum_u64(w->comm, within, N_CANDIDATES + 1);
     uint32_t c = 0;
     while (c + 1 < N_CANDIDATES && within[c] * 1000 < within[N_CANDIDATES] * RT_AGREEMENT_PER_MILLE)
         c++;
     *m = candidates[c] < w->most ? candidates[c] : w->most;
 done:
+    rt_array_free(drawn.index);
+    rt_array_free(drawn.nearest);
     return st;
 }
 
