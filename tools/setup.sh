@@ -56,7 +56,7 @@ if ((EUID != 0)); then
 fi
 echo "setup: installing ${missing[*]}"
 # Package lists may be absent (a fresh image) or older than the archive (a cached one).
-apt install -y --no-install-recommends "${missing[@]}" 2>/dev/null || {
-    apt update
-    apt install -y --no-install-recommends "${missing[@]}"
+apt install -y --no-install-recommends "${missing[@]}" >/dev/null 2>&1 || {
+    apt update >/dev/null
+    apt install -y --no-install-recommends "${missing[@]}" >/dev/null
 }
