@@ -1,5 +1,6 @@
-/* One reader for every row format and for a heap of many files: open, header, rows by number. Hides suffixes, headers,
- * the limit on open files, and HDF5. Element conversion beyond f64 -> f32 is core/element.h's. */
+/* One reader for every row format and for a heap of many files: open, header, rows by number. Hides
+ * suffixes, headers, the limit on open files, and HDF5. Element conversion beyond f64 -> f32 is
+ * core/element.h's. */
 #ifndef RT_IO_ROWS_H
 #define RT_IO_ROWS_H
 
@@ -29,39 +30,44 @@ struct rt_rows_info {
     size_t n_files;
     const struct rt_heap_file *files; /* lent by the reader */
     bool is_converted;                /* some file holds f64, given as f32: worth saying once */
-    bool needs_hdf5; /* some file is read through HDF5 (chunked, foreign type): only on the thread that calls HDF5 */
+    bool needs_hdf5; /* some file is read through HDF5 (chunked, foreign type): only on the thread
+                        that calls HDF5 */
 };
 
 struct rt_rows_options {
-    const char *type;    /* --type, or NULL */
-    const char *dataset; /* default dataset of a bare FILE.h5: "/train" for rows, "/test" for queries */
-    bool is_growing;     /* --concurrent: what is there now is the snapshot, the heap may grow behind it */
+    const char *type; /* --type, or NULL */
+    const char
+        *dataset;    /* default dataset of a bare FILE.h5: "/train" for rows, "/test" for queries */
+    bool is_growing; /* --concurrent: what is there now is the snapshot, the heap may grow behind it
+                      */
 };
 
 struct rt_rows;
-/* ROWS of the command line: a file, FILE.h5:/dataset, a directory, or @LIST. Reads headers only. Fails with RT_INPUT
- * (format, mixed types, lying header, type not told), RT_USAGE (is_growing on a format that cannot grow), RT_IO,
- * RT_NOMEM. The caller closes *out. */
+/* ROWS of the command line: a file, FILE.h5:/dataset, a directory, or @LIST. Reads headers only.
+ * Fails with RT_INPUT (format, mixed types, lying header, type not told), RT_USAGE (is_growing on a
+ * format that cannot grow), RT_IO, RT_NOMEM. The caller closes *out. */
 enum rt_status rt_rows_open(const char *name, const struct rt_rows_options *options,
                             struct rt_rows **out, struct rt_error *err) RT_MUST_CHECK;
 void rt_rows_close(struct rt_rows *rows); /* NULL is fine */
 const struct rt_rows_info *rt_rows_info(const struct rt_rows *rows);
-/* Rows [begin, begin + n_rows) in their own element type, densely packed, into buffer (n_rows x dim x size bytes). The
- * range must lie in the heap. One thread at a time for a handle; at most 64 files are open at once.
- * Fails with RT_INPUT (file shrank or changed, wrong dimension in a vecs row: file and row named), RT_IO, RT_NOMEM. */
+/* Rows [begin, begin + n_rows) in their own element type, densely packed, into buffer (n_rows x dim
+ * x size bytes). The range must lie in the heap. One thread at a time for a handle; at most 64
+ * files are open at once. Fails with RT_INPUT (file shrank or changed, wrong dimension in a vecs
+ * row: file and row named), RT_IO, RT_NOMEM. */
 enum rt_status rt_rows_read(struct rt_rows *rows, uint64_t begin, size_t n_rows, void *buffer,
                             struct rt_error *err) RT_MUST_CHECK;
 /* File and row within it, for messages: 'part-0007.fvecs' row 184,211. */
 void rt_rows_name_row(const struct rt_rows *rows, uint64_t row, char *text, size_t text_size);
 
-/* Compares every file's size and time of change with those seen at open (is_growing: it may only have grown). Fails
- * with RT_INPUT naming the file that changed, RT_IO. */
+/* Compares every file's size and time of change with those seen at open (is_growing: it may only
+ * have grown). Fails with RT_INPUT naming the file that changed, RT_IO. */
 enum rt_status rt_rows_check_unchanged(const struct rt_rows *rows,
                                        struct rt_error *err) RT_MUST_CHECK;
 
-/* The reader as bytes (no pointers, same byte order on all ranks), so that one rank reads all headers and others open
- * none: pack on rank 0, broadcast, unpack elsewhere. Unpacking touches no file. The caller frees *bytes with
- * rt_array_free and closes *out. Fails with RT_NOMEM; unpack with RT_INPUT where the bytes are not a pack. */
+/* The reader as bytes (no pointers, same byte order on all ranks), so that one rank reads all
+ * headers and others open none: pack on rank 0, broadcast, unpack elsewhere. Unpacking touches no
+ * file. The caller frees *bytes with rt_array_free and closes *out. Fails with RT_NOMEM; unpack
+ * with RT_INPUT where the bytes are not a pack. */
 enum rt_status rt_rows_pack(const struct rt_rows *rows, unsigned char **bytes, size_t *n_bytes,
                             struct rt_error *err) RT_MUST_CHECK;
 enum rt_status rt_rows_unpack(const void *bytes, size_t n_bytes, struct rt_rows **out,
