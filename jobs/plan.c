@@ -126,11 +126,12 @@ static void show_phases(const struct planner *p)
 {
     const struct rt_plan *plan = &p->plan;
     bool has_times = plan->phase[0].seconds >= 0;
+    int last = has_times ? CELL : 0; /* no blanks at the end of a line */
     uint32_t ranks = p->input.ranks;
     rt_job_print(p->job, "            %-*s %-*s %-*s whole job", CELL, "per rank", CELL, "", CELL,
                  "");
     rt_job_print(p->job, "  %-9s %-*s %-*s %-*s %-*s %-*s %-*s%s", "phase", CELL, "memory", CELL,
-                 "flops", CELL, "read", CELL, "read", CELL, "write", CELL, "exchange",
+                 "flops", CELL, "read", CELL, "read", CELL, "write", last, "exchange",
                  has_times ? " time" : "");
     for (int i = 0; i < RT_N_PHASES; i++) {
         const struct rt_plan_cost *cost = &plan->phase[i];
@@ -140,15 +141,17 @@ static void show_phases(const struct planner *p)
         char read[RT_UNITS_TEXT];
         char written[RT_UNITS_TEXT];
         char exchanged[RT_UNITS_TEXT];
-        char seconds[RT_UNITS_TEXT] = "";
+        char seconds[RT_UNITS_TEXT + 1] = " ";
         flops_text(cost->flops / ranks, flops, sizeof flops);
         if (has_times)
-            (void)rt_units_seconds(cost->seconds, seconds);
-        rt_job_print(p->job, "  %-9s %-*s %-*s %-*s %-*s %-*s %-*s %s", rt_phase_names[i], CELL,
+            (void)rt_units_seconds(cost->seconds, seconds + 1);
+        else
+            seconds[0] = '\0';
+        rt_job_print(p->job, "  %-9s %-*s %-*s %-*s %-*s %-*s %-*s%s", rt_phase_names[i], CELL,
                      rt_units_bytes(cost->memory_bytes, memory), CELL, flops, CELL,
                      bytes_text(cost->bytes_read / ranks, mine), CELL,
                      bytes_text(cost->bytes_read, read), CELL,
-                     bytes_text(cost->bytes_written, written), CELL,
+                     bytes_text(cost->bytes_written, written), last,
                      bytes_text(cost->bytes_exchanged, exchanged), seconds);
     }
 }
