@@ -14,15 +14,17 @@ struct rt_hierarchical_progress {
 
 /* Trains k leaves over the whole sample. Collective over comm; k <= sample->n_total. Rows travel:
  * afterwards sample holds the rows of this rank's part of the line of cells, with their numbers.
- * centroids: k x dim; all ranks get the same. Fails with RT_NOMEM. */
+ * centroids: k x dim; all ranks get the same. leaf: receives the leaf of each local row in the last
+ * assignment (*leaf is NULL before; the caller frees it), or NULL. Fails with RT_NOMEM, RT_USAGE
+ * (2^32 rows on a rank). */
 enum rt_status rt_hierarchical_train(MPI_Comm comm, const struct rt_lloyd_setting *setting,
                                      struct rt_sample *sample, uint32_t k, float *centroids,
                                      uint32_t **leaf,
                                      const struct rt_hierarchical_progress *progress,
                                      struct rt_error *err) RT_MUST_CHECK;
 /* Trains seats[c] centroids over the rows of each cell c, with c's first seat as its number; cells
- * of 0 seats are left. cell: of each local row. centroids: the sum of seats x dim, cell by cell.
- * Rows travel as above. Collective. */
+ * of 0 seats are left, and no cell has more seats than rows. cell: of each local row. centroids:
+ * the sum of seats x dim, cell by cell. Rows travel as above. Collective over comm. */
 enum rt_status rt_hierarchical_train_cells(MPI_Comm comm, const struct rt_lloyd_setting *setting,
                                            uint64_t level, struct rt_sample *sample,
                                            const uint32_t *cell, uint32_t n_cells,
