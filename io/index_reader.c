@@ -269,16 +269,18 @@ done:
     return st;
 }
 
-static enum rt_status open_once(const char *dir, enum rt_index_check check,
-                                struct rt_index_view **out, struct rt_error *err)
+enum rt_status rt_index_open_manifest(const char *dir, struct rt_manifest *manifest,
+                                      enum rt_index_check check, struct rt_index_view **out,
+                                      struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct rt_index_view *view = NULL;
     RT_TRY(rt_array_zero(1, sizeof *view, &view, err));
+    view->manifest = manifest;
+    manifest = NULL;
     view->dir = strdup(dir);
     if (!view->dir)
         RT_FAIL(RT_NOMEM, "out of memory: the name of an index");
-    RT_TRY(rt_manifest_read_current(dir, &view->manifest, err));
     RT_TRY(open_files(view, err));
     if (check >= RT_CHECK_TREE) {
         RT_TRY(check_units(view->tree.map, err));
@@ -289,7 +291,18 @@ static enum rt_status open_once(const char *dir, enum rt_index_check check,
     *out = view;
     view = NULL;
 done:
+    rt_manifest_free(manifest);
     rt_index_close(view);
+    return st;
+}
+
+static enum rt_status open_once(const char *dir, enum rt_index_check check,
+                                struct rt_index_view **out, struct rt_error *err)
+{
+    struct rt_manifest *manifest = NULL;
+    enum rt_status st = rt_manifest_read_current(dir, &manifest, err);
+    if (st == RT_OK)
+        st = rt_index_open_manifest(dir, manifest, check, out, err);
     return st;
 }
 
