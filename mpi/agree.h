@@ -20,8 +20,10 @@
  * jump to done, or none does. */
 #define RT_AGREE(comm)                                                                             \
     do {                                                                                           \
-        st = rt_agree((comm), st, err);                                                            \
-        if (st != RT_OK)                                                                           \
+        enum rt_status rt_own = st;                                                                \
+        st = rt_agree((comm), rt_own, err);                                                        \
+        if (st != RT_OK ||                                                                         \
+            rt_own != RT_OK) /* the worst is no better than our own: for analysers */              \
             goto done;                                                                             \
     } while (0)
 
