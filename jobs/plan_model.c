@@ -29,7 +29,7 @@
 #define SCATTER_BYTES ((uint64_t)16 << 20) /* pieces under way to a rank */
 #define BLOCK_BYTES ((uint64_t)4 << 20)    /* --block-rows auto */
 #define MOST_AUTO_TAPES 256u
-#define READ_BACK_PART 32 /* one byte of so many is read back before publishing */
+#define READ_BACK_BYTES ((uint64_t)64 << 20) /* of a dataset, at most, before publishing */
 
 const char *const rt_phase_names[RT_N_PHASES] = {"train", "insert", "compact", "publish"};
 
@@ -342,11 +342,18 @@ static void plan_compact(const struct model *m, struct rt_plan_cost *cost)
     cost->bytes_exchanged = (uint64_t)times(m->travels, records);
 }
 
+/* Read back of a file with so many large datasets. */
+static uint64_t read_back(const struct model *m, uint64_t bytes, uint64_t n_datasets)
+{
+    bool is_whole = m->options->verify_writes || bytes < n_datasets * READ_BACK_BYTES;
+    return is_whole ? bytes : n_datasets * READ_BACK_BYTES;
+}
+
 static void plan_publish(const struct model *m, struct rt_plan_cost *cost)
 {
-    uint64_t files = m->tree_bytes + m->frozen_bytes + m->vector_bytes;
     cost->memory_bytes = m->base + tree_of_rank(m) + PUBLISH_BYTES;
-    cost->bytes_read = m->options->verify_writes ? files : files / READ_BACK_PART;
+    cost->bytes_read = read_back(m, m->tree_bytes, 1) + read_back(m, m->frozen_bytes, 4) +
+                       read_back(m, m->vector_bytes, 3);
     cost->bytes_written = (uint64_t)1 << 20;
 }
 
