@@ -28,11 +28,12 @@ enum rt_status rt_progress_view_new(const struct rt_progress_view_options *optio
 void rt_progress_view_free(struct rt_progress_view *view);
 /* An rt_progress_show; context is the view. */
 void rt_progress_view_show(void *view, const struct rt_progress_state *state);
-/* Takes the bar away before another line is printed to the same terminal. */
+/* Takes the bar away before another line is printed to the same terminal. NULL is fine. */
 void rt_progress_view_clear(struct rt_progress_view *view);
 /* The second file may become known only once the index directory is there. */
 void rt_progress_view_set_second_file(struct rt_progress_view *view, const char *file);
-/* The job's last word in the files: state is "done", "failed" or "stopped"; text may be NULL. */
+/* The job's last word in the files: state is "done", "failed" or "stopped"; text may be NULL, and
+ * so may view. */
 void rt_progress_view_end(struct rt_progress_view *view, const char *state, const char *text);
 
 #endif

@@ -69,7 +69,7 @@ static enum rt_status share(struct trainer *t, size_t n_bytes, void **out, bool 
     o->shares[o->n_shares++] = shared;
     o->shared_kind = rt_shared_kind(shared);
     t->context->shared_bytes += rt_shared_rank_bytes(shared);
-    if (o->shared_kind == RT_SHARED_PRIVATE && options.use_window && t->context->job->rank == 0)
+    if (o->shared_kind != RT_SHARED_WINDOW && rt_shared_reason(shared)[0] && o->n_shares == 1)
         rt_job_warn(t->context->job, "the tree is kept once a rank: %s", rt_shared_reason(shared));
     *out = rt_shared_target(shared);
     *is_writer = rt_range_count(rt_shared_fill(shared, 1)) > 0;

@@ -1,0 +1,320 @@
+#include "jobs/progress_view.h"
+
+#include "core/memory.h"
+#include "core/units.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#define FIRST_DRAW_SECONDS 1.0
+#define DRAW_SECONDS (1.0 / 6)
+#define LINE_SECONDS 10.0
+#define FILE_SECONDS 1.0
+#define MAX_COLUMNS 100
+#define BAR_COLUMNS 26
+
+struct rt_progress_view {
+    FILE *stream;
+    const char *job;
+    const char *files[2];
+    bool has_bar, has_lines;
+    bool is_utf8;
+    bool is_drawn; /* a bar stands on the terminal */
+    const char *phase;
+    double last_draw, last_line, last_file; /* in seconds of the phase */
+    json_t *last;                           /* what the files hold */
+};
+
+static bool speaks_utf8(void)
+{
+    static const char *const variables[] = {"LC_ALL", "LC_CTYPE", "LANG"};
+    for (size_t i = 0; i < 3; i++) {
+        const char *value = getenv(variables[i]);
+        if (value && *value) /* the first that is set decides */
+            return strstr(value, "UTF-8") || strstr(value, "utf8") || strstr(value, "utf-8");
+    }
+    return false;
+}
+
+enum rt_status rt_progress_view_new(const struct rt_progress_view_options *options,
+                                    struct rt_progress_view **out, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_progress_view *view = NULL;
+    RT_TRY(rt_array_zero(1, sizeof *view, &view, err));
+    bool is_terminal = isatty(fileno(options->stream)) == 1;
+    bool shows = options->mode == RT_PROGRESS_ALWAYS ||
+                 (options->mode == RT_PROGRESS_AUTO && !options->is_quiet);
+    view->stream = options->stream;
+    view->job = options->job;
+    view->files[0] = options->file;
+    view->files[1] = options->second_file;
+    view->has_bar = shows && is_terminal;
+    view->has_lines = shows && !is_terminal;
+    view->is_utf8 = speaks_utf8();
+    *out = view;
+done:
+    return st;
+}
+
+void rt_progress_view_free(struct rt_progress_view *view)
+{
+    if (!view)
+        return;
+    rt_progress_view_clear(view);
+    json_decref(view->last);
+    rt_array_free(view);
+}
+
+void rt_progress_view_set_second_file(struct rt_progress_view *view, const char *file)
+{
+    view->files[1] = file;
+}
+
+/* ---- what a state amounts to ---- */
+
+struct figures {
+    uint64_t done;
+    double fraction;     /* 0..1, or -1: unknown */
+    double rate;         /* units a second, 0: unknown */
+    double seconds_left; /* -1: unknown */
+};
+
+static struct figures measure(const struct rt_progress_state *state)
+{
+    struct figures f = {.done = state->counters[RT_COUNT_DONE], .fraction = -1, .seconds_left = -1};
+    uint64_t now = f.done > state->resumed ? f.done - state->resumed : 0;
+    if (state->seconds > 0)
+        f.rate = (double)now / state->seconds;
+    if (state->total > 0) {
+        uint64_t capped = f.done < state->total ? f.done : state->total;
+        f.fraction = (double)capped / (double)state->total;
+        if (f.rate > 0)
+            f.seconds_left = (double)(state->total - capped) / f.rate;
+    }
+    return f;
+}
+
+/* '412,000/1,000,000 rows 520,000 rows/s', or the note where the phase has one. */
+static void describe(const struct rt_progress_state *state, const struct figures *f, char *text,
+                     size_t size)
+{
+    char done[RT_UNITS_TEXT];
+    char total[RT_UNITS_TEXT];
+    char rate[RT_UNITS_TEXT];
+    (void)rt_units_count(f->done, done);
+    (void)rt_units_count(state->total, total);
+    (void)rt_units_rate(f->rate, rate);
+    if (state->note[0])
+        (void)snprintf(text, size, "%s", state->note);
+    else
+        (void)snprintf(text, size, "%s%s%s %s %s %s/s", done, state->total ? "/" : "",
+                       state->total ? total : "", state->unit, rate, state->unit);
+}
+
+/* ---- terminal and log ---- */
+
+void rt_progress_view_clear(struct rt_progress_view *view)
+{
+    if (!view)
+        return;
+    if (!view->is_drawn)
+        return;
+    (void)fputs("\r\033[K", view->stream);
+    (void)fflush(view->stream);
+    view->is_drawn = false;
+}
+
+static int columns_of(FILE *stream)
+{
+    struct winsize size;
+    if (ioctl(fileno(stream), TIOCGWINSZ, &size) != 0 || size.ws_col == 0)
+        return 80;
+    return size.ws_col < MAX_COLUMNS ? size.ws_col : MAX_COLUMNS;
+}
+
+static void put_bar(struct rt_progress_view *view, double fraction)
+{
+    int halves = (int)(fraction * 2 * BAR_COLUMNS);
+    for (int i = 0; i < BAR_COLUMNS; i++) {
+        int part = halves - 2 * i; /* of this column: 2 and more full, 1 half */
+        const char *sign = part >= 2 ? "\u2501" : part == 1 ? "\u2578" : "\u2500";
+        if (!view->is_utf8)
+            sign = part >= 2 ? "=" : part == 1 ? ">" : ".";
+        (void)fputs(sign, view->stream);
+    }
+}
+
+static void draw(struct rt_progress_view *view, const struct rt_progress_state *state,
+                 const struct figures *f)
+{
+    char text[2 * MAX_COLUMNS];
+    char left[RT_UNITS_TEXT];
+    char tail[64] = "";
+    describe(state, f, text, sizeof text);
+    bool has_bar = f->fraction >= 0;
+    if (has_bar)
+        (void)snprintf(tail, sizeof tail, "%4.0f %%%s%s%s", f->fraction * 100,
+                       f->seconds_left >= 0 ? "  " : "",
+                       f->seconds_left >= 0 ? rt_units_left(f->seconds_left, left) : "",
+                       f->seconds_left >= 0 ? " left" : "");
+    int room =
+        columns_of(view->stream) - 1 - 9 - (int)strlen(tail); /* the last column would wrap */
+    has_bar = has_bar && room >= BAR_COLUMNS + 20;
+    int text_columns = has_bar ? room - BAR_COLUMNS - 1 : room;
+    if (text_columns < 0)
+        text_columns = 0;
+    (void)fprintf(view->stream, "\r%-8.8s %-*.*s", state->phase, text_columns, text_columns, text);
+    if (has_bar) {
+        (void)fputc(' ', view->stream);
+        put_bar(view, f->fraction);
+    }
+    (void)fprintf(view->stream, "%s\033[K", tail);
+    (void)fflush(view->stream);
+    view->is_drawn = true;
+}
+
+static void print_line(struct rt_progress_view *view, const struct rt_progress_state *state,
+                       const struct figures *f)
+{
+    char text[2 * MAX_COLUMNS];
+    char left[RT_UNITS_TEXT];
+    describe(state, f, text, sizeof text);
+    (void)fprintf(view->stream, "%-8s", state->phase);
+    if (f->fraction >= 0)
+        (void)fprintf(view->stream, " %.1f %%", f->fraction * 100);
+    (void)fprintf(view->stream, " %s", text);
+    if (f->seconds_left >= 0)
+        (void)fprintf(view->stream, " %s left", rt_units_left(f->seconds_left, left));
+    (void)fputc('\n', view->stream);
+    (void)fflush(view->stream);
+}
+
+/* ---- files ---- */
+
+/* Whole or not at all: a reader never sees half a file. Not synced; it tells of now. 0 or errno. */
+static int write_whole(const json_t *object, const char *name)
+{
+    char partial[4096];
+    int n = snprintf(partial, sizeof partial, "%s.partial", name);
+    if (n < 0 || (size_t)n >= sizeof partial)
+        return ENAMETOOLONG;
+    errno = 0;
+    if (json_dump_file(object, partial, JSON_INDENT(2) | JSON_PRESERVE_ORDER) != 0 ||
+        rename(partial, name) != 0)
+        return errno ? errno : EIO;
+    return 0;
+}
+
+static void write_files(struct rt_progress_view *view)
+{
+    if (!view->last)
+        return;
+    (void)json_object_set_new(view->last, "updated", json_integer((json_int_t)time(NULL)));
+    for (size_t i = 0; i < 2; i++) {
+        if (!view->files[i])
+            continue;
+        int failure = write_whole(view->last, view->files[i]);
+        if (failure) { /* progress is no reason to end a job */
+            rt_progress_view_clear(view);
+            (void)fprintf(
+                view->stream,
+                "ranktape: %s: warning: cannot write '%s': %s; no progress there from here on\n",
+                view->job, view->files[i], strerror(failure));
+            view->files[i] = NULL;
+        }
+    }
+}
+
+static json_t *number_or_null(double value)
+{
+    return value >= 0 ? json_real(value) : json_null();
+}
+
+static void remember(struct rt_progress_view *view, const struct rt_progress_state *state,
+                     const struct figures *f)
+{
+    const uint64_t *c = state->counters;
+    json_t *object = json_pack(
+        "{s:s, s:s, s:s, s:s, s:I, s:I, s:o, s:f, s:f, s:o, s:I, s:I, s:I, s:I, s:i, s:s}", "job",
+        view->job, "state",
+        state->is_failed     ? "failing"
+        : state->is_stopping ? "stopping"
+                             : "running",
+        "phase", state->phase, "unit", state->unit, "done", (json_int_t)f->done, "total",
+        (json_int_t)state->total, "fraction", number_or_null(f->fraction), "rate", f->rate,
+        "seconds", state->seconds, "seconds_left", number_or_null(f->seconds_left), "bytes_read",
+        (json_int_t)c[RT_COUNT_BYTES_READ], "bytes_written", (json_int_t)c[RT_COUNT_BYTES_WRITTEN],
+        "bytes_sent", (json_int_t)c[RT_COUNT_BYTES_SENT], "skipped",
+        (json_int_t)c[RT_COUNT_SKIPPED], "ranks", state->n_ranks, "note", state->note);
+    if (!object) /* no memory, or a note that is no UTF-8: the files keep what they have */
+        return;
+    json_decref(view->last);
+    view->last = object;
+}
+
+/* ---- all together ---- */
+
+void rt_progress_view_show(void *context, const struct rt_progress_state *state)
+{
+    struct rt_progress_view *view = context;
+    struct figures f = measure(state);
+    bool is_new =
+        !view->phase || strcmp(view->phase, state->phase) != 0 || state->seconds < view->last_file;
+    if (is_new) {
+        view->phase = state->phase;
+        view->last_draw = FIRST_DRAW_SECONDS - DRAW_SECONDS;
+        view->last_line = 0;
+        view->last_file = 0;
+    }
+    if (state->is_last)
+        rt_progress_view_clear(view); /* the job prints the phase's summary in its place */
+    else if (view->has_bar && state->seconds >= view->last_draw + DRAW_SECONDS) {
+        draw(view, state, &f);
+        view->last_draw = state->seconds;
+    } else if (view->has_lines && state->seconds >= view->last_line + LINE_SECONDS) {
+        print_line(view, state, &f);
+        view->last_line = state->seconds;
+    }
+    bool has_files = view->files[0] || view->files[1];
+    if (has_files &&
+        (is_new || state->is_last || state->seconds >= view->last_file + FILE_SECONDS)) {
+        remember(view, state, &f);
+        write_files(view);
+        view->last_file = state->seconds;
+    }
+}
+
+/* JSON holds UTF-8 only, a message may hold any file name. */
+static json_t *text_or_plain(const char *text)
+{
+    json_t *whole = json_string(text);
+    if (whole)
+        return whole;
+    char plain[512];
+    size_t n = 0;
+    for (; text[n] && n + 1 < sizeof plain; n++)
+        plain[n] = (char)((unsigned char)text[n] < 0x80 ? text[n] : '?');
+    plain[n] = '\0';
+    return json_string(plain);
+}
+
+void rt_progress_view_end(struct rt_progress_view *view, const char *state, const char *text)
+{
+    if (!view)
+        return;
+    rt_progress_view_clear(view);
+    if (!view->last)
+        view->last = json_pack("{s:s}", "job", view->job);
+    if (!view->last)
+        return;
+    (void)json_object_set_new(view->last, "state", json_string(state));
+    if (text)
+        (void)json_object_set_new(view->last, "text", text_or_plain(text));
+    write_files(view);
+}
