@@ -54,7 +54,10 @@ static void read_environment(void)
 
 void rt_fault_set_rank(int rank)
 {
+    pthread_mutex_lock(&mutex);
     own_rank = rank;
+    n_faults = -1;
+    pthread_mutex_unlock(&mutex);
 }
 
 bool rt_fault_hit(const char *point)

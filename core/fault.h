@@ -7,7 +7,8 @@
 
 #include <stdbool.h>
 
-/* Which rank this process is, for the rank field (0 until told otherwise). */
+/* Which rank this process is, for the rank field (0 until told otherwise); the environment is read
+ * anew. */
 void rt_fault_set_rank(int rank);
 /* Counts one passage through the point and says whether it shall fail. Any thread. */
 bool rt_fault_hit(const char *point);

@@ -595,31 +595,36 @@ done:
     return st;
 }
 
+static herr_t next_attribute(hid_t object, const char *name, const H5A_info_t *info, void *context)
+{
+    struct rt_h5_layout *layout = context;
+    (void)info;
+    if (layout->n_attributes == RT_H5_MAX_ATTRIBUTES)
+        return -1;
+    hid_t attribute = H5Aopen(object, name, H5P_DEFAULT);
+    bool good =
+        attribute >= 0 && read_attribute(attribute, &layout->attributes[layout->n_attributes]);
+    close_ids(&attribute, 1);
+    layout->n_attributes += good;
+    return good ? 0 : -1;
+}
+
 static enum rt_status read_locked(hid_t file, const char *path, struct rt_h5_layout *layout,
                                   struct entry *entries, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     H5G_info_t group;
-    hid_t attribute = -1;
-    int n_attributes = H5Aget_num_attrs(file);
-    if (H5Gget_info(file, &group) < 0 || n_attributes < 0)
+    hsize_t at = 0;
+    if (H5Gget_info(file, &group) < 0)
         FAIL_HDF5(RT_DAMAGED, "'%s' is damaged", path);
-    if (group.nlinks > 2 * RT_H5_MAX_DATASETS || n_attributes > RT_H5_MAX_ATTRIBUTES)
+    if (group.nlinks > 2 * RT_H5_MAX_DATASETS)
         RT_FAIL(RT_DAMAGED, "'%s' is damaged: more in it than any file of an index has", path);
-    for (int i = 0; i < n_attributes; i++) {
-        attribute = H5Aopen_by_idx(file, ".", H5_INDEX_NAME, H5_ITER_INC, (hsize_t)i, H5P_DEFAULT,
-                                   H5P_DEFAULT);
-        if (attribute < 0 || !read_attribute(attribute, &layout->attributes[i]))
-            RT_FAIL(RT_DAMAGED, "'%s' is damaged: attribute %d", path, i);
-        layout->n_attributes++;
-        close_ids(&attribute, 1);
-        attribute = -1;
-    }
+    if (H5Aiterate2(file, H5_INDEX_NAME, H5_ITER_INC, &at, next_attribute, layout) < 0)
+        RT_FAIL(RT_DAMAGED, "'%s' is damaged: its attributes are strange", path);
     for (uint32_t i = 0; i < group.nlinks; i++)
         RT_TRY(read_entry(file, path, i, &entries[i], err));
     RT_TRY(join_sums(path, entries, (uint32_t)group.nlinks, layout, err));
 done:
-    close_ids(&attribute, 1);
     return st;
 }
 

@@ -139,8 +139,9 @@ done:
     return st;
 }
 
-enum rt_status rt_h5_hash_structure(const char *path, uint64_t size, const struct rt_h5_range *ranges,
-                                    uint32_t n_ranges, struct rt_hash128 *out, struct rt_error *err)
+enum rt_status rt_h5_hash_structure(const char *path, uint64_t size,
+                                    const struct rt_h5_range *ranges, uint32_t n_ranges,
+                                    struct rt_hash128 *out, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     int fd = -1;
@@ -165,23 +166,34 @@ done:
     return st;
 }
 
+static int by_offset(const void *a, const void *b)
+{
+    uint64_t x = ((const struct rt_h5_range *)a)->offset;
+    uint64_t y = ((const struct rt_h5_range *)b)->offset;
+    return (x > y) - (x < y);
+}
+
 enum rt_status rt_h5_hash_sums(const char *path, const struct rt_h5_layout *layout,
                                struct rt_hash128 *out, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     int fd = -1;
     unsigned char *buffer = NULL;
+    struct rt_h5_range sums[RT_H5_MAX_DATASETS];
+    uint32_t n = 0;
     struct rt_hasher *hasher = rt_hasher_new();
     if (!hasher)
         RT_FAIL(RT_NOMEM, "out of memory: a hash state");
+    for (uint32_t i = 0; i < layout->n_datasets; i++)
+        if (rt_h5_n_units(&layout->datasets[i]) > 0)
+            sums[n++] = (struct rt_h5_range){layout->datasets[i].sums_offset,
+                                             8 * rt_h5_n_units(&layout->datasets[i])};
+    qsort(sums, n, sizeof *sums, by_offset);
     RT_TRY(rt_array_new(PIECE, 1, &buffer, err));
     RT_TRY(rt_fs_open(path, O_RDONLY, &fd, err));
-    for (uint32_t i = 0; i < layout->n_datasets; i++) {
-        const struct rt_h5_dataset *dataset = &layout->datasets[i];
-        uint64_t n_bytes = 8 * rt_h5_n_units(dataset);
-        RT_TRY(add_bytes(fd, path, dataset->sums_offset, dataset->sums_offset + n_bytes, buffer,
-                         hasher, err));
-    }
+    for (uint32_t i = 0; i < n; i++)
+        RT_TRY(add_bytes(fd, path, sums[i].offset, sums[i].offset + sums[i].bytes, buffer, hasher,
+                         err));
     *out = rt_hasher_end128(hasher);
 done:
     rt_hasher_free(hasher);

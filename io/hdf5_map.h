@@ -6,8 +6,8 @@
 #include "io/hdf5.h"
 
 /* The two hashes of a finished file that its manifest keeps: `structure` over all bytes outside the
- * datasets that have checksums and outside those checksums, in file order; `sums` over the checksum
- * datasets in layout order. */
+ * datasets that have checksums and outside those checksums; `sums` over the checksum datasets; both
+ * in file order. */
 struct rt_h5_hashes {
     struct rt_hash128 structure, sums;
 };
@@ -15,9 +15,9 @@ enum rt_status rt_h5_hash_file(const char *path, const struct rt_h5_layout *layo
                                struct rt_h5_hashes *out, struct rt_error *err) RT_MUST_CHECK;
 
 /* The two alone; ranges as rt_h5_ranges gives them (ascending, apart, inside size). */
-enum rt_status rt_h5_hash_structure(const char *path, uint64_t size, const struct rt_h5_range *ranges,
-                                    uint32_t n_ranges, struct rt_hash128 *out,
-                                    struct rt_error *err) RT_MUST_CHECK;
+enum rt_status rt_h5_hash_structure(const char *path, uint64_t size,
+                                    const struct rt_h5_range *ranges, uint32_t n_ranges,
+                                    struct rt_hash128 *out, struct rt_error *err) RT_MUST_CHECK;
 enum rt_status rt_h5_hash_sums(const char *path, const struct rt_h5_layout *layout,
                                struct rt_hash128 *out, struct rt_error *err) RT_MUST_CHECK;
 

@@ -3,9 +3,11 @@
 #include "core/memory.h"
 #include "core/rotation.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define MOST_MANIFEST_BYTES ((size_t)1 << 30)
 #define MOST_FILES 65536
@@ -681,6 +683,8 @@ enum rt_status rt_manifest_read_current(const char *dir, struct rt_manifest **ou
         RT_FAIL(RT_DAMAGED, "'%s' is damaged: it names no manifest", path);
     expected[strcspn(expected, " ")] = '\0';
     RT_TRY(rt_fs_join(dir, expected, path, err));
+    if (access(path, F_OK) != 0 && errno == ENOENT)
+        RT_FAIL(RT_DAMAGED, "'%s' is missing", path);
     RT_TRY(rt_fs_read_small(path, MOST_MANIFEST_BYTES, &text, &n_bytes, err));
     struct rt_hash128 found = rt_hash128(text, n_bytes);
     if (found.low != wanted.low || found.high != wanted.high)

@@ -1,0 +1,245 @@
+"""A reader of a ranktape index written from docs/format.md alone: h5py, numpy and the xxHash library, nothing of ranktape.
+
+read_index.py INDEX checks every hash and checksum, walks tree, lists, records and places, unpacks the blocks, and
+recomputes fingerprint, tree hash, rows hash and digest. Exit 0 and one line if all is as the document says.
+"""
+
+import ctypes
+import ctypes.util
+import json
+import os
+import sys
+
+import h5py
+import numpy as np
+
+NO_ID = 2**64 - 1
+NO_LIST = 2**32 - 1
+NO_ROW = 2**64 - 1
+ELEMENTS = {"f32": ("<f4", 0), "f16": ("<f2", 1), "u8": ("u1", 2), "i8": ("i1", 3)}
+METRICS = {"l2": 0, "ip": 1, "cosine": 2}
+
+
+class Hash128(ctypes.Structure):
+    _fields_ = [("low", ctypes.c_uint64), ("high", ctypes.c_uint64)]
+
+
+xxh = ctypes.CDLL(ctypes.util.find_library("xxhash") or "libxxhash.so.0")
+xxh.XXH3_64bits.restype = ctypes.c_uint64
+xxh.XXH3_64bits.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
+xxh.XXH3_128bits.restype = Hash128
+xxh.XXH3_128bits.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
+
+
+def hash64(data):
+    return xxh.XXH3_64bits(data, len(data))
+
+
+def hash128(data):
+    value = xxh.XXH3_128bits(data, len(data))
+    return value.high << 64 | value.low
+
+
+def hex128(value):
+    return "%032x" % value
+
+
+def check(condition, message):
+    if not condition:
+        sys.exit("read_index: " + message)
+
+
+def u64(*words):
+    return np.array(words, "<u8").tobytes()
+
+
+class File:
+    """One HDF5 file of the index, its structure hash, checksums and attributes checked."""
+
+    def __init__(self, folder, entry, manifest):
+        self.path = os.path.join(folder, entry["name"])
+        self.bytes = open(self.path, "rb").read()
+        check(len(self.bytes) == entry["size"], f"{self.path}: size")
+        outside, at = b"", 0
+        for offset, n in entry["outside"]:
+            check(at <= offset, f"{self.path}: ranges")
+            outside += self.bytes[at:offset]
+            at = offset + n
+        outside += self.bytes[at:]
+        check(hex128(hash128(outside)) == entry["structure"], f"{self.path}: structure hash")
+        self.h5 = h5py.File(self.path, "r")
+        self.attributes = {k: v.decode() if isinstance(v, bytes) else int(v) for k, v in self.h5.attrs.items()}
+        a = self.attributes
+        check(a["format"] == "ranktape index" and a["format_version"] == 1, f"{self.path}: format")
+        check(a["kind"] == entry["kind"] and a["generation"] == entry["number"], f"{self.path}: kind")
+        check(a["fingerprint"] == manifest["fingerprint"], f"{self.path}: fingerprint")
+        self.check_units(entry)
+
+    def check_units(self, entry):
+        places = []
+        for name in self.h5:
+            if not name.endswith(".xxh3"):
+                continue
+            sums = self.h5[name]
+            data = self.h5[name[: -len(".xxh3")]][()]
+            unit = int(sums.attrs["unit_rows"])
+            n_units = -(-len(data) // unit)
+            check(len(sums) == n_units, f"{self.path}: units of {name}")
+            for i in range(n_units):
+                piece = np.ascontiguousarray(data[i * unit : (i + 1) * unit])
+                check(hash64(piece.tobytes()) == int(sums[i]), f"{self.path}: {name} unit {i}")
+            if n_units:
+                places.append((sums.id.get_offset(), sums[()].tobytes()))
+        sums = b"".join(data for _, data in sorted(places))
+        check(hex128(hash128(sums)) == entry["checksums"], f"{self.path}: checksums hash")
+
+    def __getitem__(self, name):
+        return self.h5[name][()]
+
+
+def read_manifest(folder):
+    line = open(os.path.join(folder, "CURRENT"), "rb").read().decode()
+    name, digest = line.rstrip("\n").split(" ")
+    text = open(os.path.join(folder, name), "rb").read()
+    check(hex128(hash128(text)) == digest, "CURRENT: hash of the manifest")
+    manifest = json.loads(text)
+    check(manifest["format"] == "ranktape index" and manifest["version"] == 1, "manifest: version")
+    check(name == f"manifest-{manifest['generation']}.json", "manifest: generation")
+    return manifest
+
+
+def hash_tree(words, tree, n_levels):
+    data = u64(*words)
+    for level in range(n_levels):
+        centroids = tree[f"centroids_{level}"]
+        data += u64(len(centroids)) + centroids.tobytes()
+        if level:
+            data += tree[f"parents_{level}"].tobytes()
+    return hash128(data)
+
+
+def check_tree(tree, manifest):
+    a, n_levels = tree.attributes, len(manifest["levels"])
+    check([a[f"level_{i}"] for i in range(n_levels)] == manifest["levels"], "tree: levels")
+    check(a["levels"] == n_levels and a["rotation_seed"] == int(manifest["rotation_seed"]), "tree: attributes")
+    for level in range(1, n_levels):
+        first, parents = tree[f"first_child_{level - 1}"], tree[f"parents_{level}"]
+        check(first[0] == 0 and first[-1] == len(parents), "tree: children")
+        check((np.repeat(np.arange(len(first) - 1), np.diff(first.astype("i8"))) == parents).all(), "tree: parents")
+    for level in range(n_levels):
+        check(np.isfinite(tree[f"centroids_{level}"]).all(), "tree: centroids")
+    kind = [METRICS[manifest["metric"]], int(manifest["residual"]), manifest["dimension"]]
+    rotation = [int(manifest["rotation_seed"]), manifest["rotation_version"], n_levels]
+    element = ELEMENTS[manifest["element"]][1]
+    check(hex128(hash_tree(kind + [element] + rotation, tree, n_levels)) == manifest["fingerprint"], "fingerprint")
+    check(hex128(hash_tree([1] + kind + rotation, tree, n_levels)) == manifest["tree_hash"], "tree hash")
+    check(a["tree_hash"] == manifest["tree_hash"], "tree: tree hash")
+
+
+def unpack(block, dim):
+    """32 codes of (dim + 7) // 8 bytes from one packed block (groups x 16 bytes)."""
+    row = np.arange(32)
+    byte, shift = 2 * (row % 8) + (row % 16) // 8, 4 * (row // 16)
+    nibbles = block[:, byte] >> shift & 15  # groups x 32
+    bits = nibbles[:, :, None] >> np.arange(4) & 1  # groups x 32 x 4
+    bits = bits.transpose(1, 0, 2).reshape(32, -1)
+    check(not bits[:, dim:].any(), "padding bits of a code")
+    return np.packbits(bits[:, :dim].astype("u1"), axis=1, bitorder="little")
+
+
+class Places:
+    """Where vectors lie: (segment, slot) to id, list, vector."""
+
+    def __init__(self, files, manifest):
+        self.by_segment, self.in_heap = {}, manifest["rerank_in_heap"]
+        for entry, file in files:
+            check(entry["segments"] == [file.attributes["first_segment"], file.attributes["segments"]], "segments")
+            ids, lists, tapes = file["ids"], file["lists"], file["tapes"]
+            vectors = None if self.in_heap else file["vectors"]
+            check(("vectors" in file.h5) != self.in_heap, "vectors: in the heap or not")
+            if vectors is not None:
+                check(vectors.dtype == np.dtype(ELEMENTS[manifest["element"]][0]), "vectors: type")
+                check(vectors.shape == (len(ids), manifest["dimension"]), "vectors: shape")
+            check((lists[ids == NO_ID] == NO_LIST).all(), "vectors: list of an unused slot")
+            for i, (tape, first, n, row) in enumerate(file["segments"].tolist()):
+                begin, slots = tapes[tape].tolist()
+                check(begin <= first and first + n <= begin + slots and n <= 2**20, "vectors: segment in its tape")
+                check((row == NO_ROW) != self.in_heap, "vectors: heap row of a segment")
+                self.by_segment[file.attributes["first_segment"] + i] = (ids, lists, first, n)
+
+    def check(self, row_id, list_number, segment, slot):
+        ids, lists, first, n = self.by_segment[int(segment)]
+        check(slot < n, f"row {row_id}: slot")
+        check(ids[first + slot] == row_id and lists[first + slot] == list_number, f"row {row_id}: its place")
+
+
+def row_hash(list_number, row_id, code, factors):
+    return hash128(np.array(list_number, "<u4").tobytes() + u64(row_id) + code.tobytes() + factors.tobytes())
+
+
+def check_lists(frozen, manifest, places):
+    """Frozen rows: their number and the sum of their hashes."""
+    directory, dim = frozen[max(frozen)], manifest["dimension"]
+    n_factors = 4 if manifest["metric"] == "ip" else 3
+    total, count, used = 0, 0, set()
+    for number, (g, first, n) in enumerate(zip(*(directory["list_" + x] for x in ("file", "first_block", "rows")))):
+        file, n, first = frozen[int(g)], int(n), int(first)
+        for b in range(first, first + -(-n // 32)):
+            check((g, b) not in used, f"block {b} in two lists")
+            used.add((g, b))
+            ids, factors, places_of = file.h5["ids"][b], file.h5["factors"][b], file.h5["places"][b]
+            check(factors.shape == (n_factors, 32) and np.isfinite(factors).all(), "factors")
+            codes = unpack(file.h5["codes"][b], dim)
+            rows = min(n - 32 * (b - first), 32)
+            check((ids[rows:] == NO_ID).all() and not codes[rows:].any() and not factors[:, rows:].any()
+                  and not places_of[rows:].any(), f"list {number}: padding")
+            for r in range(rows):
+                check(ids[r] != NO_ID, f"list {number}: a row without id")
+                total += row_hash(number, ids[r], codes[r], np.ascontiguousarray(factors[:, r]))
+                places.check(ids[r], number, *places_of[r])
+        count += n
+    return total, count
+
+
+def check_appendable(files, manifest, places):
+    total, count = 0, 0
+    for file in files:
+        lists, ids, codes, factors, where = (file[x] for x in ("lists", "ids", "codes", "factors", "places"))
+        seen = np.zeros(len(ids), bool)
+        for first, n in file["chunks"].tolist():
+            part = slice(first, first + n)
+            check(first + n <= len(ids) and not seen[part].any(), "chunks")
+            check((np.diff(lists[part].astype("i8")) >= 0).all(), "records of a chunk in order of lists")
+            seen[part] = True
+        check((ids[~seen] == NO_ID).all() and (lists[~seen] == NO_LIST).all(), "records outside chunks")
+        for i in np.flatnonzero(ids != NO_ID):
+            check(lists[i] < manifest["levels"][-1], "list of a record")
+            total += row_hash(lists[i], ids[i], codes[i], factors[i])
+            places.check(ids[i], lists[i], *where[i])
+            count += 1
+    return total, count
+
+
+def main(folder):
+    manifest = read_manifest(folder)
+    files = [(entry, File(folder, entry, manifest)) for entry in manifest["files"]]
+    kinds = {kind: [(e, f) for e, f in files if e["kind"] == kind] for kind in ("tree", "frozen", "appendable", "vectors")}
+    check(len(kinds["tree"]) == 1 and kinds["frozen"], "manifest: files")
+    check_tree(kinds["tree"][0][1], manifest)
+    places = Places(kinds["vectors"], manifest)
+    frozen_hash, n_frozen = check_lists({e["number"]: f for e, f in kinds["frozen"]}, manifest, places)
+    tape_hash, n_tape = check_appendable([f for _, f in kinds["appendable"]], manifest, places)
+    rows_hash = (frozen_hash + tape_hash) % 2**128
+    check(n_frozen == manifest["rows_frozen"] and n_tape == manifest["rows_appendable"], "manifest: rows")
+    if not manifest["tombstones"]:
+        check(manifest["rows"] == n_frozen + n_tape, "manifest: live rows")
+        check(hex128(rows_hash) == manifest["rows_hash"], "rows hash")
+        mask = 2**64 - 1
+        tree_hash = int(manifest["tree_hash"], 16)
+        digest = hash128(u64(tree_hash & mask, tree_hash >> 64, rows_hash & mask, rows_hash >> 64))
+        check(hex128(digest) == manifest["digest"], "digest")
+    print(f"{folder}: generation {manifest['generation']}, {manifest['rows']} rows, digest {manifest['digest']}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
