@@ -17,13 +17,12 @@
     } while (0)
 
 /* End of a step: all ranks take the worst status and the message of the first rank that has it; all
- * jump to done, or none does. */
+ * jump to done, or none does. (The worst is no better than our own; that is said for analysers.) */
 #define RT_AGREE(comm)                                                                             \
     do {                                                                                           \
         enum rt_status rt_own = st;                                                                \
         st = rt_agree((comm), rt_own, err);                                                        \
-        if (st != RT_OK ||                                                                         \
-            rt_own != RT_OK) /* the worst is no better than our own: for analysers */              \
+        if (st != RT_OK || rt_own != RT_OK)                                                        \
             goto done;                                                                             \
     } while (0)
 
