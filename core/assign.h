@@ -1,6 +1,7 @@
-/* Many rows to their nearest centroids. int8 or sgemm products propose within a proven bound, the exact kernel E
- * decides (algorithms.md B): the answer depends on row and centroids alone, never on CPU, BLAS, batch or proposal.
- * Distances are E of B1: for RT_L2 and RT_COSINE sum (x-c)^2, for RT_IP minus the inner product, f32 in the order A4. */
+/* Many rows to their nearest centroids. int8 or sgemm products propose within a proven bound, the
+ * exact kernel E decides (algorithms.md B): the answer depends on row and centroids alone, never on
+ * CPU, BLAS, batch or proposal. Distances are E of B1: for RT_L2 and RT_COSINE sum (x-c)^2, for
+ * RT_IP minus the inner product, f32 in the order A4. */
 #ifndef RT_CORE_ASSIGN_H
 #define RT_CORE_ASSIGN_H
 
@@ -13,65 +14,83 @@
 
 enum rt_proposer { RT_PROPOSE_AUTO = 0, RT_PROPOSE_INT8, RT_PROPOSE_SGEMM, RT_PROPOSE_NONE };
 
-/* A set of centroids with what proposals need beside them (int8 codes, scales, norms, mean). Read-only once built: any
- * number of assigners may share one. `distance` is RT_L2 or RT_IP (cosine is l2 on unit rows). */
+/* A set of centroids with what proposals need beside them (int8 codes, scales, norms, mean).
+ * Read-only once built: any number of assigners may share one. `distance` is RT_L2 or RT_IP (cosine
+ * is l2 on unit rows). */
 struct rt_centroid_set;
 
-/* Bytes of the store beside n x dim centroids (about dim + 24 a centroid, J2), and of one whose centroids are the
- * children of n_cells cells (each cell's children then begin at a multiple of 16, for the descent of a tree). */
+/* Bytes of the store beside n x dim centroids (about dim + 24 a centroid, J2), and of one whose
+ * centroids are the children of n_cells cells (each cell's children then begin at a multiple of 16,
+ * for the descent of a tree). */
 size_t rt_centroid_set_bytes(uint32_t n, uint32_t dim);
 size_t rt_centroid_set_bytes_in_cells(uint32_t n, uint32_t dim, uint32_t n_cells);
-/* Builds the store in `memory` (rt_centroid_set_bytes, 64-byte aligned; the caller keeps it alive; NULL: allocated by
- * this call), over `centroids`, which are lent for the life of the set. Fails with RT_NOMEM. */
-enum rt_status rt_centroid_set_new(const float *centroids, uint32_t n, uint32_t dim, enum rt_metric distance,
-                                   void *memory, struct rt_centroid_set **out, struct rt_error *err) RT_MUST_CHECK;
-/* The same for a level below another: first_child (n_cells + 1 entries) is that of the level above; only read during the
- * call. memory: rt_centroid_set_bytes_in_cells. Any set does for any call below; this one makes rt_assign_tree fast. */
-enum rt_status rt_centroid_set_new_in_cells(const float *centroids, uint32_t n, uint32_t dim, enum rt_metric distance,
-                                            const uint32_t *first_child, uint32_t n_cells, void *memory,
-                                            struct rt_centroid_set **out, struct rt_error *err) RT_MUST_CHECK;
-/* A set over a store that one of the two calls above (n_cells 0 for the first) has finished in the same memory, maybe in
- * another process of the node. The same arguments must be given; builds nothing. */
-enum rt_status rt_centroid_set_view(const float *centroids, uint32_t n, uint32_t dim, enum rt_metric distance,
-                                    uint32_t n_cells, const void *memory, struct rt_centroid_set **out,
+/* Builds the store in `memory` (rt_centroid_set_bytes, 64-byte aligned; the caller keeps it alive;
+ * NULL: allocated by this call), over `centroids`, which are lent for the life of the set. Fails
+ * with RT_NOMEM. */
+enum rt_status rt_centroid_set_new(const float *centroids, uint32_t n, uint32_t dim,
+                                   enum rt_metric distance, void *memory,
+                                   struct rt_centroid_set **out,
+                                   struct rt_error *err) RT_MUST_CHECK;
+/* The same for a level below another: first_child (n_cells + 1 entries) is that of the level above;
+ * only read during the call. memory: rt_centroid_set_bytes_in_cells. Any set does for any call
+ * below; this one makes rt_assign_tree fast. */
+enum rt_status rt_centroid_set_new_in_cells(const float *centroids, uint32_t n, uint32_t dim,
+                                            enum rt_metric distance, const uint32_t *first_child,
+                                            uint32_t n_cells, void *memory,
+                                            struct rt_centroid_set **out,
+                                            struct rt_error *err) RT_MUST_CHECK;
+/* A set over a store that one of the two calls above (n_cells 0 for the first) has finished in the
+ * same memory, maybe in another process of the node. The same arguments must be given; builds
+ * nothing. */
+enum rt_status rt_centroid_set_view(const float *centroids, uint32_t n, uint32_t dim,
+                                    enum rt_metric distance, uint32_t n_cells, const void *memory,
+                                    struct rt_centroid_set **out,
                                     struct rt_error *err) RT_MUST_CHECK;
 void rt_centroid_set_free(struct rt_centroid_set *set);
 
-/* Scratch of one thread, for batches of at most max_rows rows and sets of dimension dim. max_beam is the largest `beam`,
- * `beams[l]` (each counted as no more than the cells of its level) or `count` of any later call. Batches of 1,024 rows
- * or more make the descent of a tree fast. */
+/* Scratch of one thread, for batches of at most max_rows rows and sets of dimension dim. max_beam
+ * is the largest `beam`, `beams[l]` (each counted as no more than the cells of its level) or
+ * `count` of any later call. Batches of 1,024 rows or more make the descent of a tree fast. */
 struct rt_assigner;
 size_t rt_assigner_bytes(size_t max_rows, uint32_t dim, uint32_t max_beam);
-enum rt_status rt_assigner_new(size_t max_rows, uint32_t dim, uint32_t max_beam, enum rt_proposer proposer,
-                               struct rt_assigner **out, struct rt_error *err) RT_MUST_CHECK;
+enum rt_status rt_assigner_new(size_t max_rows, uint32_t dim, uint32_t max_beam,
+                               enum rt_proposer proposer, struct rt_assigner **out,
+                               struct rt_error *err) RT_MUST_CHECK;
 void rt_assigner_free(struct rt_assigner *assigner);
 
 /* rows: n_rows x dim f32, rotated. Each call takes n_rows <= max_rows.
- * out_list[i]: the nearest of the set (B2, ties to the smaller number); out_distance[i] (may be NULL): E to it. */
-void rt_assign_nearest(struct rt_assigner *assigner, const struct rt_centroid_set *set, const float *rows,
-                       size_t n_rows, uint32_t *out_list, float *out_distance);
-/* The `count` nearest of the set, ascending by (E, number), count x n_rows entries row-major; where the set has fewer,
- * the rest is UINT32_MAX. out_distance may be NULL. */
-void rt_assign_best(struct rt_assigner *assigner, const struct rt_centroid_set *set, const float *rows, size_t n_rows,
-                    uint32_t count, uint32_t *out_list, float *out_distance);
-/* Down a tree: at each level above the leaves keep best(x, children of those kept, beam); then the nearest leaf among
- * their children. sets[l] belongs to tree->levels[l]. beam >= cells keeps all. */
-void rt_assign_tree(struct rt_assigner *assigner, const struct rt_tree *tree, struct rt_centroid_set *const *sets,
-                    uint32_t beam, const float *rows, size_t n_rows, uint32_t *out_list, float *out_distance);
-/* The same for the `count` best leaves (refinement neighbours above 8,192 leaves, and the lists a query probes):
- * beams[l] cells kept at level l (n_levels - 1 entries). */
+ * out_list[i]: the nearest of the set (B2, ties to the smaller number); out_distance[i] (may be
+ * NULL): E to it. */
+void rt_assign_nearest(struct rt_assigner *assigner, const struct rt_centroid_set *set,
+                       const float *rows, size_t n_rows, uint32_t *out_list, float *out_distance);
+/* The `count` nearest of the set, ascending by (E, number), count x n_rows entries row-major; where
+ * the set has fewer, the rest is UINT32_MAX. out_distance may be NULL. */
+void rt_assign_best(struct rt_assigner *assigner, const struct rt_centroid_set *set,
+                    const float *rows, size_t n_rows, uint32_t count, uint32_t *out_list,
+                    float *out_distance);
+/* Down a tree: at each level above the leaves keep best(x, children of those kept, beam); then the
+ * nearest leaf among their children. sets[l] belongs to tree->levels[l]. beam >= cells keeps all.
+ */
+void rt_assign_tree(struct rt_assigner *assigner, const struct rt_tree *tree,
+                    struct rt_centroid_set *const *sets, uint32_t beam, const float *rows,
+                    size_t n_rows, uint32_t *out_list, float *out_distance);
+/* The same for the `count` best leaves (refinement neighbours above 8,192 leaves, and the lists a
+ * query probes): beams[l] cells kept at level l (n_levels - 1 entries). */
 void rt_assign_tree_best(struct rt_assigner *assigner, const struct rt_tree *tree,
-                         struct rt_centroid_set *const *sets, const uint32_t *beams, const float *rows, size_t n_rows,
-                         uint32_t count, uint32_t *out_list, float *out_distance);
-/* Rows that share one leaf, against that leaf's neighbours only (D8): nearest among subset[0..n_subset), any order in,
- * ties to the smaller number. */
-void rt_assign_among(struct rt_assigner *assigner, const struct rt_centroid_set *set, const uint32_t *subset,
-                     uint32_t n_subset, const float *rows, size_t n_rows, uint32_t *out_list, float *out_distance);
+                         struct rt_centroid_set *const *sets, const uint32_t *beams,
+                         const float *rows, size_t n_rows, uint32_t count, uint32_t *out_list,
+                         float *out_distance);
+/* Rows that share one leaf, against that leaf's neighbours only (D8): nearest among
+ * subset[0..n_subset), any order in, ties to the smaller number. */
+void rt_assign_among(struct rt_assigner *assigner, const struct rt_centroid_set *set,
+                     const uint32_t *subset, uint32_t n_subset, const float *rows, size_t n_rows,
+                     uint32_t *out_list, float *out_distance);
 
 /* What proposals cost so far (B8): rows assigned, and candidates that E had to measure. */
 void rt_assigner_counts(const struct rt_assigner *assigner, uint64_t *rows, uint64_t *candidates);
 
-/* B9: 64 x 64 x dim cancelling numbers through this BLAS against f64; false: outside the bound, sgemm must not propose. */
+/* B9: 64 x 64 x dim cancelling numbers through this BLAS against f64; false: outside the bound,
+ * sgemm must not propose. */
 int rt_gemm_is_sound(uint32_t dim);
 
 #endif

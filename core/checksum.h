@@ -14,7 +14,8 @@ struct rt_hash128 rt_hash128(const void *data, size_t n_bytes);
 struct rt_hash128 rt_hash128_add(struct rt_hash128 a, struct rt_hash128 b);
 /* 32 lower-case hex digits (high first) and a NUL. */
 void rt_hash128_hex(struct rt_hash128 hash, char text[33]);
-int rt_hash128_parse(const char *text, struct rt_hash128 *out); /* 0, or -1 where it is not 32 hex digits */
+int rt_hash128_parse(const char *text,
+                     struct rt_hash128 *out); /* 0, or -1 where it is not 32 hex digits */
 
 /* A hash over several pieces. */
 struct rt_hasher;

@@ -10,7 +10,8 @@
 #error "ranktape must not be compiled with fast-math (A2)"
 #endif
 
-/* Bits that must be zero: MXCSR rounding 13-14, FTZ 15, DAZ 6; FPCR rounding 22-23, FZ 24, FZ16 19. */
+/* Bits that must be zero: MXCSR rounding 13-14, FTZ 15, DAZ 6; FPCR rounding 22-23, FZ 24, FZ16 19.
+ */
 #if defined(__SSE2__)
 #define BAD_BITS 0xE040u
 #elif defined(__aarch64__)

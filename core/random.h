@@ -5,23 +5,23 @@
 #include <stdint.h>
 
 enum rt_purpose { /* two uses never share numbers; values are part of the format: append only */
-    RT_RANDOM_ROTATION = 1,
-    RT_RANDOM_SAMPLE_BLOCK,
-    RT_RANDOM_FIRST_CENTROID,
-    RT_RANDOM_EMPTY_SPLIT,
-    RT_RANDOM_BEAM_SAMPLE,
-    RT_RANDOM_CHOOSER,
-    RT_RANDOM_SYNTH_CENTER,
-    RT_RANDOM_SYNTH_ROW,
-    RT_RANDOM_SYNTH_QUERY,
-    RT_RANDOM_SYNTH_BASIS,
-    RT_RANDOM_SYNTH_WEIGHT,
-    RT_RANDOM_GATE,
-    RT_RANDOM_VERIFY,
-    RT_RANDOM_MAX_LIST,
-    RT_RANDOM_TEST,
-    RT_RANDOM_COARSE_ROW,
-    RT_RANDOM_NEIGHBOUR_SAMPLE
+                  RT_RANDOM_ROTATION = 1,
+                  RT_RANDOM_SAMPLE_BLOCK,
+                  RT_RANDOM_FIRST_CENTROID,
+                  RT_RANDOM_EMPTY_SPLIT,
+                  RT_RANDOM_BEAM_SAMPLE,
+                  RT_RANDOM_CHOOSER,
+                  RT_RANDOM_SYNTH_CENTER,
+                  RT_RANDOM_SYNTH_ROW,
+                  RT_RANDOM_SYNTH_QUERY,
+                  RT_RANDOM_SYNTH_BASIS,
+                  RT_RANDOM_SYNTH_WEIGHT,
+                  RT_RANDOM_GATE,
+                  RT_RANDOM_VERIFY,
+                  RT_RANDOM_MAX_LIST,
+                  RT_RANDOM_TEST,
+                  RT_RANDOM_COARSE_ROW,
+                  RT_RANDOM_NEIGHBOUR_SAMPLE
 };
 
 /* 64 well-mixed bits (splitmix64 finaliser over the chained words). */
@@ -47,7 +47,8 @@ static inline uint64_t rt_random_below(uint64_t bits, uint64_t n)
 {
     return (uint64_t)(((rt_uint128)bits * n) >> 64);
 }
-/* Pseudo-random permutation of [0, n): a Feistel network with cycle walking (D1). n >= 1, index < n. */
+/* Pseudo-random permutation of [0, n): a Feistel network with cycle walking (D1). n >= 1, index <
+ * n. */
 uint64_t rt_random_permute(uint64_t seed, enum rt_purpose purpose, uint64_t index, uint64_t n);
 
 #endif

@@ -1,5 +1,5 @@
-/* The levels of centroids of an index, coarse to leaf, all rotated. A view: it owns nothing; the arrays may lie in
- * private, node-shared or mapped memory. */
+/* The levels of centroids of an index, coarse to leaf, all rotated. A view: it owns nothing; the
+ * arrays may lie in private, node-shared or mapped memory. */
 #ifndef RT_CORE_TREE_H
 #define RT_CORE_TREE_H
 
@@ -16,7 +16,8 @@ struct rt_level {
     uint32_t n;                  /* centroids of this level */
     const float *centroids;      /* n x dim, row-major, rotated */
     const uint32_t *parent;      /* n: number in the level above; NULL at the top */
-    const uint32_t *first_child; /* n + 1: children of c are [first_child[c], first_child[c+1]); NULL at the leaves */
+    const uint32_t *first_child; /* n + 1: children of c are [first_child[c], first_child[c+1]);
+                                    NULL at the leaves */
 };
 
 struct rt_tree {
@@ -34,8 +35,8 @@ static inline const struct rt_level *rt_tree_leaves(const struct rt_tree *tree)
     return &tree->levels[tree->n_levels - 1];
 }
 
-/* Checks what a reader must not trust: counts, parents in range and ascending, children contiguous and matching,
- * centroids finite. Fails with RT_DAMAGED, saying which. */
+/* Checks what a reader must not trust: counts, parents in range and ascending, children contiguous
+ * and matching, centroids finite. Fails with RT_DAMAGED, saying which. */
 enum rt_status rt_tree_check(const struct rt_tree *tree, struct rt_error *err) RT_MUST_CHECK;
 
 #endif

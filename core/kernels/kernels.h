@@ -1,6 +1,7 @@
-/* The inner loops that exist once for every instruction set. The table is filled once, by CPU or by RANKTAPE_ISA, and
- * then only read. Every function gives the same bits in every instruction set, save the three marked as proposals.
- * Kernels never allocate, fail or log; pointers need no alignment unless said. */
+/* The inner loops that exist once for every instruction set. The table is filled once, by CPU or by
+ * RANKTAPE_ISA, and then only read. Every function gives the same bits in every instruction set,
+ * save the three marked as proposals. Kernels never allocate, fail or log; pointers need no
+ * alignment unless said. */
 #ifndef RT_CORE_KERNELS_KERNELS_H
 #define RT_CORE_KERNELS_KERNELS_H
 
@@ -10,14 +11,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define RT_KAC_SCALE 0x1.6a09e6p-1f /* f32 of 1/sqrt(2) */
+
 enum rt_isa { /* those of one processor in ascending order */
-    RT_ISA_PORTABLE = 0,
-    RT_ISA_AVX2,
-    RT_ISA_AVX512,
-    RT_ISA_AVX512_VNNI,
-    RT_ISA_NEON,
-    RT_ISA_NEON_DOT,
-    RT_N_ISAS
+              RT_ISA_PORTABLE = 0,
+              RT_ISA_AVX2,
+              RT_ISA_AVX512,
+              RT_ISA_AVX512_VNNI,
+              RT_ISA_NEON,
+              RT_ISA_NEON_DOT,
+              RT_N_ISAS
 };
 
 struct rt_kernels {
@@ -26,9 +29,12 @@ struct rt_kernels {
     /* Distances of one row, f32, 16 lanes and tree of A4: sum (a_i - b_i)^2; minus sum a_i b_i. */
     float (*l2)(const float *a, const float *b, size_t dim);
     float (*ip)(const float *a, const float *b, size_t dim);
-    /* The same to n of `centroids` (row-major, dim each): those numbered by list, or 0..n-1 where list is NULL. */
-    void (*l2_among)(const float *row, const float *centroids, size_t dim, const uint32_t *list, size_t n, float *out);
-    void (*ip_among)(const float *row, const float *centroids, size_t dim, const uint32_t *list, size_t n, float *out);
+    /* The same to n of `centroids` (row-major, dim each): those numbered by list, or 0..n-1 where
+     * list is NULL. */
+    void (*l2_among)(const float *row, const float *centroids, size_t dim, const uint32_t *list,
+                     size_t n, float *out);
+    void (*ip_among)(const float *row, const float *centroids, size_t dim, const uint32_t *list,
+                     size_t n, float *out);
 
     /* Sums in f64 over f32 values, 16 lanes and tree of A4: x_i^2, a_i b_i, x_i, |x_i|. */
     double (*norm2)(const float *x, size_t dim);
@@ -36,9 +42,9 @@ struct rt_kernels {
     double (*sum)(const float *x, size_t dim);
     double (*sum_abs)(const float *x, size_t dim);
 
-    /* Steps of the rotation, in place: x_i's sign flipped by the top bit of signs[i]; Walsh-Hadamard of p (a power of
-     * two) numbers, natural order, then each times scale; (low_i, high_i) := ((low_i + high_i) s, (low_i - high_i) s)
-     * with s = f32 of 1/sqrt(2). */
+    /* Steps of the rotation, in place: x_i's sign flipped by the top bit of signs[i];
+     * Walsh-Hadamard of p (a power of two) numbers, natural order, then each times scale; (low_i,
+     * high_i) := ((low_i + high_i) s, (low_i - high_i) s) with s = RT_KAC_SCALE. */
     void (*flip)(float *x, const uint32_t *signs, size_t dim);
     void (*fht)(float *x, size_t p, float scale);
     void (*kac)(float *low, float *high, size_t m);
@@ -48,11 +54,13 @@ struct rt_kernels {
     void (*u8_to_f32)(const void *src, float *dst, size_t n);
     void (*i8_to_f32)(const void *src, float *dst, size_t n);
 
-    struct rt_scan_kernels scan; /* codes and scanning, filled by the rt_scan_kernels_* of core/kernels/scan_*.c */
+    struct rt_scan_kernels
+        scan; /* codes and scanning, filled by the rt_scan_kernels_* of core/kernels/scan_*.c */
 };
 
-/* Fills the table. Call once at start, before threads; without it the first rt_kernels() does, and a bad RANKTAPE_ISA is
- * then ignored. RT_USAGE: RANKTAPE_ISA names no instruction set, or one this CPU lacks; the message lists those it has. */
+/* Fills the table. Call once at start, before threads; without it the first rt_kernels() does, and
+ * a bad RANKTAPE_ISA is then ignored. RT_USAGE: RANKTAPE_ISA names no instruction set, or one this
+ * CPU lacks; the message lists those it has. */
 enum rt_status rt_kernels_init(struct rt_error *err) RT_MUST_CHECK;
 /* The table. */
 const struct rt_kernels *rt_kernels(void);
@@ -63,8 +71,8 @@ int rt_isa_is_here(enum rt_isa isa);
 /* A table of one instruction set, for tests. Only where rt_isa_is_here. */
 void rt_kernels_of(enum rt_isa isa, struct rt_kernels *out);
 
-/* Each puts its functions over those already in the table; rt_kernels_of calls them from portable upward, and
- * rt_scan_kernels_* of the same instruction set on its scan part. */
+/* Each puts its functions over those already in the table; rt_kernels_of calls them from portable
+ * upward, and rt_scan_kernels_* of the same instruction set on its scan part. */
 void rt_kernels_portable(struct rt_kernels *table);
 void rt_kernels_avx2(struct rt_kernels *table);
 void rt_kernels_avx512(struct rt_kernels *table);
