@@ -205,7 +205,7 @@ static enum rt_status find_batch(struct synth *synth, uint64_t begin, size_t n, 
     RT_AGREE(comm);
     show_rows(synth, exact);
     RT_TRY(rt_exact_merge(comm, exact, &hits, err));
-    if (synth->job->rank == 0)
+    if (truth->ids) /* on rank 0 */
         for (size_t i = 0; i < n * k; i++) {
             truth->ids[begin * k + i] = hits[i].id;
             if (hits[i].id != RT_NO_ID)

@@ -43,7 +43,7 @@ static float noise(uint64_t key, uint64_t index)
 {
     uint64_t word = rt_mix64(key + index * GOLDEN);
     uint64_t sum = (word & 0xffff) + (word >> 16 & 0xffff) + (word >> 32 & 0xffff) + (word >> 48);
-    return (float)((double)((int64_t)sum - 2 * 0xffff) * (0x1p-16 * 1.7320508075688772));
+    return (float)((double)((int64_t)sum - INT64_C(0x1fffe)) * (0x1p-16 * 1.7320508075688772));
 }
 
 /* x^y for x >= 1, 0 <= y <= 8: products for the whole part, square roots for the binary places of
@@ -52,14 +52,16 @@ static double power(double x, double y)
 {
     double result = 1.0;
     double root = x;
-    for (; y >= 1.0; y -= 1.0)
+    int whole = (int)y;
+    double rest = y - whole;
+    for (int i = 0; i < whole; i++)
         result *= x;
-    for (int place = 0; place < 32 && y > 0.0; place++) {
+    for (int place = 0; place < 32 && rest > 0.0; place++) {
         root = sqrt(root);
-        y *= 2.0;
-        if (y >= 1.0) {
+        rest *= 2.0;
+        if (rest >= 1.0) {
             result *= root;
-            y -= 1.0;
+            rest -= 1.0;
         }
     }
     return result;
