@@ -15,17 +15,20 @@
 #define PREFETCH_LINES 8u /* of a vector; the hardware follows from there */
 #define DIGIT_BITS 11u
 
-struct candidate { /* a row that may be among the k least: bound <= tau when it was kept */
-    float bound;
-    struct rt_place place;
+/* A row that may be among the k least: its bound was <= tau when it was kept. What is compared is
+ * kept apart, in 8 bytes: order_of(bound) << 32 | number of the row. */
+struct row {
     uint64_t id;
+    struct rt_place place;
 };
 
 struct query {
     struct rt_topk top;
-    float limit; /* tau from outside (I5), +infinity without */
-    uint32_t n;
-    struct candidate *candidates; /* a min-heap by bound while they are measured, else unordered */
+    float limit;          /* tau from outside (I5), +infinity without */
+    uint32_t n;           /* candidates */
+    uint32_t n_rows;      /* places of rows taken, those of candidates gone included */
+    uint64_t *candidates; /* a min-heap while they are measured, else unordered */
+    struct row *rows;
     struct rt_scan_count count;
 };
 
@@ -39,9 +42,10 @@ struct rt_scanner {
     size_t row_bytes;
     struct rt_scan_batch batch; /* the one being searched */
     struct query *queries;
-    struct rt_hit *hits;          /* k of each query */
-    struct candidate *candidates; /* buffer of each query */
-    uint64_t *pairs, *spare;      /* list << 32 | query << 1 | (its nearest list: 0) */
+    struct rt_hit *hits;     /* k of each query */
+    uint64_t *candidates;    /* buffer of each query */
+    struct row *rows;        /* buffer of each query, and of one more */
+    uint64_t *pairs, *spare; /* list << 32 | query << 1 | (its nearest list: 0) */
     size_t n_pairs;
     struct rt_scan_table *tables; /* residual: of one slice; else of every query */
     uint8_t *entries;
@@ -70,7 +74,7 @@ float rt_scan_distance(enum rt_metric metric, enum rt_element element, const flo
 }
 
 struct sizes { /* entries of each array */
-    size_t queries, hits, candidates, pairs, tables, entries, difference;
+    size_t queries, hits, candidates, rows, pairs, tables, entries, difference;
 };
 
 static size_t product(size_t a, size_t b) /* SIZE_MAX where it overflows: refused as memory */
@@ -94,6 +98,7 @@ static struct sizes sizes_of(const struct rt_scan_source *source,
     s.queries = options->max_queries;
     s.hits = product(s.queries, options->k);
     s.candidates = product(s.queries, buffer_of(options));
+    s.rows = product(s.queries + 1, buffer_of(options));
     s.pairs = product(s.queries, options->max_probes);
     s.tables = source->tree->residual ? SLICE : s.queries;
     s.entries = product(s.tables, groups * 16);
@@ -106,7 +111,8 @@ size_t rt_scanner_bytes(const struct rt_scan_source *source, const struct rt_sca
     struct sizes s = sizes_of(source, options);
     const size_t parts[] = {product(s.queries, sizeof(struct query)),
                             product(s.hits, sizeof(struct rt_hit)),
-                            product(s.candidates, sizeof(struct candidate)),
+                            product(s.candidates, sizeof(uint64_t)),
+                            product(s.rows, sizeof(struct row)),
                             product(s.pairs, 2 * sizeof(uint64_t)),
                             product(s.tables, sizeof(struct rt_scan_table)),
                             s.entries,
@@ -144,6 +150,7 @@ enum rt_status rt_scanner_new(const struct rt_scan_source *source,
     RT_TRY(rt_array_new(n.queries, sizeof *s->queries, &s->queries, err));
     RT_TRY(rt_array_new(n.hits, sizeof *s->hits, &s->hits, err));
     RT_TRY(rt_array_new(n.candidates, sizeof *s->candidates, &s->candidates, err));
+    RT_TRY(rt_array_new(n.rows, sizeof *s->rows, &s->rows, err));
     RT_TRY(rt_array_new(n.pairs, sizeof *s->pairs, &s->pairs, err));
     RT_TRY(rt_array_new(n.pairs, sizeof *s->spare, &s->spare, err));
     RT_TRY(rt_array_new(n.tables, sizeof *s->tables, &s->tables, err));
@@ -163,6 +170,7 @@ void rt_scanner_free(struct rt_scanner *s)
     rt_array_free(s->queries);
     rt_array_free(s->hits);
     rt_array_free(s->candidates);
+    rt_array_free(s->rows);
     rt_array_free(s->pairs);
     rt_array_free(s->spare);
     rt_array_free(s->tables);
@@ -179,42 +187,85 @@ static float tau_of(const struct query *q)
     return bound < q->limit ? bound : q->limit;
 }
 
-static void sift_down(struct candidate *heap, uint32_t n, uint32_t hole)
+/* Unsigned numbers in the order of the floats, both zeros alike. */
+static uint32_t order_of(float x)
 {
-    struct candidate moved = heap[hole];
+    uint32_t bits = 0;
+    x += 0.0f;
+    memcpy(&bits, &x, sizeof bits);
+    return bits & 1u << 31 ? ~bits : bits | 1u << 31;
+}
+static float bound_of(uint64_t candidate)
+{
+    uint32_t order = (uint32_t)(candidate >> 32);
+    uint32_t bits = order & 1u << 31 ? order & ~(1u << 31) : ~order;
+    float x = 0;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+/* The greatest candidate whose bound is <= tau. */
+static uint64_t last_within(float tau)
+{
+    return (uint64_t)order_of(tau) << 32 | UINT32_MAX;
+}
+
+static void sift_down(uint64_t *heap, uint32_t n, uint32_t hole)
+{
+    uint64_t moved = heap[hole];
     for (uint64_t child; (child = 2 * (uint64_t)hole + 1) < n; hole = (uint32_t)child) {
-        if (child + 1 < n && heap[child + 1].bound < heap[child].bound)
-            child++;
-        if (moved.bound <= heap[child].bound)
+        if (child + 1 < n)
+            child += heap[child + 1] < heap[child];
+        if (moved <= heap[child])
             break;
         heap[hole] = heap[child];
     }
     heap[hole] = moved;
 }
 
+/* Takes the least out. The hole goes down to a leaf before the last comes in, and hardly rises: no
+ * branch to guess. */
+static uint64_t pop(uint64_t *heap, uint32_t *n)
+{
+    const uint64_t least = heap[0];
+    const uint64_t last = heap[--*n];
+    const size_t count = *n;
+    size_t hole = 0;
+    size_t child = 1;
+    for (; child + 1 < count; child = 2 * hole + 1) {
+        child += heap[child + 1] < heap[child];
+        heap[hole] = heap[child];
+        hole = child;
+    }
+    if (child < count) {
+        heap[hole] = heap[child];
+        hole = child;
+    }
+    for (size_t parent; hole > 0 && heap[parent = (hole - 1) / 2] > last; hole = parent)
+        heap[hole] = heap[parent];
+    heap[hole] = last;
+    return least;
+}
+
 /* Drops what cannot be among the k least any more and makes a heap of the rest. */
 static void make_heap(struct query *q)
 {
-    const float tau = tau_of(q);
+    const uint64_t limit = last_within(tau_of(q));
     uint32_t n = 0;
-    for (uint32_t i = 0; i < q->n; i++)
-        if (q->candidates[i].bound <= tau)
-            q->candidates[n++] = q->candidates[i];
+    for (uint32_t i = 0; i < q->n; i++) {
+        q->candidates[n] = q->candidates[i];
+        n += q->candidates[i] <= limit;
+    }
     q->n = n;
     for (uint32_t i = n / 2; i-- > 0;)
         sift_down(q->candidates, n, i);
 }
 
-static size_t pop_least(struct query *q, struct candidate *taken, size_t most)
+static size_t pop_least(struct query *q, uint64_t *taken, size_t most)
 {
-    const float tau = tau_of(q);
+    const uint64_t limit = last_within(tau_of(q));
     size_t n = 0;
-    while (n < most && q->n > 0 && q->candidates[0].bound <= tau) {
-        taken[n++] = q->candidates[0];
-        q->candidates[0] = q->candidates[--q->n];
-        if (q->n > 0)
-            sift_down(q->candidates, q->n, 0);
-    }
+    while (n < most && q->n > 0 && q->candidates[0] <= limit)
+        taken[n++] = pop(q->candidates, &q->n);
     return n;
 }
 
@@ -236,7 +287,7 @@ static enum rt_status measure(struct rt_scanner *s, struct query *q, size_t most
 {
     enum rt_status st = RT_OK;
     const float *vector = s->batch.queries + (size_t)(q - s->queries) * s->dim;
-    struct candidate taken[RT_SCAN_FETCH];
+    uint64_t taken[RT_SCAN_FETCH];
     struct rt_place places[RT_SCAN_FETCH];
     const void *rows[RT_SCAN_FETCH];
     while (most > 0) {
@@ -244,13 +295,15 @@ static enum rt_status measure(struct rt_scanner *s, struct query *q, size_t most
         if (n == 0)
             break;
         for (size_t i = 0; i < n; i++)
-            places[i] = taken[i].place;
+            places[i] = q->rows[(uint32_t)taken[i]].place;
         RT_TRY(s->source.read_vectors(s->source.context, places, n, rows, err));
         prefetch_rows(rows, n, s->row_bytes);
-        for (size_t i = 0; i < n && taken[i].bound <= tau_of(q); i++) {
+        for (size_t i = 0; i < n && taken[i] <= last_within(tau_of(q)); i++) {
+            float bound = bound_of(taken[i]);
             float distance = s->distance(vector, rows[i], s->dim);
-            float key = distance > taken[i].bound ? distance : taken[i].bound;
-            rt_topk_push(&q->top, &(struct rt_hit){key, distance, taken[i].id});
+            float key = distance > bound ? distance : bound;
+            uint64_t id = q->rows[(uint32_t)taken[i]].id;
+            rt_topk_push(&q->top, &(struct rt_hit){key, distance, id});
             q->count.reranked++;
         }
         most -= n;
@@ -259,16 +312,24 @@ done:
     return st;
 }
 
-/* I4: a full buffer measures its least bounds until tau has dropped half of it. */
+/* I4: a full buffer measures its least bounds until tau has dropped half of it; the rest moves
+ * together. */
 static enum rt_status make_room(struct rt_scanner *s, struct query *q, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const uint32_t buffer = s->options.buffer;
+    struct row *kept = s->rows + (size_t)s->options.max_queries * buffer;
     make_heap(q);
     while (q->n > buffer / 2) {
         RT_TRY(measure(s, q, buffer / 8, err));
         make_heap(q);
     }
+    for (uint32_t i = 0; i < q->n; i++) {
+        kept[i] = q->rows[(uint32_t)q->candidates[i]];
+        q->candidates[i] = q->candidates[i] >> 32 << 32 | i;
+    }
+    memcpy(q->rows, kept, q->n * sizeof *kept);
+    q->n_rows = q->n;
 done:
     return st;
 }
@@ -314,9 +375,10 @@ static enum rt_status keep_rows(struct rt_scanner *s, struct query *q,
         uint64_t id = run->ids[first + r];
         if (s->source.is_live && !s->source.is_live(s->source.context, id, run->generation))
             continue;
-        if (q->n == s->options.buffer)
+        if (q->n_rows == s->options.buffer)
             RT_TRY(make_room(s, q, err));
-        q->candidates[q->n++] = (struct candidate){bounds[r], run->places[first + r], id};
+        q->rows[q->n_rows] = (struct row){id, run->places[first + r]};
+        q->candidates[q->n++] = (uint64_t)order_of(bounds[r]) << 32 | q->n_rows++;
     }
 done:
     return st;
@@ -511,7 +573,8 @@ static void begin_batch(struct rt_scanner *s, const struct rt_scan_batch *batch)
         struct query *q = s->queries + i;
         *q = (struct query){.top = {s->options.k, 0, s->hits + i * s->options.k},
                             .limit = INFINITY,
-                            .candidates = s->candidates + i * s->options.buffer};
+                            .candidates = s->candidates + i * s->options.buffer,
+                            .rows = s->rows + i * s->options.buffer};
         if (!s->is_residual)
             make_table(s, batch->rotated + i * s->dim, NULL, s->tables + i,
                        s->entries + i * table_bytes);
