@@ -89,6 +89,7 @@ void rt_progress_begin(struct rt_progress *progress, const char *phase, const ch
     p->last_call = p->began;
     p->round_began = p->began;
     p->is_open = true;
+    rt_watchdog_arm(true);
 }
 
 void rt_progress_add(struct rt_progress *progress, enum rt_counter counter, uint64_t amount)
@@ -213,6 +214,7 @@ void rt_progress_free(struct rt_progress *progress)
         return;
     if (progress->is_open)
         end_phase(progress, true);
+    rt_watchdog_arm(false);
     MPI_Comm_free(&progress->comm);
     rt_array_free(progress);
 }

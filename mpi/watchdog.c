@@ -16,6 +16,7 @@
 static atomic_uint_fast64_t beats;     /* of this rank */
 static atomic_uint_fast64_t all_beats; /* proofs that every rank answers */
 static _Atomic(const char *) phase_name;
+static atomic_bool is_armed;
 
 static struct {
     pthread_t thread;
@@ -36,6 +37,12 @@ void rt_watchdog_beat_all(void)
 {
     rt_watchdog_beat();
     atomic_fetch_add_explicit(&all_beats, 1, memory_order_relaxed);
+}
+
+void rt_watchdog_arm(bool armed)
+{
+    rt_watchdog_beat_all();
+    atomic_store(&is_armed, armed);
 }
 
 void rt_watchdog_set_phase(const char *phase)
@@ -97,13 +104,13 @@ static void *watch(void *unused)
         double now = now_seconds();
         uint64_t beat = atomic_load(&beats);
         uint64_t beat_all = atomic_load(&all_beats);
-        /* A process that was itself stopped for a while (a batch system's suspend) starts to count
-         * anew. */
-        bool was_stopped = now - last > pause + GRACE_SECONDS;
+        /* A process that was itself stopped for a while (a batch system's suspend) counts
+         * anew; so does one whose work has not begun. */
+        bool is_anew = now - last > pause + GRACE_SECONDS || !atomic_load(&is_armed);
         last = now;
-        if (beat != seen || was_stopped)
+        if (beat != seen || is_anew)
             seen = beat, since = now;
-        if (beat_all != seen_all || was_stopped)
+        if (beat_all != seen_all || is_anew)
             seen_all = beat_all, since_all = now;
         if (dog.is_stopping)
             break;

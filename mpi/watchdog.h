@@ -6,12 +6,18 @@
 #include "core/error.h"
 #include "mpi/world.h"
 
-/* Starts the thread. stall_seconds 0: none. After stall_seconds without a beat it writes one line
- * with rank and host to stderr and ends the job with exit code 1. world must outlive it. Fails with
- * RT_NOMEM. */
+#include <stdbool.h>
+
+/* Starts the thread. stall_seconds 0: none. While armed, after stall_seconds without a beat it
+ * writes one line with rank and host to stderr and ends the job with exit code 1. world must
+ * outlive it. Fails with RT_NOMEM. A second start changes nothing. */
 enum rt_status rt_watchdog_start(const struct rt_world *world, double stall_seconds,
                                  struct rt_error *err) RT_MUST_CHECK;
 void rt_watchdog_stop(void); /* fine where none was started */
+
+/* Progress arms it with its first phase and disarms it when it is freed, so that a job without
+ * progress is never ended. */
+void rt_watchdog_arm(bool armed);
 
 /* This rank did something. Any thread; costs one atomic store. Ticks, agreements and pieces of an
  * exchange beat by themselves. */
