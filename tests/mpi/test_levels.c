@@ -3,8 +3,8 @@
 #define RT_TEST_MPI
 #include <mpi.h>
 
-#include "kmeans_data.h"
-#include "rt_test.h"
+#include "tests/mpi/kmeans_data.h"
+#include "tests/rt_test.h"
 
 #include "core/memory.h"
 #include "kmeans/levels.h"

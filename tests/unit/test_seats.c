@@ -1,5 +1,5 @@
 /* Seats of cells by Sainte-Lague, against choosing every seat by looking at all cells. */
-#include "rt_test.h"
+#include "tests/rt_test.h"
 
 #include "core/random.h"
 #include "kmeans/seats.h"
