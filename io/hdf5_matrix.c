@@ -1,14 +1,17 @@
 #include "io/hdf5_matrix.h"
 
 #include "core/fault.h"
+#include "io/fs.h"
 #include "io/hdf5.h"
 #include "io/input_file.h"
 
+#include <fcntl.h>
 #include <hdf5.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define MOST_AT_ONCE ((uint64_t)32 << 20)
 #define LARGEST_CACHE ((size_t)32 << 20)
@@ -488,7 +491,9 @@ enum rt_status rt_hdf5_matrix_read(struct rt_hdf5_matrix *matrix, uint64_t begin
 
 /* ---- creating ---- */
 
-static hid_t create_file(const char *path)
+#define REASON_BYTES 200
+
+static hid_t create_file(const char *path, char *reason)
 {
     hid_t access = new_access();
     hid_t creation = H5Pcreate(H5P_FILE_CREATE);
@@ -496,6 +501,8 @@ static hid_t create_file(const char *path)
     if (access >= 0 && creation >= 0 && H5Pset_obj_track_times(creation, false) >= 0 &&
         H5Pset_alignment(access, 1 << 20, 4096) >= 0)
         file = H5Fcreate(path, H5F_ACC_TRUNC, creation, access);
+    if (file < 0)
+        rt_h5_reason(reason, REASON_BYTES); /* the next call of HDF5 would forget it */
     if (access >= 0)
         (void)H5Pclose(access);
     if (creation >= 0)
@@ -503,7 +510,7 @@ static hid_t create_file(const char *path)
     return file;
 }
 
-static bool create_column(hid_t file, struct rt_matrix_column *column)
+static bool create_column(hid_t file, struct rt_matrix_column *column, char *reason)
 {
     hsize_t extent[2] = {column->n_rows, column->n_columns};
     hid_t type = new_type(column->type);
@@ -517,6 +524,8 @@ static bool create_column(hid_t file, struct rt_matrix_column *column)
         H5Pset_fill_time(creation, H5D_FILL_TIME_NEVER) >= 0 &&
         H5Pset_obj_track_times(creation, false) >= 0)
         set = H5Dcreate2(file, column->name, type, space, link, creation, H5P_DEFAULT);
+    if (set < 0)
+        rt_h5_reason(reason, REASON_BYTES);
     haddr_t offset = set < 0 ? HADDR_UNDEF : H5Dget_offset(set);
     bool is_empty = column->n_rows == 0 || column->n_columns == 0;
     bool good = set >= 0 && (offset != HADDR_UNDEF || is_empty);
@@ -545,7 +554,7 @@ static hid_t new_string_type(void)
     return type;
 }
 
-static bool create_attribute(hid_t file, const struct rt_matrix_attribute *attribute)
+static bool create_attribute(hid_t file, const struct rt_matrix_attribute *attribute, char *reason)
 {
     hid_t type = attribute->text ? new_string_type() : H5Tcopy(H5T_STD_I64LE);
     hid_t space = H5Screate(H5S_SCALAR);
@@ -557,6 +566,8 @@ static bool create_attribute(hid_t file, const struct rt_matrix_attribute *attri
         good = H5Awrite(id, type, &attribute->text) >= 0;
     else if (good)
         good = H5Awrite(id, H5T_NATIVE_INT64, &attribute->number) >= 0;
+    if (!good)
+        rt_h5_reason(reason, REASON_BYTES);
     if (id >= 0)
         good = H5Aclose(id) >= 0 && good;
     if (type >= 0)
@@ -571,15 +582,17 @@ static enum rt_status create_locked(const char *path, struct rt_matrix_column *c
                                     size_t n_attributes, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    hid_t file = create_file(path);
+    char reason[REASON_BYTES] = "HDF5 gives no reason";
+    hid_t file = create_file(path, reason);
     if (file < 0)
-        FAIL_HDF5(RT_IO, "cannot create '%s'", path);
+        RT_FAIL(RT_IO, "cannot create '%s': %s", path, reason);
     for (size_t i = 0; i < n_columns; i++)
-        if (!create_column(file, &columns[i]))
-            FAIL_HDF5(RT_IO, "cannot create dataset '%s' in '%s'", columns[i].name, path);
+        if (!create_column(file, &columns[i], reason))
+            RT_FAIL(RT_IO, "cannot create dataset '%s' in '%s': %s", columns[i].name, path, reason);
     for (size_t i = 0; i < n_attributes; i++)
-        if (!create_attribute(file, &attributes[i]))
-            FAIL_HDF5(RT_IO, "cannot create attribute '%s' in '%s'", attributes[i].name, path);
+        if (!create_attribute(file, &attributes[i], reason))
+            RT_FAIL(RT_IO, "cannot create attribute '%s' in '%s': %s", attributes[i].name, path,
+                    reason);
 done:
     if (file >= 0 && H5Fclose(file) < 0 && st == RT_OK)
         st = refused(RT_IO, __LINE__, path, err);
@@ -590,8 +603,14 @@ enum rt_status rt_hdf5_matrix_create(const char *path, struct rt_matrix_column *
                                      size_t n_columns, const struct rt_matrix_attribute *attributes,
                                      size_t n_attributes, struct rt_error *err)
 {
+    enum rt_status st = RT_OK;
+    int fd = -1;
+    /* made by us first: the system's reason is clearer than HDF5's */
+    RT_TRY(rt_fs_open(path, O_RDWR | O_CREAT | O_TRUNC, &fd, err));
     rt_h5_enter();
-    enum rt_status st = create_locked(path, columns, n_columns, attributes, n_attributes, err);
+    st = create_locked(path, columns, n_columns, attributes, n_attributes, err);
     rt_h5_leave();
+    (void)close(fd);
+done:
     return st;
 }
