@@ -3,6 +3,7 @@
 #include "core/assign.h"
 #include "core/fpenv.h"
 #include "core/kernels/kernels.h"
+#include "jobs/blas_choice.h"
 #include "jobs/help.h"
 #include "jobs/job.h"
 #include "mpi/agree.h"
@@ -72,10 +73,6 @@ done:
     return st;
 }
 
-/* OpenBLAS tells its name and the kernels it chose; another BLAS does not. */
-extern char *openblas_get_config(void) __attribute__((weak));
-extern char *openblas_get_corename(void) __attribute__((weak));
-
 static void print_version(void)
 {
     char mpi[MPI_MAX_LIBRARY_VERSION_STRING];
@@ -83,10 +80,7 @@ static void print_version(void)
     MPI_Get_library_version(mpi, &length);
     mpi[strcspn(mpi, ",\n")] = '\0';
     (void)printf("ranktape %s\nmpi      %s\nhdf5     %s\n", RT_VERSION, mpi, RT_HDF5_VERSION);
-    if (openblas_get_config && openblas_get_corename)
-        (void)printf("blas     %s (%s)\n", openblas_get_config(), openblas_get_corename());
-    else
-        (void)printf("blas     unknown\n");
+    (void)printf("blas     %s\n", rt_blas_choice_name());
     (void)printf("kernel   %s\n", rt_isa_name(rt_kernels()->isa));
 }
 
@@ -160,6 +154,15 @@ static bool has_stall_timeout(enum rt_job_id job)
     return (rt_option_table[RT_OPT_stall_timeout].jobs & 1u << job) != 0;
 }
 
+static void prepare_blas(const struct rt_job *job)
+{
+    (void)rt_gemm_is_sound(64); /* its buffers belong to the base of J1 */
+    if (rt_blas_choice_is_poor())
+        rt_job_warn(job,
+                    "the BLAS runs slow kernels on this processor: %s (OPENBLAS_CORETYPE chooses)",
+                    rt_blas_choice_name());
+}
+
 static enum rt_status run_job(struct rt_world *world, struct call *call, bool *must_abort,
                               struct rt_error *err)
 {
@@ -175,7 +178,7 @@ static enum rt_status run_job(struct rt_world *world, struct call *call, bool *m
         job.json = json_object();
     rt_signals_install();
     if (call->options.job == RT_JOB_BUILD || call->options.job == RT_JOB_PLAN)
-        (void)rt_gemm_is_sound(64); /* its buffers belong to the base of J1 */
+        prepare_blas(&job);
     job.base_bytes = rt_rss_read().anonymous;
     if (has_stall_timeout(id))
         RT_LOCAL(rt_watchdog_start(world, call->options.stall_timeout, err));
@@ -207,6 +210,7 @@ int main(int argc, char **argv)
     struct rt_world world;
     struct rt_error err = {.rank = -1};
     bool must_abort = false;
+    rt_blas_choice_make(argv);
     enum rt_status st = rt_world_begin(&argc, &argv, asks_for_mpio(argc, argv), &world, &err);
     rt_fpenv_set();
     if (st == RT_OK)
