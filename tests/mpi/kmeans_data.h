@@ -4,6 +4,7 @@
 #define RT_TESTS_KMEANS_DATA_H
 
 #include "core/checksum.h"
+#include "core/memory.h"
 #include "core/random.h"
 #include "kmeans/lloyd.h"
 #include "kmeans/sample.h"
@@ -22,6 +23,9 @@ struct kmeans_data {
     uint64_t nan_row;  /* this row holds a NaN */
     bool same;         /* all rows are alike */
     uint64_t seed;
+    enum rt_element type;               /* RT_F32, or RT_U8: 128 + 16 x, rounded */
+    bool native;                        /* how the sample keeps rows */
+    const struct rt_rotation *rotation; /* or NULL */
 };
 
 static inline float kmeans_uniform(uint64_t seed, uint64_t a, uint64_t b)
@@ -50,11 +54,22 @@ static inline void kmeans_row(const struct kmeans_data *data, uint64_t row, floa
 static inline enum rt_status kmeans_read(void *ctx, uint64_t begin, size_t n_rows, void *rows,
                                          struct rt_error *err)
 {
+    enum rt_status st = RT_OK;
     const struct kmeans_data *data = ctx;
-    (void)err;
-    for (size_t i = 0; i < n_rows; i++)
-        kmeans_row(data, begin + i, (float *)rows + i * data->dim);
-    return RT_OK;
+    float *row = NULL;
+    RT_TRY(rt_array_new(data->dim, sizeof *row, &row, err));
+    for (size_t i = 0; i < n_rows; i++) {
+        kmeans_row(data, begin + i, row);
+        if (data->type == RT_F32)
+            memcpy((float *)rows + i * data->dim, row, data->dim * sizeof *row);
+        else
+            for (uint32_t j = 0; j < data->dim; j++)
+                ((uint8_t *)rows)[i * data->dim + j] =
+                    (uint8_t)fmaxf(0, fminf(255, rintf(128 + 16 * row[j])));
+    }
+done:
+    rt_array_free(row);
+    return st;
 }
 
 static inline struct kmeans_data kmeans_data_of(uint64_t n_rows, uint32_t dim, uint32_t n_clusters,
@@ -82,7 +97,9 @@ static inline enum rt_status kmeans_sample(MPI_Comm comm, struct kmeans_data *da
     struct rt_sample_options options = {.n_rows = data->n_rows,
                                         .n_wanted = n_wanted,
                                         .dim = data->dim,
-                                        .type = RT_F32,
+                                        .type = data->type,
+                                        .native = data->native,
+                                        .rotation = data->rotation,
                                         .metric = metric,
                                         .seed = data->seed,
                                         .begin = own.begin,

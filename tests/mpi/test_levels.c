@@ -232,6 +232,61 @@ RT_TEST("hierarchical training and refinement, of some dimensions too")
     data.n_rows = 0;
     check_ranks(&data, &options);
 }
+RT_TEST("rows kept in their own type train to the same bits")
+{
+    struct rt_error err;
+    struct kmeans_data data = kmeans_data_of(1500, 20, 30, 33);
+    struct rt_train_options options = options_of(6, 60);
+    struct rt_trained kept[2];
+    struct rt_rotation *rotation = NULL;
+    CHECK_OK(rt_rotation_new(4, data.dim, &rotation, &err));
+    data.type = RT_U8;
+    data.rotation = rotation;
+    options.training = RT_TRAINING_HIERARCHICAL;
+    options.max_list_rows = 80;
+    options.n_rows = 3000;
+    for (int metric = RT_L2; metric <= RT_COSINE; metric++) {
+        options.metric = (enum rt_metric)metric;
+        options.spherical = metric != RT_L2;
+        options.kmeans_dimension = metric == RT_IP ? 9 : 0;
+        for (int native = 0; native < 2; native++) {
+            data.native = native;
+            train(MPI_COMM_WORLD, &data, &options, &kept[native]);
+        }
+        check_same(&kept[0], &kept[1]);
+        check_same_log(&kept[0], &kept[1]);
+        rt_trained_free(&kept[0]);
+        rt_trained_free(&kept[1]);
+    }
+    rt_rotation_free(rotation);
+}
+RT_TEST("a rank allocates no more than planned, and not half of it")
+{
+    struct rt_error err;
+    int n_ranks = 0;
+    MPI_Comm_size(MPI_COMM_WORLD, &n_ranks);
+    struct kmeans_data data = kmeans_data_of(30000, 64, 200, 30);
+    struct rt_train_options options = options_of(17, 300);
+    for (int hierarchical = 0; hierarchical < 2; hierarchical++) {
+        struct rt_trained trained;
+        struct rt_sample *sample = NULL;
+        options.training = hierarchical ? RT_TRAINING_HIERARCHICAL : RT_TRAINING_LLOYD;
+        options.n_iterations = 2;
+        options.n_refinements = 2;
+        CHECK_OK(kmeans_sample(MPI_COMM_WORLD, &data, RT_L2, data.n_rows, &sample, &err));
+        size_t before =
+            rt_memory_now() - (size_t)rt_sample_bytes(sample->n_local, 64, RT_F32, false);
+        rt_memory_reset_peak();
+        CHECK_OK(rt_train(MPI_COMM_WORLD, &options, sample, &trained, &err));
+        size_t used = rt_memory_peak() - before;
+        uint64_t planned = rt_train_bytes(&options, 30000, 64, RT_F32, false, (uint32_t)n_ranks);
+        if (used > planned + planned / 10 || used < planned / 2)
+            RT_TEST_FAILED("%s: used %zu, planned %zu", hierarchical ? "hierarchical" : "lloyd",
+                           used, (size_t)planned);
+        rt_trained_free(&trained);
+        rt_sample_free(sample);
+    }
+}
 RT_TEST("given leaves get upper levels, a given tree stays")
 {
     struct kmeans_data data = kmeans_data_of(600, 6, 30, 26);
