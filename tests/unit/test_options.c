@@ -51,8 +51,7 @@ RT_TEST("without options every option stands at its default")
     CHECK(options.stall_timeout == 600);
     CHECK(options.ids[0] == '\0' && options.report.n == 0);
     CHECK(options.io == RT_WRITE_DIRECT && options.bad_rows == RT_BAD_ROWS_FAIL);
-    CHECK(options.progress == 0 &&
-          options.origin[RT_OPT_progress] == RT_FROM_DEFAULT);
+    CHECK(options.progress == 0 && options.origin[RT_OPT_progress] == RT_FROM_DEFAULT);
     REQUIRE(parse("search a b") == RT_OK);
     CHECK(options.k == 10 && options.epsilon == 1.9 && options.threads == 1 &&
           options.probes.n == 0);
