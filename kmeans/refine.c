@@ -8,6 +8,7 @@
 #include "mpi/partition.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define FIRST_NEIGHBOURS 32u
@@ -438,25 +439,37 @@ struct drawn {
     size_t n;
 };
 
-static bool is_drawn(const struct work *w, size_t i)
+static int compare_keys(const void *left, const void *right)
 {
-    return rt_random_permute(w->setting->seed, RT_RANDOM_NEIGHBOUR_SAMPLE,
-                             rt_sample_number(w->sample, i), w->sample->n_total) < RT_REFINE_SAMPLE;
+    uint64_t a = *(const uint64_t *)left;
+    uint64_t b = *(const uint64_t *)right;
+    return a < b ? -1 : a > b;
+}
+
+static enum rt_status sort_by_leaf(const struct work *w, uint32_t *index, size_t n,
+                                   struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    uint64_t *keys = NULL;
+    RT_TRY(rt_array_new(n, sizeof *keys, &keys, err));
+    for (size_t i = 0; i < n; i++)
+        keys[i] = (uint64_t)w->leaf[index[i]] << 32 | index[i];
+    qsort(keys, n, sizeof *keys, compare_keys);
+    for (size_t i = 0; i < n; i++)
+        index[i] = (uint32_t)keys[i];
+done:
+    rt_array_free(keys);
+    return st;
 }
 
 static enum rt_status draw_rows(struct work *w, struct drawn *drawn, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    size_t n = w->sample->n_local;
-    for (size_t i = 0; i < n; i++)
-        drawn->n += is_drawn(w, i);
-    RT_TRY(rt_array_new(drawn->n, sizeof *drawn->index, &drawn->index, err));
+    RT_TRY(rt_sample_draw(w->sample, w->setting->seed, RT_RANDOM_NEIGHBOUR_SAMPLE, RT_REFINE_SAMPLE,
+                          &drawn->index, &drawn->n, err));
+    RT_TRY(sort_by_leaf(w, drawn->index, drawn->n, err));
     RT_TRY(rt_array_new(drawn->n, sizeof *drawn->nearest, &drawn->nearest, err));
-    size_t at = 0;
-    for (size_t i = 0; i < n; i++)
-        if (is_drawn(w, w->order[i]))
-            drawn->index[at++] = w->order[i];
-    for (at = 0; at < drawn->n; at += w->batch) {
+    for (size_t at = 0; at < drawn->n; at += w->batch) {
         size_t left = drawn->n - at;
         size_t rows = left < w->batch ? left : w->batch;
         rt_sample_gather(w->sample, drawn->index + at, rows, w->rows);

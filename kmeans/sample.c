@@ -1,12 +1,12 @@
 #include "kmeans/sample.h"
 
 #include "core/memory.h"
-#include "core/random.h"
 #include "mpi/agree.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define PIECE_BYTES ((size_t)1 << 20) /* of one read */
@@ -365,6 +365,54 @@ void rt_sample_gather(const struct rt_sample *sample, const uint32_t *index, siz
         rt_element_to_f32(sample->type, sample->rows + index[i] * sample->row_bytes,
                           buffer + i * full, full);
     finish_rows(sample, buffer, n);
+}
+
+/* --- a few rows of all --- */
+
+static int compare_numbers(const void *left, const void *right)
+{
+    uint64_t a = *(const uint64_t *)left;
+    uint64_t b = *(const uint64_t *)right;
+    return a < b ? -1 : a > b;
+}
+
+/* Numbers that are drawn: sorted, and a bit for each value of their low 16 bits, so that most
+ * others are told apart at once. */
+struct drawn {
+    uint64_t *numbers;
+    size_t n;
+    uint8_t bits[1 << 13];
+};
+
+static bool is_among(const struct drawn *drawn, uint64_t number)
+{
+    if (!(drawn->bits[number >> 3 & 0x1fff] >> (number & 7) & 1))
+        return false;
+    return bsearch(&number, drawn->numbers, drawn->n, sizeof number, compare_numbers) != NULL;
+}
+
+enum rt_status rt_sample_draw(const struct rt_sample *sample, uint64_t seed,
+                              enum rt_purpose purpose, uint32_t n, uint32_t **index,
+                              size_t *n_index, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct drawn drawn = {.n = n < sample->n_total ? n : (size_t)sample->n_total};
+    RT_TRY(rt_array_new(drawn.n, sizeof *drawn.numbers, &drawn.numbers, err));
+    for (size_t i = 0; i < drawn.n; i++) {
+        uint64_t number = rt_random_permute(seed, purpose, i, sample->n_total);
+        drawn.numbers[i] = number;
+        drawn.bits[number >> 3 & 0x1fff] |= (uint8_t)(1u << (number & 7));
+    }
+    qsort(drawn.numbers, drawn.n, sizeof *drawn.numbers, compare_numbers);
+    size_t most = sample->n_local < drawn.n ? sample->n_local : drawn.n;
+    RT_TRY(rt_array_new(most, sizeof **index, index, err));
+    *n_index = 0;
+    for (size_t i = 0; i < sample->n_local; i++)
+        if (is_among(&drawn, rt_sample_number(sample, i)))
+            (*index)[(*n_index)++] = (uint32_t)i;
+done:
+    rt_array_free(drawn.numbers);
+    return st;
 }
 
 uint64_t rt_sample_bytes(uint64_t n_local, uint32_t dim, enum rt_element type, bool native)

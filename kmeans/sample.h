@@ -8,6 +8,7 @@
 #include "core/element.h"
 #include "core/error.h"
 #include "core/metric.h"
+#include "core/random.h"
 #include "core/rotation.h"
 
 #include <mpi.h>
@@ -95,6 +96,12 @@ static inline size_t rt_sample_buffer_floats(const struct rt_sample *sample, siz
 {
     return n * sample->row_dim;
 }
+/* Local indexes, ascending, of those of this rank's rows that are among n rows drawn from all
+ * ranks' (all rows where there are fewer); the caller frees *index. Pure: by seed, purpose and
+ * numbers. */
+enum rt_status rt_sample_draw(const struct rt_sample *sample, uint64_t seed,
+                              enum rt_purpose purpose, uint32_t n, uint32_t **index,
+                              size_t *n_index, struct rt_error *err) RT_MUST_CHECK;
 static inline uint64_t rt_sample_number(const struct rt_sample *sample, size_t i)
 {
     return sample->number ? sample->number[i] : sample->first + i;

@@ -1,7 +1,6 @@
 #include "kmeans/train.h"
 
 #include "core/memory.h"
-#include "core/random.h"
 #include "kmeans/hierarchical.h"
 #include "kmeans/levels.h"
 #include "kmeans/lloyd.h"
@@ -357,15 +356,8 @@ static enum rt_status beam_new(struct beam_work *w, struct rt_error *err)
     enum rt_status st = RT_OK;
     const struct training *t = w->t;
     const struct rt_sample *sample = t->sample;
-    for (size_t i = 0; i < sample->n_local; i++)
-        w->n_rows += rt_random_permute(t->options->seed, RT_RANDOM_BEAM_SAMPLE,
-                                       rt_sample_number(sample, i), sample->n_total) < BEAM_SAMPLE;
-    RT_TRY(rt_array_new(w->n_rows, sizeof *w->index, &w->index, err));
-    size_t n = 0;
-    for (size_t i = 0; i < sample->n_local; i++)
-        if (rt_random_permute(t->options->seed, RT_RANDOM_BEAM_SAMPLE, rt_sample_number(sample, i),
-                              sample->n_total) < BEAM_SAMPLE)
-            w->index[n++] = (uint32_t)i;
+    RT_TRY(rt_sample_draw(sample, t->options->seed, RT_RANDOM_BEAM_SAMPLE, BEAM_SAMPLE, &w->index,
+                          &w->n_rows, err));
     w->batch = rt_lloyd_batch_rows(sample->row_dim);
     RT_TRY(rt_array_new(w->batch, sample->row_dim * sizeof *w->rows, &w->rows, err));
     RT_TRY(rt_array_new(w->batch, sizeof *w->found, &w->found, err));
