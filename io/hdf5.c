@@ -273,23 +273,9 @@ static hid_t new_half(void)
 
 static hid_t new_type(enum rt_h5_type type)
 {
-    switch (type) {
-    case RT_H5_U8:
-        return H5Tcopy(H5T_STD_U8LE);
-    case RT_H5_I8:
-        return H5Tcopy(H5T_STD_I8LE);
-    case RT_H5_U32:
-        return H5Tcopy(H5T_STD_U32LE);
-    case RT_H5_U64:
-        return H5Tcopy(H5T_STD_U64LE);
-    case RT_H5_F16:
-        return new_half();
-    case RT_H5_F32:
-        return H5Tcopy(H5T_IEEE_F32LE);
-    case RT_H5_F64:
-        return H5Tcopy(H5T_IEEE_F64LE);
-    }
-    return -1;
+    const hid_t known[] = {H5T_STD_U8LE, H5T_STD_I8LE,   H5T_STD_U32LE, H5T_STD_U64LE,
+                           -1,           H5T_IEEE_F32LE, H5T_IEEE_F64LE};
+    return type == RT_H5_F16 ? new_half() : H5Tcopy(known[type]);
 }
 
 /* Closes what is open; ids below 0 are skipped. The library itself knows what an id is. */

@@ -26,28 +26,28 @@ struct rt_lock {
 /* ---- who we are ---- */
 
 /* First line of a small file of the system, without its end; "" where it cannot be read. */
-static void read_line(const char *path, char *text, size_t size)
+static void read_line(const char *path, char *text, int size)
 {
     FILE *file = fopen(path, "re");
-    if (!file || !fgets(text, (int)size, file))
+    if (!file || !fgets(text, size, file))
         text[0] = '\0';
     text[strcspn(text, "\n")] = '\0';
     if (file)
         (void)fclose(file);
 }
 
-/* Ticks since boot at which a process began; 0 where that cannot be told. Its name may hold
- * anything, so fields are counted from the last ')'. */
-static uint64_t start_of(uint64_t pid)
+/* Ticks since boot at which a process began, 0 where that cannot be told; *is_dead where it only
+ * waits to be reaped. Its name may hold anything, so fields are counted from the last ')'. */
+static uint64_t start_of(uint64_t pid, bool *is_dead)
 {
     char path[64];
     char text[1024];
     (void)snprintf(path, sizeof path, "/proc/%llu/stat", (unsigned long long)pid);
     read_line(path, text, sizeof text);
-    char *at = strrchr(text, ')');
-    for (int field = 2; at && field < 22; field++) { /* field 22 of proc(5) */
+    const char *at = strrchr(text, ')');
+    *is_dead = at && (strncmp(at, ") Z", 3) == 0 || strncmp(at, ") X", 3) == 0);
+    for (int field = 2; at && field < 22; field++) /* field 22 of proc(5) */
         at = strchr(at + 1, ' ');
-    }
     return at ? strtoull(at + 1, NULL, 10) : 0;
 }
 
@@ -73,6 +73,7 @@ void rt_lock_self(struct rt_lock_owner *owner)
 {
     const char *job = getenv("SLURM_JOB_ID");
     const char *restarts = getenv("SLURM_RESTART_COUNT");
+    bool is_dead = false;
     memset(owner, 0, sizeof *owner);
     if (gethostname(owner->host, sizeof owner->host - 1) != 0)
         owner->host[0] = '\0';
@@ -80,7 +81,7 @@ void rt_lock_self(struct rt_lock_owner *owner)
     ssize_t n = readlink("/proc/self/ns/pid", owner->pid_space, sizeof owner->pid_space - 1);
     owner->pid_space[n > 0 ? n : 0] = '\0';
     owner->pid = (uint64_t)getpid();
-    owner->start_time = start_of(owner->pid);
+    owner->start_time = start_of(owner->pid, &is_dead);
     (void)snprintf(owner->job_id, sizeof owner->job_id, "%s", job ? job : "");
     owner->restart_count = restarts ? strtoull(restarts, NULL, 10) : 0;
     owner->since = (int64_t)time(NULL);
@@ -174,9 +175,10 @@ bool rt_lock_is_stale(const struct rt_lock_owner *owner, const struct rt_lock_ow
         return false;
     if (kill((pid_t)owner->pid, 0) != 0 && errno == ESRCH)
         return true;
-    uint64_t start = start_of(owner->pid);
-    return start != 0 && owner->start_time != 0 &&
-           start != owner->start_time; /* its number has a new process */
+    bool is_dead = false;
+    uint64_t start = start_of(owner->pid, &is_dead);
+    return is_dead || (start != 0 && owner->start_time != 0 &&
+                       start != owner->start_time); /* its number lives on */
 }
 
 /* A new file with our name in it, synced. *exists: there was one already. */

@@ -238,7 +238,8 @@ enum rt_status rt_manifest_print(const struct rt_manifest *manifest, char **text
     size_t n = strlen(dumped);
     RT_TRY(rt_array_new(n + 2, 1, &copy, err));
     memcpy(copy, dumped, n);
-    memcpy(copy + n, "\n", 2);
+    copy[n] = '\n';
+    copy[n + 1] = '\0';
     *text = copy;
     *n_bytes = n + 1;
 done:
@@ -357,8 +358,9 @@ static enum rt_status get_name(const struct reading *from, const json_t *object,
     for (size_t i = 0; i < n / 2; i++) {
         int high = hex ? hex_digit(hex[2 * i]) : 0;
         int low = hex ? hex_digit(hex[2 * i + 1]) : 0;
-        name[i] = hex ? (char)(16 * high + low) : text[i];
-        if (high < 0 || low < 0 || name[i] == '\0') {
+        unsigned char byte = hex ? (unsigned char)(16 * high + low) : (unsigned char)text[i];
+        memcpy(name + i, &byte, 1);
+        if (high < 0 || low < 0 || byte == 0) {
             free(name);
             return strange(from, key);
         }

@@ -184,7 +184,7 @@ RT_TEST("whatever byte of whatever file is changed, it is told, and the file is 
     for (size_t f = 0; f < sizeof files / sizeof *files; f++) {
         uint64_t size = 0;
         CHECK_OK(rt_fs_size(files[f], &size, &err));
-        for (uint64_t at = 0; at < size; at += 131) {
+        for (uint64_t at = 0; at < size; at += 211) {
             struct rt_index_view *view = NULL;
             change(files[f], at, 0x41);
             enum rt_status st = rt_index_open("t", RT_CHECK_ALL, &view, &err);

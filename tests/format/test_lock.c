@@ -42,6 +42,18 @@ static void end_child(pid_t child)
     CHECK(kill(child, SIGKILL) == 0 && waitpid(child, NULL, 0) == child);
 }
 
+RT_TEST("a process that is dead but not yet reaped holds nothing")
+{
+    struct rt_lock *lock = NULL;
+    siginfo_t info;
+    CHECK(mkdir("l", 0777) == 0);
+    pid_t child = child_with_lock("l");
+    CHECK(kill(child, SIGKILL) == 0 && waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT) == 0);
+    CHECK_OK(rt_lock_take("l", &plain, &lock, &err));
+    rt_lock_release(lock);
+    CHECK(waitpid(child, NULL, 0) == child && rmdir("l") == 0);
+}
+
 RT_TEST("a lock that is held is named, and taken again after it was given back")
 {
     struct rt_lock *lock = NULL;
