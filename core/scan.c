@@ -429,33 +429,43 @@ static void count_list(struct query *q, const struct rt_scan_run *runs, size_t n
         q->count.rows += runs[i].n_rows;
 }
 
+/* The next slice of a list's pairs that belong to this pass: their queries and tables. */
+static size_t fill_slice(struct rt_scanner *s, const uint64_t *pairs, size_t n_pairs, uint64_t pass,
+                         size_t *next)
+{
+    const uint32_t list = (uint32_t)(pairs[0] >> 32);
+    const float *centroid = rt_tree_leaves(s->source.tree)->centroids + (size_t)list * s->dim;
+    const size_t table_bytes = (s->n_groups + 3u) / 4 * 64;
+    size_t n = 0;
+    for (; *next < n_pairs && n < SLICE; ++*next) {
+        size_t number = (uint32_t)pairs[*next] >> 1;
+        if ((pairs[*next] & 1) != pass)
+            continue;
+        s->slice[n] = s->queries + number;
+        s->slice_tables[n] = s->tables + (s->is_residual ? n : number);
+        if (s->is_residual)
+            make_table(s, s->batch.rotated + number * s->dim, centroid, s->tables + n,
+                       s->entries + n * table_bytes);
+        n++;
+    }
+    return n;
+}
+
 /* Blocks [begin, end) of a list for those of its pairs that belong to this pass. */
 static enum rt_status scan_list(struct rt_scanner *s, const uint64_t *pairs, size_t n_pairs,
                                 uint64_t pass, uint64_t begin, uint64_t end, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    const uint32_t list = (uint32_t)(pairs[0] >> 32);
-    const float *centroid = rt_tree_leaves(s->source.tree)->centroids + (size_t)list * s->dim;
-    const size_t table_bytes = (s->n_groups + 3u) / 4 * 64;
     const struct rt_scan_run *runs = NULL;
     size_t n_runs = 0;
-    for (size_t next = 0; next < n_pairs;) {
-        size_t n = 0;
-        for (; next < n_pairs && n < SLICE; next++) {
-            size_t number = (uint32_t)pairs[next] >> 1;
-            if ((pairs[next] & 1) != pass)
-                continue;
-            s->slice[n] = s->queries + number;
-            s->slice_tables[n] = s->tables + (s->is_residual ? n : number);
-            if (s->is_residual)
-                make_table(s, s->batch.rotated + number * s->dim, centroid, s->tables + n,
-                           s->entries + n * table_bytes);
-            n++;
-        }
-        if (n == 0)
-            break;
-        if (!runs)
-            RT_TRY(s->source.read_list(s->source.context, list, begin, end, &runs, &n_runs, err));
+    size_t next = 0;
+    while (next < n_pairs && (pairs[next] & 1) != pass)
+        next++;
+    if (next == n_pairs)
+        return st;
+    RT_TRY(s->source.read_list(s->source.context, (uint32_t)(pairs[0] >> 32), begin, end, &runs,
+                               &n_runs, err));
+    for (size_t n; (n = fill_slice(s, pairs, n_pairs, pass, &next)) > 0;) {
         for (size_t i = 0; i < n; i++)
             count_list(s->slice[i], runs, n_runs, begin == 0);
         for (size_t i = 0; i < n_runs; i++)
@@ -582,18 +592,32 @@ static void begin_batch(struct rt_scanner *s, const struct rt_scan_batch *batch)
     make_pairs(s);
 }
 
+/* Measures the `most` least bounds of every query. */
+static enum rt_status measure_all(struct rt_scanner *s, size_t most, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    for (size_t i = 0; i < s->batch.n_queries; i++) {
+        make_heap(s->queries + i);
+        RT_TRY(measure(s, s->queries + i, most, err));
+    }
+done:
+    return st;
+}
+
+/* This part's piece of the k least, and a little (I5). */
+static size_t first_few(const struct rt_scanner *s)
+{
+    return (s->options.k + s->batch.n_parts - 1) / s->batch.n_parts + 2;
+}
+
 /* Scans all pairs; measures only enough of the nearest lists for a first tau, and what the buffers
  * ask for. */
 static enum rt_status scan_pairs(struct rt_scanner *s, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const struct share share = share_of(s);
-    const size_t n_first = (s->options.k + s->batch.n_parts - 1) / s->batch.n_parts + 2;
     RT_TRY(scan_pass(s, &share, 0, err));
-    for (size_t i = 0; i < s->batch.n_queries; i++) {
-        make_heap(s->queries + i);
-        RT_TRY(measure(s, s->queries + i, n_first, err));
-    }
+    RT_TRY(measure_all(s, first_few(s), err));
     RT_TRY(scan_pass(s, &share, 1, err));
 done:
     return st;
@@ -615,13 +639,9 @@ enum rt_status rt_scan_round1(struct rt_scanner *scanner, const struct rt_scan_b
                               struct rt_hit *hits, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    const size_t n_first = (scanner->options.k + batch->n_parts - 1) / batch->n_parts + 2;
     begin_batch(scanner, batch);
     RT_TRY(scan_pairs(scanner, err));
-    for (size_t i = 0; i < batch->n_queries; i++) {
-        make_heap(scanner->queries + i);
-        RT_TRY(measure(scanner, scanner->queries + i, n_first, err));
-    }
+    RT_TRY(measure_all(scanner, first_few(scanner), err));
     give_hits(scanner, hits, NULL);
 done:
     return st;
@@ -631,11 +651,9 @@ enum rt_status rt_scan_round2(struct rt_scanner *scanner, const float *tau, stru
                               struct rt_scan_count *counts, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    for (size_t i = 0; i < scanner->batch.n_queries; i++) {
+    for (size_t i = 0; i < scanner->batch.n_queries; i++)
         scanner->queries[i].limit = tau[i];
-        make_heap(scanner->queries + i);
-        RT_TRY(measure(scanner, scanner->queries + i, SIZE_MAX, err));
-    }
+    RT_TRY(measure_all(scanner, SIZE_MAX, err));
     give_hits(scanner, hits, counts);
 done:
     return st;
@@ -647,10 +665,7 @@ enum rt_status rt_scan(struct rt_scanner *scanner, const struct rt_scan_batch *b
     enum rt_status st = RT_OK;
     begin_batch(scanner, batch);
     RT_TRY(scan_pairs(scanner, err));
-    for (size_t i = 0; i < batch->n_queries; i++) {
-        make_heap(scanner->queries + i);
-        RT_TRY(measure(scanner, scanner->queries + i, SIZE_MAX, err));
-    }
+    RT_TRY(measure_all(scanner, SIZE_MAX, err));
     give_hits(scanner, hits, counts);
 done:
     return st;
