@@ -1,5 +1,5 @@
-/* Which vectors tape takes a row's vector (E2). Pure: from the row and the layout's rank, so that the place of any row is
- * known without asking anybody. */
+/* Which vectors tape takes a row's vector (E2). Pure: from the row and the layout's rank, so that
+ * the place of any row is known without asking anybody. */
 #ifndef RT_CORE_CHOOSER_H
 #define RT_CORE_CHOOSER_H
 
@@ -9,8 +9,8 @@
 #include <stdint.h>
 
 /* rank: of the layout, the one whose partition holds the row. n_tapes >= 1. */
-static inline uint32_t rt_choose_tape(enum rt_chooser_kind chooser, uint32_t n_tapes, uint64_t seed, uint32_t rank,
-                                      uint64_t row)
+static inline uint32_t rt_choose_tape(enum rt_chooser_kind chooser, uint32_t n_tapes, uint64_t seed,
+                                      uint32_t rank, uint64_t row)
 {
     switch (chooser) {
     case RT_CHOOSER_ID:

@@ -85,10 +85,26 @@ done:
     return st;
 }
 
+/* Names of --report are checked before any work: what cannot be written as asked is refused. */
+static enum rt_status check_reports(const struct rt_options *options, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    for (uint32_t i = 0; i < options->report.n; i++) {
+        const char *suffix = strrchr(options->report.text[i], '.');
+        if (!suffix || strcmp(suffix, ".json") != 0)
+            RT_FAIL(RT_USAGE, "--report '%s': reports are JSON, give a name that ends in .json",
+                    options->report.text[i]);
+    }
+done:
+    return st;
+}
+
 static enum rt_status plan(struct build *b, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct rt_job *job = b->job;
+    RT_LOCAL(check_reports(job->options, err));
+    RT_AGREE(job->comm);
     RT_TRY(rt_plan_phase(job, &b->rows, &b->plan, err));
     RT_TRY(rt_plan_phase_require(job, &b->plan, err));
     b->context.budget_bytes = b->plan.budget_bytes;

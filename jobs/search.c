@@ -76,10 +76,12 @@ static enum rt_status open_index(struct search *s, struct rt_error *err)
     const struct rt_options *options = s->job->options;
     RT_LOCAL(rt_index_open(options->argument[0], RT_CHECK_TREE, &s->view, err));
     RT_AGREE(s->job->comm);
-    uint64_t generations[2] = {s->view->manifest->generation, UINT64_MAX - s->view->manifest->generation};
+    uint64_t generations[2] = {s->view->manifest->generation,
+                               UINT64_MAX - s->view->manifest->generation};
     rt_max_u64(s->job->comm, generations, 2);
     if (generations[0] != UINT64_MAX - generations[1])
-        RT_FAIL(RT_IO, "'%s' was published anew while it was opened; run again", options->argument[0]);
+        RT_FAIL(RT_IO, "'%s' was published anew while it was opened; run again",
+                options->argument[0]);
     if (s->view->manifest->rerank_in_heap)
         RT_LOCAL(rt_heap_vectors_open(s->view->manifest, &options->heap, &s->heap, err));
     if (options->filter[0])
@@ -97,7 +99,8 @@ static enum rt_status prepare_queries(struct search *s, enum rt_element element,
     const struct rt_manifest *m = s->view->manifest;
     rt_element_to_f32(element, native, s->queries, s->n_queries * m->dim);
     for (size_t q = 0; q < s->n_queries; q++) {
-        enum rt_row_verdict verdict = rt_metric_prepare_row(m->metric, s->queries + q * m->dim, m->dim);
+        enum rt_row_verdict verdict =
+            rt_metric_prepare_row(m->metric, s->queries + q * m->dim, m->dim);
         if (verdict == RT_ROW_GOOD)
             continue;
         char name[256];
@@ -115,7 +118,8 @@ static enum rt_status read_queries(struct search *s, struct rt_error *err)
     const struct rt_manifest *m = s->view->manifest;
     struct rt_rows *rows = NULL;
     void *native = NULL;
-    struct rt_rows_options how = {.type = options->type >= 0 && options->origin[RT_OPT_type] == RT_FROM_GIVEN
+    struct rt_rows_options how = {.type = options->type >= 0 &&
+                                                  options->origin[RT_OPT_type] == RT_FROM_GIVEN
                                               ? rt_element_name((enum rt_element)options->type)
                                               : NULL,
                                   .dataset = "/test"};
@@ -124,7 +128,8 @@ static enum rt_status read_queries(struct search *s, struct rt_error *err)
     if (info->n_rows == 0)
         RT_FAIL(RT_INPUT, "'%s' holds no queries", options->argument[1]);
     if (info->dim != m->dim)
-        RT_FAIL(RT_INPUT, "queries have %" PRIu32 " dimensions, the index %" PRIu32, info->dim, m->dim);
+        RT_FAIL(RT_INPUT, "queries have %" PRIu32 " dimensions, the index %" PRIu32, info->dim,
+                m->dim);
     s->n_queries = (size_t)info->n_rows;
     RT_TRY(rt_array_new(s->n_queries, m->dim * sizeof(float), &s->queries, err));
     RT_TRY(rt_array_new(s->n_queries, m->dim * rt_element_size(info->type), &native, err));
@@ -143,10 +148,11 @@ static enum rt_status read_truth(struct search *s, struct rt_error *err)
     struct rt_neighbours truth = {0};
     RT_TRY(rt_neighbours_read(name, &truth, err));
     if (truth.n_queries != s->n_queries)
-        RT_FAIL(RT_INPUT, "'%s' has the neighbours of %" PRIu64 " queries, there are %zu", name, truth.n_queries,
-                s->n_queries);
+        RT_FAIL(RT_INPUT, "'%s' has the neighbours of %" PRIu64 " queries, there are %zu", name,
+                truth.n_queries, s->n_queries);
     if (truth.k < s->options.k)
-        RT_FAIL(RT_USAGE, "--k %" PRIu32 " is more than the %" PRIu32 " neighbours in '%s'", s->options.k, truth.k, name);
+        RT_FAIL(RT_USAGE, "--k %" PRIu32 " is more than the %" PRIu32 " neighbours in '%s'",
+                s->options.k, truth.k, name);
     s->truth = truth.ids;
     s->truth_k = truth.k;
     truth.ids = NULL;
@@ -164,7 +170,8 @@ static enum rt_status draw_queries(struct search *s, struct rt_error *err)
     size_t row_bytes = m->dim * rt_element_size(m->element);
     unsigned char *vector = NULL;
     s->n_queries = 0;
-    size_t wanted = options->sample_truth < m->n_rows ? (size_t)options->sample_truth : (size_t)m->n_rows;
+    size_t wanted =
+        options->sample_truth < m->n_rows ? (size_t)options->sample_truth : (size_t)m->n_rows;
     RT_TRY(rt_array_new(wanted, m->dim * sizeof(float), &s->queries, err));
     RT_TRY(rt_array_new(row_bytes, 1, &vector, err));
     uint64_t n_slots = 0;
@@ -185,7 +192,8 @@ static enum rt_status draw_queries(struct search *s, struct rt_error *err)
             const struct rt_segment_entry *segment = vectors->segments;
             while (slot < segment->first_slot || slot >= segment->first_slot + segment->n_slots)
                 segment++;
-            RT_TRY(rt_heap_vectors_read(s->heap, segment->first_row + (slot - segment->first_slot), vector, err));
+            RT_TRY(rt_heap_vectors_read(s->heap, segment->first_row + (slot - segment->first_slot),
+                                        vector, err));
         }
         float *query = s->queries + s->n_queries * m->dim;
         rt_element_to_f32(m->element, native, query, m->dim);
@@ -207,15 +215,17 @@ static enum rt_status gather_queries(struct search *s, struct rt_error *err)
         if (job->options->truth[0])
             RT_LOCAL(read_truth(s, err));
         if (job->options->out[0])
-            RT_LOCAL(rt_neighbours_check_name(job->options->out, s->view->manifest->n_rows ? s->view->manifest->n_rows - 1 : 0,
-                                              s->n_queries, s->options.k, err));
+            RT_LOCAL(rt_neighbours_check_name(
+                job->options->out, s->view->manifest->n_rows ? s->view->manifest->n_rows - 1 : 0,
+                s->n_queries, s->options.k, err));
     }
     RT_AGREE(job->comm);
     uint64_t n = s->n_queries;
     rt_bcast_bytes(job->comm, &n, sizeof n, 0);
     s->n_queries = (size_t)n;
     if (job->rank != 0)
-        RT_LOCAL(rt_array_new(s->n_queries, s->view->manifest->dim * sizeof(float), &s->queries, err));
+        RT_LOCAL(
+            rt_array_new(s->n_queries, s->view->manifest->dim * sizeof(float), &s->queries, err));
     RT_LOCAL(rt_array_new(s->n_queries, s->options.k * sizeof *s->hits, &s->hits, err));
     RT_LOCAL(rt_array_zero(s->n_queries, sizeof *s->counts, &s->counts, err));
     RT_AGREE(job->comm);
@@ -224,14 +234,16 @@ done:
     return st;
 }
 
-static enum rt_status search_batches(struct rt_index_search *search, const float *queries, size_t n_queries, uint32_t dim,
-                                 uint32_t k, size_t batch, struct rt_hit *hits, struct rt_scan_count *counts,
-                                 struct rt_error *err)
+static enum rt_status search_batches(struct rt_index_search *search, const float *queries,
+                                     size_t n_queries, uint32_t dim, uint32_t k, size_t batch,
+                                     struct rt_hit *hits, struct rt_scan_count *counts,
+                                     struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     for (size_t q = 0; q < n_queries; q += batch) {
         size_t n = n_queries - q < batch ? n_queries - q : batch;
-        RT_TRY(rt_index_search_run(search, queries + q * dim, n, hits + q * k, counts ? counts + q : NULL, err));
+        RT_TRY(rt_index_search_run(search, queries + q * dim, n, hits + q * k,
+                                   counts ? counts + q : NULL, err));
     }
 done:
     return st;
@@ -245,14 +257,16 @@ static enum rt_status run_queries(struct search *s, struct rt_error *err)
     RT_TRY(rt_index_search_new(s->job, s->view, &s->options, &search, err));
     MPI_Barrier(s->job->comm);
     double began = rt_phase_now();
-    RT_TRY(search_batches(search, s->queries, s->n_queries, dim, s->options.k, s->options.batch, s->hits, s->counts, err));
+    RT_TRY(search_batches(search, s->queries, s->n_queries, dim, s->options.k, s->options.batch,
+                          s->hits, s->counts, err));
     s->seconds = rt_phase_now() - began;
     if (s->job->options->latency) {
         RT_LOCAL(rt_array_new(s->n_queries, sizeof *s->latencies, &s->latencies, err));
         RT_AGREE(s->job->comm);
         for (size_t q = 0; q < s->n_queries; q++) {
             began = rt_phase_now();
-            RT_TRY(rt_index_search_run(search, s->queries + q * dim, 1, s->hits + q * s->options.k, NULL, err));
+            RT_TRY(rt_index_search_run(search, s->queries + q * dim, 1, s->hits + q * s->options.k,
+                                       NULL, err));
             s->latencies[q] = rt_phase_now() - began;
         }
         qsort(s->latencies, s->n_queries, sizeof *s->latencies, by_seconds);
@@ -279,7 +293,8 @@ static enum rt_status find_truth(struct search *s, struct rt_error *err)
     RT_LOCAL(rt_array_new(n, sizeof *s->truth, &s->truth, err));
     RT_AGREE(s->job->comm);
     RT_TRY(rt_index_search_new(s->job, s->view, &exact, &search, err));
-    RT_TRY(search_batches(search, s->queries, s->n_queries, tree->dim, exact.k, exact.batch, hits, NULL, err));
+    RT_TRY(search_batches(search, s->queries, s->n_queries, tree->dim, exact.k, exact.batch, hits,
+                          NULL, err));
     for (size_t i = 0; i < n; i++)
         s->truth[i] = hits[i].id;
     s->truth_k = s->options.k;
@@ -298,7 +313,8 @@ static enum rt_status write_out(const struct search *s, struct rt_error *err)
     RT_TRY(rt_neighbours_new(s->n_queries, s->options.k, true, &found, err));
     for (size_t i = 0; i < s->n_queries * s->options.k; i++) {
         found.ids[i] = s->hits[i].id;
-        found.distances[i] = s->hits[i].id == RT_NO_ID ? INFINITY : rt_metric_shown(m->metric, s->hits[i].distance);
+        found.distances[i] =
+            s->hits[i].id == RT_NO_ID ? INFINITY : rt_metric_shown(m->metric, s->hits[i].distance);
         if (found.ids[i] != RT_NO_ID && found.ids[i] > largest)
             largest = found.ids[i];
     }
@@ -324,23 +340,29 @@ static void say(const struct search *s)
     char probes[128];
     size_t at = 0;
     for (uint32_t l = 0; l < s->view->tree.tree.n_levels && at < sizeof probes; l++)
-        at += (size_t)snprintf(probes + at, sizeof probes - at, "%s%" PRIu32, l ? "," : "", s->options.probes[l]);
+        at += (size_t)snprintf(probes + at, sizeof probes - at, "%s%" PRIu32, l ? "," : "",
+                               s->options.probes[l]);
     rt_job_print(job, "%s queries, k %" PRIu32 ", probes %s, epsilon %g, %d rank%s, kernel %s",
-                 rt_units_count(s->n_queries, text), s->options.k, probes, (double)s->options.epsilon, job->n_ranks,
-                 job->n_ranks == 1 ? "" : "s", rt_isa_name(rt_kernels()->isa));
-    double recall = s->truth ? rt_index_recall(s->hits, s->n_queries, s->options.k, s->truth, s->truth_k) : -1;
+                 rt_units_count(s->n_queries, text), s->options.k, probes,
+                 (double)s->options.epsilon, job->n_ranks, job->n_ranks == 1 ? "" : "s",
+                 rt_isa_name(rt_kernels()->isa));
+    double recall =
+        s->truth ? rt_index_recall(s->hits, s->n_queries, s->options.k, s->truth, s->truth_k) : -1;
     char label[32];
     (void)snprintf(label, sizeof label, "recall@%" PRIu32, s->options.k);
     if (s->truth)
         rt_job_row(job, label, "%.4f", recall);
     double rate = s->seconds > 0 ? n / s->seconds : 0;
     if (s->latencies)
-        rt_job_row(job, "rate", "%s queries/s, %.3f ms each (batch); p50 %.3f, p99 %.3f ms one by one",
+        rt_job_row(job, "rate",
+                   "%s queries/s, %.3f ms each (batch); p50 %.3f, p99 %.3f ms one by one",
                    rt_units_rate(rate, text), 1e3 / rate, 1e3 * s->latencies[s->n_queries / 2],
                    1e3 * s->latencies[s->n_queries * 99 / 100]);
     else
-        rt_job_row(job, "rate", "%s queries/s, %.3f ms each (batch)", rt_units_rate(rate, text), 1e3 / rate);
-    rt_job_row(job, "work", "%.1f lists, %.0f rows scanned, %.1f vectors reranked a query", lists, rows, reranked);
+        rt_job_row(job, "rate", "%s queries/s, %.3f ms each (batch)", rt_units_rate(rate, text),
+                   1e3 / rate);
+    rt_job_row(job, "work", "%.1f lists, %.0f rows scanned, %.1f vectors reranked a query", lists,
+               rows, reranked);
     rt_job_set(job, "recall", s->truth ? json_real(recall) : json_null());
     rt_job_set(job, "k", json_integer(s->options.k));
     rt_job_set(job, "queries", json_integer((json_int_t)s->n_queries));
@@ -369,7 +391,13 @@ static enum rt_status set_options(struct search *s, struct rt_error *err)
                                                   .heap = s->heap};
     if (options->truth[0] && options->sample_truth)
         RT_FAIL(RT_USAGE, "--truth and --sample-truth cannot be given together");
-    RT_TRY(rt_index_probes(s->view, options->probes.value, options->probes.n, s->options.probes, err));
+    if (options->sample_truth && options->n_arguments > 1)
+        RT_FAIL(RT_USAGE, "--sample-truth draws the queries from the index; leave '%s' out",
+                options->argument[1]);
+    if (!options->sample_truth && options->n_arguments < 2)
+        RT_FAIL(RT_USAGE, "which queries? (a row file, or --sample-truth N)");
+    RT_TRY(
+        rt_index_probes(s->view, options->probes.value, options->probes.n, s->options.probes, err));
 done:
     return st;
 }

@@ -26,11 +26,11 @@ struct wire_head {
 
 /* Where the sender stands among its chunks, for one receiver's window. */
 struct sender {
-    int to;                     /* receiver it is prepared for, -1: none */
-    uint64_t begin, end;        /* slots of the window */
-    uint32_t first_list;        /* lists that touch the window: [first_list, end_list) */
+    int to;              /* receiver it is prepared for, -1: none */
+    uint64_t begin, end; /* slots of the window */
+    uint32_t first_list; /* lists that touch the window: [first_list, end_list) */
     uint32_t end_list;
-    uint64_t chunk;             /* local chunk being read */
+    uint64_t chunk;              /* local chunk being read */
     uint64_t record, record_end; /* in the tape file */
     bool in_chunk;
 };
@@ -44,7 +44,7 @@ struct compactor {
     uint64_t *first_blocks; /* n_lists + 1: where lists begin (prefix sums) */
     uint64_t *rows;         /* n_lists: of all ranks */
     uint64_t *before;       /* n_lists: rows of the list on ranks before this one */
-    uint64_t *next;         /* slot in its list of the sender's next record, by list from first_list on */
+    uint64_t *next; /* slot in its list of the sender's next record, by list from first_list on */
     uint64_t share_blocks;
     uint64_t window_blocks;
     uint64_t round;
@@ -74,12 +74,13 @@ uint64_t rt_compact_window_bytes(uint64_t budget_bytes, uint64_t share_bytes)
     return window < LEAST_WINDOW_BYTES ? LEAST_WINDOW_BYTES : window;
 }
 
-uint64_t rt_compact_phase_bytes(uint32_t dim, enum rt_metric metric, uint32_t n_lists, uint64_t window_bytes,
-                                int n_ranks)
+uint64_t rt_compact_phase_bytes(uint32_t dim, enum rt_metric metric, uint32_t n_lists,
+                                uint64_t window_bytes, int n_ranks)
 {
     uint64_t block = block_bytes(dim, rt_code_n_factors(metric));
-    return 4 * sizeof(uint64_t) * ((uint64_t)n_lists + 1) + (window_bytes / block + 1) * block + WRITE_BUFFER_BYTES +
-           RT_LIST_COLUMNS * RT_UNIT_BYTES + rt_exchange_bytes(n_ranks, RT_EXCHANGE_PIECE);
+    return 4 * sizeof(uint64_t) * ((uint64_t)n_lists + 1) + (window_bytes / block + 1) * block +
+           WRITE_BUFFER_BYTES + RT_LIST_COLUMNS * RT_UNIT_BYTES +
+           rt_exchange_bytes(n_ranks, RT_EXCHANGE_PIECE);
 }
 
 /* F1: the directory, the same on all ranks, and this rank's first slot in each list. */
@@ -91,15 +92,18 @@ static void make_directory(struct compactor *c)
     rt_sum_u64(comm, c->rows, c->n_lists);
     c->first_blocks[0] = 0;
     for (uint32_t l = 0; l < c->n_lists; l++)
-        c->first_blocks[l + 1] = c->first_blocks[l] + (c->rows[l] + RT_BLOCK_ROWS - 1) / RT_BLOCK_ROWS;
+        c->first_blocks[l + 1] =
+            c->first_blocks[l] + (c->rows[l] + RT_BLOCK_ROWS - 1) / RT_BLOCK_ROWS;
 }
 
 static struct rt_range window_of(const struct compactor *c, int rank)
 {
-    struct rt_range share = rt_share(c->first_blocks[c->n_lists], rank, c->n_ranks, c->share_blocks);
+    struct rt_range share =
+        rt_share(c->first_blocks[c->n_lists], rank, c->n_ranks, c->share_blocks);
     struct rt_range window = {share.begin + c->round * c->window_blocks, 0};
     window.begin = window.begin < share.end ? window.begin : share.end;
-    window.end = share.end - window.begin > c->window_blocks ? window.begin + c->window_blocks : share.end;
+    window.end =
+        share.end - window.begin > c->window_blocks ? window.begin + c->window_blocks : share.end;
     return window;
 }
 
@@ -118,8 +122,10 @@ static uint32_t list_of_block(const struct compactor *c, uint64_t block)
     return low;
 }
 
-/* First record in [begin, end) of the tape whose list is at least `list` (E3: sorted inside a chunk). */
-static uint64_t first_of_list(const struct compactor *c, uint64_t begin, uint64_t end, uint32_t list)
+/* First record in [begin, end) of the tape whose list is at least `list` (E3: sorted inside a
+ * chunk). */
+static uint64_t first_of_list(const struct compactor *c, uint64_t begin, uint64_t end,
+                              uint32_t list)
 {
     const uint32_t *lists = c->tape.records.lists;
     while (begin < end) {
@@ -136,7 +142,8 @@ static void aim(struct compactor *c, int to)
 {
     struct rt_range window = window_of(c, to);
     struct sender *s = &c->sender;
-    *s = (struct sender){.to = to, .begin = window.begin * RT_BLOCK_ROWS, .end = window.end * RT_BLOCK_ROWS};
+    *s = (struct sender){
+        .to = to, .begin = window.begin * RT_BLOCK_ROWS, .end = window.end * RT_BLOCK_ROWS};
     if (window.begin == window.end)
         return;
     s->first_list = list_of_block(c, window.begin);
@@ -167,8 +174,8 @@ static bool next_record(struct compactor *c, uint64_t *record, uint64_t *slot)
     return false;
 }
 
-static enum rt_status send_records(void *context, int to, void *buffer, size_t capacity, size_t *n_bytes, bool *more,
-                                   struct rt_error *err)
+static enum rt_status send_records(void *context, int to, void *buffer, size_t capacity,
+                                   size_t *n_bytes, bool *more, struct rt_error *err)
 {
     (void)err;
     struct compactor *c = context;
@@ -190,9 +197,10 @@ static enum rt_status send_records(void *context, int to, void *buffer, size_t c
                                  .place = records->places[record],
                                  .list = records->lists[record]};
         memcpy(out, &head, sizeof head);
-        memcpy(out + sizeof head, records->factors + record * c->n_factors, c->n_factors * sizeof(float));
-        memcpy(out + sizeof head + c->n_factors * sizeof(float), records->codes + record * c->code_bytes,
-               c->code_bytes);
+        memcpy(out + sizeof head, records->factors + record * c->n_factors,
+               c->n_factors * sizeof(float));
+        memcpy(out + sizeof head + c->n_factors * sizeof(float),
+               records->codes + record * c->code_bytes, c->code_bytes);
         out += c->wire_bytes;
         n++;
     }
@@ -200,7 +208,8 @@ static enum rt_status send_records(void *context, int to, void *buffer, size_t c
     return RT_OK;
 }
 
-static enum rt_status take_records(void *context, int from, const void *bytes, size_t n_bytes, struct rt_error *err)
+static enum rt_status take_records(void *context, int from, const void *bytes, size_t n_bytes,
+                                   struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct compactor *c = context;
@@ -214,16 +223,17 @@ static enum rt_status take_records(void *context, int from, const void *bytes, s
         uint64_t block = head.slot / RT_BLOCK_ROWS;
         uint32_t row = (uint32_t)(head.slot % RT_BLOCK_ROWS);
         if (block < c->window_begin || block >= c->window_end)
-            RT_FAIL(RT_DAMAGED, "rank %d sent a record for block %llu, outside this rank's window", from,
-                    (unsigned long long)block);
+            RT_FAIL(RT_DAMAGED, "rank %d sent a record for block %llu, outside this rank's window",
+                    from, (unsigned long long)block);
         block -= c->window_begin;
         rt_block_put(c->codes + block * rt_block_code_bytes(c->dim), c->dim, row, code);
         for (uint32_t f = 0; f < c->n_factors; f++)
             c->factors[(block * c->n_factors + f) * RT_BLOCK_ROWS + row] = factors[f];
         c->ids[block * RT_BLOCK_ROWS + row] = head.id;
         c->places[block * RT_BLOCK_ROWS + row] = head.place;
-        c->rows_hash = rt_hash128_add(
-            c->rows_hash, rt_record_hash(head.list, head.id, code, c->code_bytes, factors, c->n_factors));
+        c->rows_hash =
+            rt_hash128_add(c->rows_hash, rt_record_hash(head.list, head.id, code, c->code_bytes,
+                                                        factors, c->n_factors));
     }
     rt_progress_add(c->context->progress, RT_COUNT_DONE, n_bytes / c->wire_bytes);
     rt_progress_add(c->context->progress, RT_COUNT_BYTES_READ, n_bytes);
@@ -259,14 +269,16 @@ static enum rt_status open_tape(struct compactor *c, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     char path[RT_PATH_MAX];
-    RT_TRY(rt_index_path(c->context->dir, RT_FILE_APPENDABLE, c->context->generation, true, path, err));
+    RT_TRY(rt_index_path(c->context->dir, RT_FILE_APPENDABLE, c->context->generation, true, path,
+                         err));
     RT_TRY(rt_tape_open(path, &c->tape, err));
 done:
     return st;
 }
 
 /* Rank 0 makes the file, sized from the directory; every rank gets a writer over its share. */
-static enum rt_status make_file(struct compactor *c, struct rt_compact_output *out, struct rt_error *err)
+static enum rt_status make_file(struct compactor *c, struct rt_compact_output *out,
+                                struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct rt_job *job = c->context->job;
@@ -280,25 +292,29 @@ static enum rt_status make_file(struct compactor *c, struct rt_compact_output *o
     c->share_blocks = rt_list_share_blocks(&shape);
     out->n_blocks = shape.n_blocks;
     RT_LOCAL(rt_list_layout(&shape, &out->layout, err));
-    RT_LOCAL(rt_index_path(c->context->dir, RT_FILE_FROZEN, c->context->generation, true, path, err));
+    RT_LOCAL(
+        rt_index_path(c->context->dir, RT_FILE_FROZEN, c->context->generation, true, path, err));
     RT_AGREE(job->comm);
     RT_TRY(rt_phase_create_file(c->context, path, &out->layout, &c->file, err));
     struct rt_range share = rt_share(shape.n_blocks, job->rank, job->n_ranks, c->share_blocks);
     if (job->rank == 0)
         RT_LOCAL(rt_list_write_directory(c->file, NULL, c->first_blocks, c->rows, err));
-    RT_LOCAL(rt_list_writer_new(c->file, share.begin, share.end, WRITE_BUFFER_BYTES, &c->writer, err));
+    RT_LOCAL(
+        rt_list_writer_new(c->file, share.begin, share.end, WRITE_BUFFER_BYTES, &c->writer, err));
     RT_AGREE(job->comm);
 done:
     return st;
 }
 
-/* Windows are as large as the budget allows, the same on all ranks; rounds follow from the largest share. */
+/* Windows are as large as the budget allows, the same on all ranks; rounds follow from the largest
+ * share. */
 static uint64_t size_windows(struct compactor *c)
 {
     uint64_t largest = 0;
     uint64_t block = block_bytes(c->dim, c->n_factors);
     for (int r = 0; r < c->n_ranks; r++) {
-        uint64_t n = rt_range_count(rt_share(c->first_blocks[c->n_lists], r, c->n_ranks, c->share_blocks));
+        uint64_t n =
+            rt_range_count(rt_share(c->first_blocks[c->n_lists], r, c->n_ranks, c->share_blocks));
         largest = n > largest ? n : largest;
     }
     uint64_t budget = c->context->budget_bytes;
@@ -322,7 +338,8 @@ done:
     return st;
 }
 
-static enum rt_status run_round(struct compactor *c, struct rt_exchange *exchange, struct rt_error *err)
+static enum rt_status run_round(struct compactor *c, struct rt_exchange *exchange,
+                                struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct rt_range window = window_of(c, c->context->job->rank);
@@ -341,10 +358,12 @@ done:
     return st;
 }
 
-/* Sum of 128-bit hashes over ranks, modulo 2^128: four 32-bit limbs, so that sums of limbs cannot overflow 64 bits. */
+/* Sum of 128-bit hashes over ranks, modulo 2^128: four 32-bit limbs, so that sums of limbs cannot
+ * overflow 64 bits. */
 static struct rt_hash128 sum_hashes(MPI_Comm comm, struct rt_hash128 mine)
 {
-    uint64_t limbs[4] = {mine.low & UINT32_MAX, mine.low >> 32, mine.high & UINT32_MAX, mine.high >> 32};
+    uint64_t limbs[4] = {mine.low & UINT32_MAX, mine.low >> 32, mine.high & UINT32_MAX,
+                         mine.high >> 32};
     rt_sum_u64(comm, limbs, 4);
     uint64_t carry = 0;
     for (int i = 0; i < 4; i++) {
@@ -369,8 +388,9 @@ static void release(struct compactor *c)
     rt_array_free(c->places);
 }
 
-enum rt_status rt_compact_phase(struct rt_phase_context *context, const struct rt_compact_input *input,
-                                struct rt_compact_output *out, struct rt_error *err)
+enum rt_status rt_compact_phase(struct rt_phase_context *context,
+                                const struct rt_compact_input *input, struct rt_compact_output *out,
+                                struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     MPI_Comm comm = context->job->comm;

@@ -12,7 +12,8 @@
 #include <string.h>
 
 #define PIECE_IDS 65536u
-#define MOST_HELD (UINT64_C(1) << 26) /* pairs of a rank in one pass, where the budget is larger */
+#define MOST_HELD (UINT64_C(1) << 26) /* pairs of a rank in one pass, where the budget is larger   \
+                                       */
 
 struct pair {
     uint64_t id, row;
@@ -24,7 +25,7 @@ struct search {
     uint64_t *ids; /* PIECE_IDS */
     uint64_t n_passes, pass;
     int rank, n_ranks;
-    int to;             /* whom the reading below is for */
+    int to; /* whom the reading below is for */
     uint64_t next_row;
     size_t n_read, used; /* ids read and looked at */
     struct pair *held;
@@ -53,7 +54,8 @@ static enum rt_status is_ascending(MPI_Comm comm, struct search *s, bool *out, s
 done:
     st = rt_agree(comm, st, err);
     if (st == RT_OK) {
-        /* The largest last id before this rank: parts ascend among themselves, so the maximum is the neighbour's. */
+        /* The largest last id before this rank: parts ascend among themselves, so the maximum is
+         * the neighbour's. */
         uint64_t before = 0;
         uint64_t has = s->mine.end > s->mine.begin;
         uint64_t last_here = has ? ends[1] + 1 : 0; /* no id is 2^64-1 */
@@ -73,8 +75,8 @@ static bool is_for(const struct search *s, uint64_t id, int to)
     return part == s->pass * (uint64_t)s->n_ranks + (uint64_t)to;
 }
 
-static enum rt_status send_pairs(void *context, int to, void *buffer, size_t capacity, size_t *n_bytes, bool *more,
-                                 struct rt_error *err)
+static enum rt_status send_pairs(void *context, int to, void *buffer, size_t capacity,
+                                 size_t *n_bytes, bool *more, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct search *s = context;
@@ -108,7 +110,8 @@ done:
     return st;
 }
 
-static enum rt_status take_pairs(void *context, int from, const void *bytes, size_t n_bytes, struct rt_error *err)
+static enum rt_status take_pairs(void *context, int from, const void *bytes, size_t n_bytes,
+                                 struct rt_error *err)
 {
     (void)from;
     enum rt_status st = RT_OK;
@@ -148,13 +151,14 @@ static void look(struct search *s, uint64_t found[3])
         }
 }
 
-static enum rt_status search_by_hash(struct rt_phase_context *context, struct search *s, uint64_t n_rows,
-                                     uint64_t found[3], struct rt_error *err)
+static enum rt_status search_by_hash(struct rt_phase_context *context, struct search *s,
+                                     uint64_t n_rows, uint64_t found[3], struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     MPI_Comm comm = context->job->comm;
     struct rt_exchange *exchange = NULL;
-    uint64_t room = context->budget_bytes ? context->budget_bytes / 4 / sizeof(struct pair) : MOST_HELD;
+    uint64_t room =
+        context->budget_bytes ? context->budget_bytes / 4 / sizeof(struct pair) : MOST_HELD;
     room = room > MOST_HELD ? MOST_HELD : room;
     rt_min_u64(comm, &room, 1);
     s->n_passes = n_rows / (uint64_t)s->n_ranks / (room + 1) + 1;
@@ -170,8 +174,8 @@ done:
     return st;
 }
 
-enum rt_status rt_duplicate_ids_check(struct rt_phase_context *context, uint64_t n_rows, struct rt_row_source *source,
-                                      struct rt_error *err)
+enum rt_status rt_duplicate_ids_check(struct rt_phase_context *context, uint64_t n_rows,
+                                      struct rt_row_source *source, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct rt_job *job = context->job;
@@ -192,9 +196,10 @@ enum rt_status rt_duplicate_ids_check(struct rt_phase_context *context, uint64_t
         if (least != RT_NONE && least == found[0]) { /* an id is held by one rank only */
             char first[RT_UNITS_TEXT];
             char second[RT_UNITS_TEXT];
-            st = rt_error_set(err, RT_INPUT, __FILE__, __LINE__,
-                              "id %" PRIu64 " is given to row %s and to row %s; an id may stand once in an index", least,
-                              rt_units_count(found[1], first), rt_units_count(found[2], second));
+            st = rt_error_set(
+                err, RT_INPUT, __FILE__, __LINE__,
+                "id %" PRIu64 " is given to row %s and to row %s; an id may stand once in an index",
+                least, rt_units_count(found[1], first), rt_units_count(found[2], second));
         }
         RT_AGREE(job->comm);
     }

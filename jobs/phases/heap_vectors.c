@@ -17,8 +17,8 @@ struct rt_heap_vectors {
 };
 
 /* Path that --heap gives file `number`, or NULL. */
-static enum rt_status moved_path(const struct rt_texts *moved, size_t number, size_t n_files, const char **out,
-                                 struct rt_error *err)
+static enum rt_status moved_path(const struct rt_texts *moved, size_t number, size_t n_files,
+                                 const char **out, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     *out = NULL;
@@ -26,7 +26,8 @@ static enum rt_status moved_path(const struct rt_texts *moved, size_t number, si
         char *end = NULL;
         unsigned long long n = strtoull(moved->text[i], &end, 10);
         if (end == moved->text[i] || *end != '=' || n >= n_files)
-            RT_FAIL(RT_USAGE, "--heap '%s': expected N=PATH with N from 0 to %zu", moved->text[i], n_files - 1);
+            RT_FAIL(RT_USAGE, "--heap '%s': expected N=PATH with N from 0 to %zu", moved->text[i],
+                    n_files - 1);
         if (n == number)
             *out = end + 1;
     }
@@ -34,8 +35,9 @@ done:
     return st;
 }
 
-static enum rt_status open_file(const struct rt_manifest *manifest, size_t number, const struct rt_texts *moved,
-                                struct rt_rows **out, struct rt_error *err)
+static enum rt_status open_file(const struct rt_manifest *manifest, size_t number,
+                                const struct rt_texts *moved, struct rt_rows **out,
+                                struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct rt_rows *rows = NULL;
@@ -43,18 +45,26 @@ static enum rt_status open_file(const struct rt_manifest *manifest, size_t numbe
     const char *path = NULL;
     char name[RT_PATH_MAX];
     RT_TRY(moved_path(moved, number, manifest->n_heaps, &path, err));
-    int n = snprintf(name, sizeof name, "%s%s%s", path ? path : heap->path, heap->dataset && !path ? ":" : "",
-                     heap->dataset && !path ? heap->dataset : "");
+    int n =
+        snprintf(name, sizeof name, "%s%s%s", path ? path : heap->path,
+                 heap->dataset && !path ? ":" : "", heap->dataset && !path ? heap->dataset : "");
     if (n < 0 || (size_t)n >= sizeof name)
         RT_FAIL(RT_USAGE, "the name of heap file %zu is too long", number);
-    struct rt_rows_options options = {.type = rt_element_name(manifest->element), .dataset = "/train"};
+    struct rt_rows_options options = {.type = rt_element_name(manifest->element),
+                                      .dataset = "/train"};
     RT_TRY(rt_rows_open(name, &options, &rows, err));
     const struct rt_rows_info *info = rt_rows_info(rows);
-    if (info->n_rows != heap->n_rows || info->dim != manifest->dim || info->type != manifest->element)
-        RT_FAIL(RT_INPUT, "'%s' is not the heap file that was indexed: %llu rows x %u, expected %llu x %u", name,
-                (unsigned long long)info->n_rows, info->dim, (unsigned long long)heap->n_rows, manifest->dim);
-    if (info->files[0].size_bytes != heap->size_bytes || (!path && info->files[0].mtime_ns != heap->mtime_ns))
-        RT_FAIL(RT_INPUT, "'%s' has changed since it was indexed; --heap %zu=PATH names an unchanged copy", name, number);
+    if (info->n_rows != heap->n_rows || info->dim != manifest->dim ||
+        info->type != manifest->element)
+        RT_FAIL(RT_INPUT,
+                "'%s' is not the heap file that was indexed: %llu rows x %u, expected %llu x %u",
+                name, (unsigned long long)info->n_rows, info->dim, (unsigned long long)heap->n_rows,
+                manifest->dim);
+    if (info->files[0].size_bytes != heap->size_bytes ||
+        (!path && info->files[0].mtime_ns != heap->mtime_ns))
+        RT_FAIL(RT_INPUT,
+                "'%s' has changed since it was indexed; --heap %zu=PATH names an unchanged copy",
+                name, number);
     *out = rows;
     rows = NULL;
 done:
@@ -62,8 +72,9 @@ done:
     return st;
 }
 
-enum rt_status rt_heap_vectors_open(const struct rt_manifest *manifest, const struct rt_texts *moved,
-                                    struct rt_heap_vectors **out, struct rt_error *err)
+enum rt_status rt_heap_vectors_open(const struct rt_manifest *manifest,
+                                    const struct rt_texts *moved, struct rt_heap_vectors **out,
+                                    struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct rt_heap_vectors *heap = NULL;
@@ -96,7 +107,8 @@ void rt_heap_vectors_close(struct rt_heap_vectors *heap)
     rt_array_free(heap);
 }
 
-enum rt_status rt_heap_vectors_read(struct rt_heap_vectors *heap, uint64_t row, void *vector, struct rt_error *err)
+enum rt_status rt_heap_vectors_read(struct rt_heap_vectors *heap, uint64_t row, void *vector,
+                                    struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     size_t low = 0;
@@ -109,7 +121,8 @@ enum rt_status rt_heap_vectors_read(struct rt_heap_vectors *heap, uint64_t row, 
             high = middle;
     }
     if (!heap->n_files || row < heap->first_rows[low] || row >= heap->first_rows[low + 1])
-        RT_FAIL(RT_DAMAGED, "the index names row %llu, which its heap does not have", (unsigned long long)row);
+        RT_FAIL(RT_DAMAGED, "the index names row %llu, which its heap does not have",
+                (unsigned long long)row);
     (void)pthread_mutex_lock(&heap->reading);
     st = rt_rows_read(heap->files[low], row - heap->first_rows[low], 1, vector, err);
     (void)pthread_mutex_unlock(&heap->reading);

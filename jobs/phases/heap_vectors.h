@@ -1,5 +1,5 @@
-/* Original vectors that stay in the row files (--rerank-in-heap): the heap that the manifest names, opened and found
- * unchanged. */
+/* Original vectors that stay in the row files (--rerank-in-heap): the heap that the manifest names,
+ * opened and found unchanged. */
 #ifndef RT_JOBS_PHASES_HEAP_VECTORS_H
 #define RT_JOBS_PHASES_HEAP_VECTORS_H
 
@@ -11,10 +11,11 @@
 #include <stdint.h>
 
 struct rt_heap_vectors;
-/* moved: --heap N=PATH, heap file N (from 0) lies at PATH now. Fails with RT_USAGE (no such N), RT_INPUT (file gone,
- * changed in size or time, other shape), RT_IO, RT_NOMEM. Local. */
-enum rt_status rt_heap_vectors_open(const struct rt_manifest *manifest, const struct rt_texts *moved,
-                                    struct rt_heap_vectors **out, struct rt_error *err) RT_MUST_CHECK;
+/* moved: --heap N=PATH, heap file N (from 0) lies at PATH now. Fails with RT_USAGE (no such N),
+ * RT_INPUT (file gone, changed in size or time, other shape), RT_IO, RT_NOMEM. Local. */
+enum rt_status rt_heap_vectors_open(const struct rt_manifest *manifest,
+                                    const struct rt_texts *moved, struct rt_heap_vectors **out,
+                                    struct rt_error *err) RT_MUST_CHECK;
 void rt_heap_vectors_close(struct rt_heap_vectors *heap); /* NULL is fine */
 /* One row into vector (dim elements). Any thread; one at a time inside. */
 enum rt_status rt_heap_vectors_read(struct rt_heap_vectors *heap, uint64_t row, void *vector,

@@ -47,15 +47,18 @@ struct rt_index_search {
     struct worker *workers;
 };
 
-enum rt_status rt_index_probes(const struct rt_index_view *view, const uint64_t *given, uint32_t n_given,
-                               uint32_t probes[RT_MAX_LEVELS], struct rt_error *err)
+enum rt_status rt_index_probes(const struct rt_index_view *view, const uint64_t *given,
+                               uint32_t n_given, uint32_t probes[RT_MAX_LEVELS],
+                               struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const struct rt_tree *tree = &view->tree.tree;
     uint32_t n_levels = tree->n_levels;
     uint32_t n_leaves = rt_tree_leaves(tree)->n;
     if (n_given > 1 && n_given != n_levels)
-        RT_FAIL(RT_USAGE, "--probes has %u numbers, the index %u levels: give one number for the leaves, or one a level",
+        RT_FAIL(RT_USAGE,
+                "--probes has %u numbers, the index %u levels: give one number for the leaves, or "
+                "one a level",
                 n_given, n_levels);
     uint32_t root = 1; /* ceil(sqrt(leaves)), in integers */
     while ((uint64_t)root * root < n_leaves)
@@ -67,7 +70,9 @@ enum rt_status rt_index_probes(const struct rt_index_view *view, const uint64_t 
         uint64_t keep = leaves;
         if (l + 1 < n_levels) { /* max(beam, 4 P cells / leaves), system.md */
             uint64_t wide = (4 * leaves * n + n_leaves - 1) / n_leaves;
-            keep = n_given > 1 ? given[l] : wide > view->manifest->beam ? wide : view->manifest->beam;
+            keep = n_given > 1                   ? given[l]
+                   : wide > view->manifest->beam ? wide
+                                                 : view->manifest->beam;
         }
         probes[l] = (uint32_t)(keep < n ? keep : n);
     }
@@ -87,7 +92,8 @@ static uint64_t n_blocks(void *context, uint32_t list)
 }
 
 static enum rt_status read_list(void *context, uint32_t list, uint64_t begin, uint64_t end,
-                                const struct rt_scan_run **runs, size_t *n_runs, struct rt_error *err)
+                                const struct rt_scan_run **runs, size_t *n_runs,
+                                struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct worker *w = context;
@@ -114,8 +120,8 @@ done:
     return st;
 }
 
-static enum rt_status read_vectors(void *context, const struct rt_place *places, size_t n, const void **vectors,
-                                   struct rt_error *err)
+static enum rt_status read_vectors(void *context, const struct rt_place *places, size_t n,
+                                   const void **vectors, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct worker *w = context;
@@ -145,7 +151,8 @@ static int by_value(const void *a, const void *b)
 static bool is_wanted(void *context, uint64_t id, uint64_t generation)
 {
     (void)generation;
-    const struct rt_index_search_options *options = &((const struct worker *)context)->search->options;
+    const struct rt_index_search_options *options =
+        &((const struct worker *)context)->search->options;
     return bsearch(&id, options->filter, options->n_filter, sizeof id, by_value) != NULL;
 }
 
@@ -168,7 +175,8 @@ static enum rt_status worker_new(struct rt_index_search *s, struct worker *w, st
                                    .max_probes = s->n_probes};
     RT_TRY(rt_scanner_new(&source, &scan, &w->scanner, err));
     if (s->options.heap)
-        RT_TRY(rt_array_new(RT_SCAN_FETCH, manifest->dim * rt_element_size(manifest->element), &w->vectors, err));
+        RT_TRY(rt_array_new(RT_SCAN_FETCH, manifest->dim * rt_element_size(manifest->element),
+                            &w->vectors, err));
 done:
     return st;
 }
@@ -196,8 +204,8 @@ done:
 }
 
 enum rt_status rt_index_search_new(const struct rt_job *job, const struct rt_index_view *view,
-                                   const struct rt_index_search_options *options, struct rt_index_search **out,
-                                   struct rt_error *err)
+                                   const struct rt_index_search_options *options,
+                                   struct rt_index_search **out, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct rt_index_search *s = NULL;
@@ -209,7 +217,8 @@ enum rt_status rt_index_search_new(const struct rt_job *job, const struct rt_ind
     s->tree = &view->tree.tree;
     s->n_probes = options->probes[s->tree->n_levels - 1];
     /* A query ranks lists by its own metric, whatever rows were assigned by (B1). */
-    RT_TRY(rt_tree_sets_new(job, s->tree, s->tree->metric == RT_IP ? RT_IP : RT_L2, options->pin, &s->sets, err));
+    RT_TRY(rt_tree_sets_new(job, s->tree, s->tree->metric == RT_IP ? RT_IP : RT_L2, options->pin,
+                            &s->sets, err));
     RT_LOCAL(allocate(s, err));
     RT_AGREE(job->comm);
     *out = s;
@@ -240,8 +249,8 @@ void rt_index_search_free(struct rt_index_search *s)
 }
 
 /* Every rank chooses the lists of its share of the queries; then all know all. */
-static enum rt_status choose_lists(struct rt_index_search *s, const float *queries, size_t n_queries,
-                                   struct rt_error *err)
+static enum rt_status choose_lists(struct rt_index_search *s, const float *queries,
+                                   size_t n_queries, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const struct rt_tree *tree = s->tree;
@@ -254,13 +263,15 @@ static enum rt_status choose_lists(struct rt_index_search *s, const float *queri
     rt_rotation_apply(s->rotation, s->rotated, n_queries);
     for (size_t q = mine.begin; q < mine.end;) {
         size_t n = mine.end - q < s->assign_rows ? (size_t)(mine.end - q) : s->assign_rows;
-        rt_assign_tree_best(s->assigner, tree, s->sets.sets, s->options.probes, s->rotated + q * tree->dim, n,
-                            s->n_probes, s->lists + q * s->n_probes, NULL);
+        rt_assign_tree_best(s->assigner, tree, s->sets.sets, s->options.probes,
+                            s->rotated + q * tree->dim, n, s->n_probes, s->lists + q * s->n_probes,
+                            NULL);
         q += n;
     }
     if (n_ranks > 1) {
         for (int r = 0; r < n_ranks; r++)
-            counts[r] = rt_range_count(rt_share(n_queries, r, n_ranks, 1)) * s->n_probes * sizeof(uint32_t);
+            counts[r] =
+                rt_range_count(rt_share(n_queries, r, n_ranks, 1)) * s->n_probes * sizeof(uint32_t);
         rt_allgatherv_bytes(s->job->comm, s->lists + mine.begin * s->n_probes, s->lists, counts);
     }
 done:
@@ -283,8 +294,8 @@ static void *work(void *context)
 }
 
 /* The workers share the queries of a batch; the calling thread is the first of them. */
-static enum rt_status run_workers(struct rt_index_search *s, const float *queries, size_t n_queries, int round,
-                                  struct rt_error *err)
+static enum rt_status run_workers(struct rt_index_search *s, const float *queries, size_t n_queries,
+                                  int round, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     uint32_t n_workers = s->options.threads;
@@ -325,8 +336,8 @@ done:
     return st;
 }
 
-static enum rt_status scan_in_rounds(struct rt_index_search *s, const float *queries, size_t n_queries,
-                                     struct rt_error *err)
+static enum rt_status scan_in_rounds(struct rt_index_search *s, const float *queries,
+                                     size_t n_queries, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     MPI_Comm comm = s->job->comm;
@@ -344,8 +355,9 @@ done:
     return st;
 }
 
-enum rt_status rt_index_search_run(struct rt_index_search *s, const float *queries, size_t n_queries,
-                                   struct rt_hit *hits, struct rt_scan_count *counts, struct rt_error *err)
+enum rt_status rt_index_search_run(struct rt_index_search *s, const float *queries,
+                                   size_t n_queries, struct rt_hit *hits,
+                                   struct rt_scan_count *counts, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     MPI_Comm comm = s->job->comm;
@@ -357,7 +369,8 @@ enum rt_status rt_index_search_run(struct rt_index_search *s, const float *queri
         RT_TRY(run_workers(s, queries, n_queries, 0, err));
     if (counts) {
         if (s->job->n_ranks > 1)
-            rt_sum_u64(comm, (uint64_t *)s->counts, n_queries * (sizeof *s->counts / sizeof(uint64_t)));
+            rt_sum_u64(comm, (uint64_t *)s->counts,
+                       n_queries * (sizeof *s->counts / sizeof(uint64_t)));
         memcpy(counts, s->counts, n_queries * sizeof *counts);
     }
     if (s->job->rank == 0)
@@ -369,7 +382,8 @@ done:
     return st;
 }
 
-double rt_index_recall(const struct rt_hit *hits, size_t n_queries, uint32_t k, const uint64_t *truth, uint32_t truth_k)
+double rt_index_recall(const struct rt_hit *hits, size_t n_queries, uint32_t k,
+                       const uint64_t *truth, uint32_t truth_k)
 {
     uint64_t found = 0;
     for (size_t q = 0; q < n_queries; q++)

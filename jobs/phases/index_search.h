@@ -1,5 +1,5 @@
-/* Search of an opened index by all ranks: lists chosen, blocks of the probed lists shared out, two rounds, one merge
- * (algorithms.md I). Answers do not depend on batch, threads or ranks. */
+/* Search of an opened index by all ranks: lists chosen, blocks of the probed lists shared out, two
+ * rounds, one merge (algorithms.md I). Answers do not depend on batch, threads or ranks. */
 #ifndef RT_JOBS_PHASES_INDEX_SEARCH_H
 #define RT_JOBS_PHASES_INDEX_SEARCH_H
 
@@ -15,37 +15,42 @@
 struct rt_index_search_options {
     uint32_t k;
     float epsilon;
-    bool exact;               /* all bounds minus infinity */
+    bool exact;                     /* all bounds minus infinity */
     uint32_t probes[RT_MAX_LEVELS]; /* kept at each level, coarse to leaf: rt_index_probes */
     uint32_t threads;
-    uint32_t batch;            /* queries at once, at most */
+    uint32_t batch; /* queries at once, at most */
     bool pin;
-    const uint64_t *filter;    /* ascending ids that may be found; NULL: all. Lent */
+    const uint64_t *filter; /* ascending ids that may be found; NULL: all. Lent */
     size_t n_filter;
     struct rt_heap_vectors *heap; /* where vectors stay in the heap; lent */
 };
 
-/* probes as given on the command line (n of them: none, one for the leaves, or one a level) to one number a level:
- * defaults and clipping of system.md. Fails with RT_USAGE. */
-enum rt_status rt_index_probes(const struct rt_index_view *view, const uint64_t *given, uint32_t n_given,
-                               uint32_t probes[RT_MAX_LEVELS], struct rt_error *err) RT_MUST_CHECK;
+/* probes as given on the command line (n of them: none, one for the leaves, or one a level) to one
+ * number a level: defaults and clipping of system.md. Fails with RT_USAGE. */
+enum rt_status rt_index_probes(const struct rt_index_view *view, const uint64_t *given,
+                               uint32_t n_given, uint32_t probes[RT_MAX_LEVELS],
+                               struct rt_error *err) RT_MUST_CHECK;
 
 struct rt_index_search;
 /* Collective over the job's communicator; view is lent and the same index on all ranks. */
 enum rt_status rt_index_search_new(const struct rt_job *job, const struct rt_index_view *view,
-                                   const struct rt_index_search_options *options, struct rt_index_search **out,
+                                   const struct rt_index_search_options *options,
+                                   struct rt_index_search **out,
                                    struct rt_error *err) RT_MUST_CHECK;
-void rt_index_search_free(struct rt_index_search *search); /* collective; NULL on all ranks is fine */
+void rt_index_search_free(
+    struct rt_index_search *search); /* collective; NULL on all ranks is fine */
 
-/* n_queries <= batch prepared queries (rt_metric_prepare_row), the same on all ranks. hits: n_queries x k, filled on rank
- * 0, by (distance, id), distances as E gives them. counts: n_queries, filled on rank 0, sums over ranks; may be NULL.
- * Collective. */
-enum rt_status rt_index_search_run(struct rt_index_search *search, const float *queries, size_t n_queries,
-                                   struct rt_hit *hits, struct rt_scan_count *counts,
+/* n_queries <= batch prepared queries (rt_metric_prepare_row), the same on all ranks. hits:
+ * n_queries x k, filled on rank 0, by (distance, id), distances as E gives them. counts: n_queries,
+ * filled on rank 0, sums over ranks; may be NULL. Collective. */
+enum rt_status rt_index_search_run(struct rt_index_search *search, const float *queries,
+                                   size_t n_queries, struct rt_hit *hits,
+                                   struct rt_scan_count *counts,
                                    struct rt_error *err) RT_MUST_CHECK;
 
-/* Share of truth found: hits of n_queries x k against the first k of each truth row (width truth_k >= k, RT_NO_ID where
- * there is none), by id. */
-double rt_index_recall(const struct rt_hit *hits, size_t n_queries, uint32_t k, const uint64_t *truth, uint32_t truth_k);
+/* Share of truth found: hits of n_queries x k against the first k of each truth row (width truth_k
+ * >= k, RT_NO_ID where there is none), by id. */
+double rt_index_recall(const struct rt_hit *hits, size_t n_queries, uint32_t k,
+                       const uint64_t *truth, uint32_t truth_k);
 
 #endif

@@ -13,7 +13,8 @@
 
 #define WRITE_BUFFER_BYTES ((size_t)8 << 20)
 
-/* Code records of one group of rows, by columns; `sorted` holds one chunk in the order of the tape. */
+/* Code records of one group of rows, by columns; `sorted` holds one chunk in the order of the tape.
+ */
 struct columns {
     uint32_t *lists;
     uint64_t *ids;
@@ -28,8 +29,8 @@ struct inserter {
     struct rt_insert_output *out;
     uint32_t dim, code_bytes, n_factors, n_lists;
     size_t row_bytes;
-    size_t block_rows;  /* read and coded at once */
-    size_t group_rows;  /* whole chunks, and whole blocks: what the columns hold */
+    size_t block_rows;     /* read and coded at once */
+    size_t group_rows;     /* whole chunks, and whole blocks: what the columns hold */
     uint64_t first_record; /* of this rank's part of the appendable tape */
     struct rt_row_coder *coder;
     struct columns rows, sorted;
@@ -64,20 +65,23 @@ static void size_blocks(uint64_t block_rows, uint64_t n_rows, size_t *block, siz
 
 static size_t columns_bytes(uint32_t dim, uint32_t n_factors, size_t n_rows)
 {
-    return n_rows * (sizeof(uint32_t) + sizeof(uint64_t) + rt_code_bytes(dim) + n_factors * sizeof(float) +
-                     sizeof(struct rt_place));
+    return n_rows * (sizeof(uint32_t) + sizeof(uint64_t) + rt_code_bytes(dim) +
+                     n_factors * sizeof(float) + sizeof(struct rt_place));
 }
 
-uint64_t rt_insert_phase_bytes(uint32_t dim, enum rt_element element, enum rt_metric metric, uint64_t n_rows,
-                               uint64_t block_rows, uint32_t n_lists, uint32_t beam, uint32_t tapes_of_rank)
+uint64_t rt_insert_phase_bytes(uint32_t dim, enum rt_element element, enum rt_metric metric,
+                               uint64_t n_rows, uint64_t block_rows, uint32_t n_lists,
+                               uint32_t beam, uint32_t tapes_of_rank)
 {
     size_t block = 0;
     size_t group = 0;
     size_blocks(block_rows, n_rows, &block, &group);
     uint64_t bytes = rt_row_coder_bytes(dim, beam, block);
     bytes += block * (uint64_t)dim * rt_element_size(element);
-    bytes += 2 * columns_bytes(dim, rt_code_n_factors(metric), group) + 2 * group * sizeof(uint32_t);
-    bytes += n_lists * (uint64_t)(sizeof(struct rt_objective) + 2 * sizeof(uint64_t) + sizeof(float) + sizeof(double));
+    bytes +=
+        2 * columns_bytes(dim, rt_code_n_factors(metric), group) + 2 * group * sizeof(uint32_t);
+    bytes += n_lists * (uint64_t)(sizeof(struct rt_objective) + 2 * sizeof(uint64_t) +
+                                  sizeof(float) + sizeof(double));
     bytes += (1 + (uint64_t)tapes_of_rank) * (WRITE_BUFFER_BYTES + 6 * RT_UNIT_BYTES);
     return bytes;
 }
@@ -125,7 +129,8 @@ static enum rt_status allocate(struct inserter *in, struct rt_error *err)
     RT_TRY(rt_array_new(in->group_rows, sizeof *in->scratch, &in->scratch, err));
     RT_TRY(rt_array_new(in->block_rows, in->row_bytes, &in->native, err));
     RT_TRY(rt_array_zero(in->out->slots->n_tapes, sizeof *in->slot_next, &in->slot_next, err));
-    RT_TRY(rt_array_zero(in->out->slots->n_tapes, sizeof(struct rt_unit_writer *), &in->vectors, err));
+    RT_TRY(
+        rt_array_zero(in->out->slots->n_tapes, sizeof(struct rt_unit_writer *), &in->vectors, err));
     RT_TRY(rt_array_zero((size_t)n_chunks, 2 * sizeof(uint64_t), &in->chunk_directory, err));
     RT_TRY(rt_array_zero(in->n_lists, sizeof *in->spread, &in->spread, err));
     RT_TRY(rt_array_zero(in->n_lists, sizeof(uint64_t), &in->out->list_rows, err));
@@ -136,7 +141,8 @@ done:
     return st;
 }
 
-static enum rt_status make_slots(struct inserter *in, struct rt_vectors_shape *shape, struct rt_error *err)
+static enum rt_status make_slots(struct inserter *in, struct rt_vectors_shape *shape,
+                                 struct rt_error *err)
 {
     const struct rt_options *options = in->context->job->options;
     const struct rt_rows_info *info = rt_rows_info(in->input->rows);
@@ -178,7 +184,8 @@ static enum rt_status make_tape_file(struct inserter *in, struct rt_error *err)
                                              .dim = in->dim,
                                              .code_bytes = in->code_bytes,
                                              .n_factors = in->n_factors};
-    /* A rank's records lie where its rows would, moved up so that each part begins at a share border. */
+    /* A rank's records lie where its rows would, moved up so that each part begins at a share
+     * border. */
     uint64_t share = rt_tape_share_records(&out->tape_shape);
     uint64_t own = rt_range_count(out->slots->rows);
     uint64_t whole = (own + share - 1) / share * share;
@@ -186,18 +193,20 @@ static enum rt_status make_tape_file(struct inserter *in, struct rt_error *err)
     out->tape_shape.n_records = in->first_record + (own ? whole : 0);
     rt_max_u64(job->comm, &out->tape_shape.n_records, 1);
     RT_LOCAL(rt_tape_layout(&out->tape_shape, &out->tape_layout, err));
-    RT_LOCAL(rt_index_path(in->context->dir, RT_FILE_APPENDABLE, in->context->generation, true, path, err));
+    RT_LOCAL(rt_index_path(in->context->dir, RT_FILE_APPENDABLE, in->context->generation, true,
+                           path, err));
     RT_AGREE(job->comm);
     RT_TRY(rt_phase_create_file(in->context, path, &out->tape_layout, &in->tape_file, err));
     if (own)
-        RT_LOCAL(rt_tape_writer_new(in->tape_file, in->first_record, in->first_record + whole, WRITE_BUFFER_BYTES,
-                                    &in->tape, err));
+        RT_LOCAL(rt_tape_writer_new(in->tape_file, in->first_record, in->first_record + whole,
+                                    WRITE_BUFFER_BYTES, &in->tape, err));
     RT_AGREE(job->comm);
 done:
     return st;
 }
 
-/* Vectors that stay in the heap: each rank's part is cut into segments of consecutive heap rows (E5). */
+/* Vectors that stay in the heap: each rank's part is cut into segments of consecutive heap rows
+ * (E5). */
 static enum rt_status write_own_segments(struct inserter *in, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
@@ -205,7 +214,8 @@ static enum rt_status write_own_segments(struct inserter *in, struct rt_error *e
     struct rt_vectors_datasets datasets = rt_vectors_datasets(&in->out->vectors_layout);
     uint64_t n_rows = rt_range_count(slots->rows);
     if (in->context->job->rank == 0)
-        RT_TRY(rt_h5_write(in->vectors_file, (uint32_t)datasets.tapes, 0, slots->n_tapes, slots->tapes, err));
+        RT_TRY(rt_h5_write(in->vectors_file, (uint32_t)datasets.tapes, 0, slots->n_tapes,
+                           slots->tapes, err));
     if (n_rows == 0)
         goto done;
     uint32_t tape = rt_slot_layout_tape(slots, slots->rows.begin);
@@ -213,10 +223,12 @@ static enum rt_status write_own_segments(struct inserter *in, struct rt_error *e
         uint64_t left = n_rows - done_rows;
         struct rt_segment_entry entry = {.tape = tape,
                                          .first_slot = slots->parts[tape].begin + done_rows,
-                                         .n_slots = left < RT_SEGMENT_SLOTS ? left : RT_SEGMENT_SLOTS,
+                                         .n_slots =
+                                             left < RT_SEGMENT_SLOTS ? left : RT_SEGMENT_SLOTS,
                                          .first_row = slots->rows.begin + done_rows};
         RT_TRY(rt_h5_write(in->vectors_file, (uint32_t)datasets.segments,
-                           slots->first_segments[tape] + done_rows / RT_SEGMENT_SLOTS, 1, &entry, err));
+                           slots->first_segments[tape] + done_rows / RT_SEGMENT_SLOTS, 1, &entry,
+                           err));
     }
 done:
     return st;
@@ -232,21 +244,23 @@ static enum rt_status write_directory(struct inserter *in, struct rt_error *err)
     return rt_vectors_write_directory(in->vectors_file, slots->tapes, slots->n_tapes, NULL, err);
 }
 
-static enum rt_status make_vectors_file(struct inserter *in, const struct rt_vectors_shape *shape, struct rt_error *err)
+static enum rt_status make_vectors_file(struct inserter *in, const struct rt_vectors_shape *shape,
+                                        struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct rt_insert_output *out = in->out;
     char path[RT_PATH_MAX];
     RT_LOCAL(rt_vectors_layout(shape, &out->vectors_layout, err));
-    RT_LOCAL(rt_index_path(in->context->dir, RT_FILE_VECTORS, in->context->generation, true, path, err));
+    RT_LOCAL(
+        rt_index_path(in->context->dir, RT_FILE_VECTORS, in->context->generation, true, path, err));
     RT_AGREE(in->context->job->comm);
     RT_TRY(rt_phase_create_file(in->context, path, &out->vectors_layout, &in->vectors_file, err));
     for (uint32_t tape = 0; tape < out->slots->n_tapes; tape++) {
         const struct rt_slot_part *part = &out->slots->parts[tape];
         in->slot_next[tape] = part->begin;
         if (part->end > part->begin)
-            RT_LOCAL(rt_vectors_writer_new(in->vectors_file, part->begin, part->end, WRITE_BUFFER_BYTES,
-                                           &in->vectors[tape], err));
+            RT_LOCAL(rt_vectors_writer_new(in->vectors_file, part->begin, part->end,
+                                           WRITE_BUFFER_BYTES, &in->vectors[tape], err));
     }
     RT_LOCAL(write_directory(in, err));
     RT_AGREE(in->context->job->comm);
@@ -254,29 +268,33 @@ done:
     return st;
 }
 
-static enum rt_status refuse_bad_row(const struct inserter *in, uint64_t row, enum rt_row_verdict verdict,
-                                     struct rt_error *err)
+static enum rt_status refuse_bad_row(const struct inserter *in, uint64_t row,
+                                     enum rt_row_verdict verdict, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     char name[256];
     rt_rows_name_row(in->input->rows, row, name, sizeof name);
-    RT_FAIL(RT_INPUT, "%s %s; mend it, or leave such rows out with --bad-rows skip", name, rt_row_verdict_text(verdict));
+    RT_FAIL(RT_INPUT, "%s %s; mend it, or leave such rows out with --bad-rows skip", name,
+            rt_row_verdict_text(verdict));
 done:
     return st;
 }
 
 /* Vectors go out in row order, each to its tape; runs of rows of one tape in one piece. */
-static enum rt_status append_vectors(struct inserter *in, uint64_t first_row, size_t n_rows, const uint64_t *ids,
-                                     const uint32_t *lists, struct rt_place *places, struct rt_error *err)
+static enum rt_status append_vectors(struct inserter *in, uint64_t first_row, size_t n_rows,
+                                     const uint64_t *ids, const uint32_t *lists,
+                                     struct rt_place *places, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const struct rt_slot_layout *slots = in->out->slots;
     for (size_t i = 0; i < n_rows;) {
         uint32_t tape = rt_slot_layout_tape(slots, first_row + i);
         size_t end = i;
-        while (end < n_rows && (slots->chooser != RT_CHOOSER_RNG || rt_slot_layout_tape(slots, first_row + end) == tape))
+        while (end < n_rows && (slots->chooser != RT_CHOOSER_RNG ||
+                                rt_slot_layout_tape(slots, first_row + end) == tape))
             places[end++] = rt_slot_layout_place(slots, tape, in->slot_next[tape]++);
-        RT_TRY(rt_vectors_append(in->vectors[tape], in->native + i * in->row_bytes, ids + i, lists + i, end - i, err));
+        RT_TRY(rt_vectors_append(in->vectors[tape], in->native + i * in->row_bytes, ids + i,
+                                 lists + i, end - i, err));
         i = end;
     }
 done:
@@ -291,8 +309,10 @@ static void count_row(struct inserter *in, uint32_t list, float distance)
     rt_objective_add(&in->spread[list], rt_objective_grains(&in->scale, distance));
 }
 
-/* One block: read, judged, assigned, coded; its vectors are written, its records wait in the group's columns at `at`. */
-static enum rt_status code_block(struct inserter *in, uint64_t first_row, size_t n_rows, size_t at, struct rt_error *err)
+/* One block: read, judged, assigned, coded; its vectors are written, its records wait in the
+ * group's columns at `at`. */
+static enum rt_status code_block(struct inserter *in, uint64_t first_row, size_t n_rows, size_t at,
+                                 struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     RT_TRY(rt_row_source_read(in->input->source, first_row, n_rows, in->native, err));
@@ -313,17 +333,25 @@ static enum rt_status code_block(struct inserter *in, uint64_t first_row, size_t
         rt_row_coder_encode(in->coder, i, list, in->rows.codes + (at + i) * in->code_bytes,
                             in->rows.factors + (at + i) * in->n_factors);
         if (in->input->gate)
-            rt_recall_gate_pass(in->input->gate, in->native + i * in->row_bytes, in->rows.ids[at + i]);
+            rt_recall_gate_pass(in->input->gate, in->native + i * in->row_bytes,
+                                in->rows.ids[at + i]);
     }
-    RT_TRY(append_vectors(in, first_row, n_rows, in->rows.ids + at, in->rows.lists + at, in->rows.places + at, err));
+    RT_TRY(append_vectors(in, first_row, n_rows, in->rows.ids + at, in->rows.lists + at,
+                          in->rows.places + at, err));
+    size_t record_bytes = columns_bytes(in->dim, in->n_factors, 1);
+    size_t slot_bytes = sizeof(uint64_t) + sizeof(uint32_t) +
+                        (in->out->slots->segments_by_part ? 0 : in->row_bytes);
     rt_progress_add(in->context->progress, RT_COUNT_BYTES_READ, n_rows * in->row_bytes);
+    rt_progress_add(in->context->progress, RT_COUNT_BYTES_WRITTEN,
+                    n_rows * (record_bytes + slot_bytes));
     rt_progress_add(in->context->progress, RT_COUNT_DONE, n_rows);
 done:
     return st;
 }
 
 /* One chunk of the columns, sorted by (list, row), onto the tape (E3). */
-static enum rt_status append_chunk(struct inserter *in, uint64_t chunk, size_t at, size_t n_rows, struct rt_error *err)
+static enum rt_status append_chunk(struct inserter *in, uint64_t chunk, size_t at, size_t n_rows,
+                                   struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const struct rt_slot_layout *slots = in->out->slots;
@@ -336,9 +364,11 @@ static enum rt_status append_chunk(struct inserter *in, uint64_t chunk, size_t a
         to->ids[i] = from->ids[row];
         to->places[i] = from->places[row];
         memcpy(to->codes + i * in->code_bytes, from->codes + row * in->code_bytes, in->code_bytes);
-        memcpy(to->factors + i * in->n_factors, from->factors + row * in->n_factors, in->n_factors * sizeof(float));
+        memcpy(to->factors + i * in->n_factors, from->factors + row * in->n_factors,
+               in->n_factors * sizeof(float));
     }
-    uint64_t *entry = in->chunk_directory + 2 * (chunk - (slots->rows.begin >> slots->chunks.shift));
+    uint64_t *entry =
+        in->chunk_directory + 2 * (chunk - (slots->rows.begin >> slots->chunks.shift));
     entry[0] = in->first_record + (chunk << slots->chunks.shift) - slots->rows.begin;
     entry[1] = n;
     struct rt_tape_records records = {n, to->lists, to->ids, to->codes, to->factors, to->places};
@@ -348,8 +378,8 @@ done:
     return st;
 }
 
-static enum rt_status insert_group(struct inserter *in, uint64_t first_row, size_t n_rows, bool *goes_on,
-                                   struct rt_error *err)
+static enum rt_status insert_group(struct inserter *in, uint64_t first_row, size_t n_rows,
+                                   bool *goes_on, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const struct rt_chunks *chunks = &in->out->slots->chunks;
@@ -374,14 +404,16 @@ static enum rt_status finish_writers(struct inserter *in, struct rt_error *err)
     const struct rt_slot_layout *slots = in->out->slots;
     uint64_t first_chunk = slots->rows.begin >> slots->chunks.shift;
     uint64_t n_chunks = 0;
-    for (uint64_t row = slots->rows.begin; row < slots->rows.end; row = rt_chunk_rows(&slots->chunks, row >> slots->chunks.shift).end)
+    for (uint64_t row = slots->rows.begin; row < slots->rows.end;
+         row = rt_chunk_rows(&slots->chunks, row >> slots->chunks.shift).end)
         n_chunks++;
     for (uint32_t tape = 0; tape < slots->n_tapes; tape++)
         if (in->vectors[tape])
             RT_TRY(rt_vectors_writer_end(in->vectors[tape], err));
     if (in->tape) {
         RT_TRY(rt_unit_writer_end(in->tape, rt_tape_fill, err));
-        RT_TRY(rt_h5_write(in->tape_file, RT_TAPE_CHUNKS, first_chunk, n_chunks, in->chunk_directory, err));
+        RT_TRY(rt_h5_write(in->tape_file, RT_TAPE_CHUNKS, first_chunk, n_chunks,
+                           in->chunk_directory, err));
     }
 done:
     return st;
@@ -395,7 +427,8 @@ static enum rt_status insert_rows(struct inserter *in, struct rt_error *err)
     bool goes_on = true;
     for (uint64_t row = mine.begin; row < mine.end && goes_on; row += in->group_rows) {
         uint64_t left = mine.end - row;
-        RT_TRY(insert_group(in, row, left < in->group_rows ? (size_t)left : in->group_rows, &goes_on, err));
+        RT_TRY(insert_group(in, row, left < in->group_rows ? (size_t)left : in->group_rows,
+                            &goes_on, err));
     }
     if (goes_on)
         RT_TRY(finish_writers(in, err));
@@ -412,7 +445,8 @@ static void reduce(struct inserter *in)
     rt_max_f32(comm, out->leaves.radius, in->n_lists);
     rt_sum_i64(comm, (int64_t *)in->spread, 2 * (size_t)in->n_lists);
     for (uint32_t list = 0; list < in->n_lists; list++)
-        out->leaves.spread[list] = rt_objective_value(&in->scale, rt_objective_join(in->spread[list]));
+        out->leaves.spread[list] =
+            rt_objective_value(&in->scale, rt_objective_join(in->spread[list]));
     uint64_t rows = 0;
     uint64_t sums[2] = {in->n_skipped, 0};
     rt_row_coder_counts(in->coder, &rows, &sums[1]);
@@ -439,8 +473,9 @@ static void release(struct inserter *in)
     rt_array_free(in->spread);
 }
 
-enum rt_status rt_insert_phase(struct rt_phase_context *context, const struct rt_insert_input *input,
-                               struct rt_insert_output *out, struct rt_error *err)
+enum rt_status rt_insert_phase(struct rt_phase_context *context,
+                               const struct rt_insert_input *input, struct rt_insert_output *out,
+                               struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const struct rt_rows_info *info = rt_rows_info(input->rows);
@@ -457,7 +492,8 @@ enum rt_status rt_insert_phase(struct rt_phase_context *context, const struct rt
                           .n_lists = rt_tree_leaves(input->tree)->n,
                           .row_bytes = info->dim * rt_element_size(info->type)};
     enum rt_metric distance = rt_means_distance(input->tree->metric, input->tree->spherical);
-    in.scale = rt_scale_new(input->exponent, info->n_rows, info->dim, distance, input->tree->spherical);
+    in.scale =
+        rt_scale_new(input->exponent, info->n_rows, info->dim, distance, input->tree->spherical);
     size_blocks(input->block_rows, info->n_rows, &in.block_rows, &in.group_rows);
     rt_phase_begin(context, "insert", "rows", info->n_rows, &clock);
     RT_TRY(make_slots(&in, &shape, err));

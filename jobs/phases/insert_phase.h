@@ -1,6 +1,6 @@
-/* Insert: every rank streams its partition, puts each row into its nearest list, and appends the code record to its part
- * of the appendable tape and the vector to its part of the tape the chooser names. No rank waits for another but for the
- * files to be made and for the final sums. */
+/* Insert: every rank streams its partition, puts each row into its nearest list, and appends the
+ * code record to its part of the appendable tape and the vector to its part of the tape the chooser
+ * names. No rank waits for another but for the files to be made and for the final sums. */
 #ifndef RT_JOBS_PHASES_INSERT_PHASE_H
 #define RT_JOBS_PHASES_INSERT_PHASE_H
 
@@ -42,20 +42,23 @@ struct rt_insert_output {
     struct rt_h5_layout vectors_layout;
     uint64_t *list_rows; /* this rank's rows of each list */
     struct rt_leaf_statistics leaves;
-    uint64_t n_rows;    /* of all ranks, without skipped ones */
-    uint64_t n_skipped; /* of all ranks */
+    uint64_t n_rows;       /* of all ranks, without skipped ones */
+    uint64_t n_skipped;    /* of all ranks */
     uint64_t n_candidates; /* centroids that E measured, over all ranks (B8) */
     struct rt_phase_record record;
 };
 
-/* Collective over the job's communicator. Makes appendable-G and vectors-G (still .partial), both synced and closed. The
- * caller frees *out with rt_insert_output_free. Fails with RT_INPUT (bad row, duplicate id), RT_IO, RT_NOMEM. */
-enum rt_status rt_insert_phase(struct rt_phase_context *context, const struct rt_insert_input *input,
-                               struct rt_insert_output *out, struct rt_error *err) RT_MUST_CHECK;
+/* Collective over the job's communicator. Makes appendable-G and vectors-G (still .partial), both
+ * synced and closed. The caller frees *out with rt_insert_output_free. Fails with RT_INPUT (bad
+ * row, duplicate id), RT_IO, RT_NOMEM. */
+enum rt_status rt_insert_phase(struct rt_phase_context *context,
+                               const struct rt_insert_input *input, struct rt_insert_output *out,
+                               struct rt_error *err) RT_MUST_CHECK;
 void rt_insert_output_free(struct rt_insert_output *output);
 
 /* Private bytes of a rank in this phase, J1: for plan, and for sizing the buffers here. */
-uint64_t rt_insert_phase_bytes(uint32_t dim, enum rt_element element, enum rt_metric metric, uint64_t n_rows,
-                               uint64_t block_rows, uint32_t n_lists, uint32_t beam, uint32_t tapes_of_rank);
+uint64_t rt_insert_phase_bytes(uint32_t dim, enum rt_element element, enum rt_metric metric,
+                               uint64_t n_rows, uint64_t block_rows, uint32_t n_lists,
+                               uint32_t beam, uint32_t tapes_of_rank);
 
 #endif

@@ -7,7 +7,8 @@
 
 #define PIECE_BYTES ((size_t)4 << 20)
 
-enum rt_status rt_merge_hits(MPI_Comm comm, struct rt_hit *hits, size_t n_queries, uint32_t k, struct rt_error *err)
+enum rt_status rt_merge_hits(MPI_Comm comm, struct rt_hit *hits, size_t n_queries, uint32_t k,
+                             struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     int rank = 0;

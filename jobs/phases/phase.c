@@ -14,8 +14,8 @@ double rt_phase_now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-void rt_phase_begin(struct rt_phase_context *context, const char *name, const char *unit, uint64_t total,
-                    struct rt_phase_clock *clock)
+void rt_phase_begin(struct rt_phase_context *context, const char *name, const char *unit,
+                    uint64_t total, struct rt_phase_clock *clock)
 {
     rt_watchdog_set_phase(name);
     rt_memory_reset_peak();
@@ -23,8 +23,8 @@ void rt_phase_begin(struct rt_phase_context *context, const char *name, const ch
     rt_progress_begin(context->progress, name, unit, total);
 }
 
-static void measure(struct rt_phase_context *context, const struct rt_phase_clock *clock, double busy,
-                    struct rt_phase_record *record)
+static void measure(struct rt_phase_context *context, const struct rt_phase_clock *clock,
+                    double busy, struct rt_phase_record *record)
 {
     MPI_Comm comm = context->job->comm;
     struct {
@@ -52,8 +52,8 @@ static void measure(struct rt_phase_context *context, const struct rt_phase_cloc
     };
 }
 
-enum rt_status rt_phase_end(struct rt_phase_context *context, const struct rt_phase_clock *clock, enum rt_status st,
-                            struct rt_phase_record *record, struct rt_error *err)
+enum rt_status rt_phase_end(struct rt_phase_context *context, const struct rt_phase_clock *clock,
+                            enum rt_status st, struct rt_phase_record *record, struct rt_error *err)
 {
     double busy = rt_phase_now() - clock->began;
     RT_TRY(rt_progress_end(context->progress, st, err));
@@ -64,8 +64,9 @@ done:
     return st;
 }
 
-enum rt_status rt_phase_create_file(struct rt_phase_context *context, const char *path, struct rt_h5_layout *layout,
-                                    struct rt_h5_file **out, struct rt_error *err)
+enum rt_status rt_phase_create_file(struct rt_phase_context *context, const char *path,
+                                    struct rt_h5_layout *layout, struct rt_h5_file **out,
+                                    struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct rt_h5_file *file = NULL;
@@ -74,7 +75,8 @@ enum rt_status rt_phase_create_file(struct rt_phase_context *context, const char
         RT_LOCAL(rt_h5_create(path, layout, err));
     RT_AGREE(comm);
     rt_bcast_bytes(comm, layout, sizeof *layout, 0);
-    RT_LOCAL(rt_h5_open_write(context->way == RT_IO_MPIO ? &comm : NULL, path, layout, context->way, &file, err));
+    RT_LOCAL(rt_h5_open_write(context->way == RT_IO_MPIO ? &comm : NULL, path, layout, context->way,
+                              &file, err));
     RT_AGREE(comm);
     *out = file;
     file = NULL;
@@ -84,17 +86,19 @@ done:
     return st;
 }
 
-enum rt_status rt_phase_close_file(struct rt_phase_context *context, struct rt_h5_file *file, enum rt_status st,
-                                   struct rt_error *err)
+enum rt_status rt_phase_close_file(struct rt_phase_context *context, struct rt_h5_file *file,
+                                   enum rt_status st, struct rt_error *err)
 {
     MPI_Comm comm = context->job->comm;
     if (file)
         RT_LOCAL(rt_h5_sync(file, err));
     uint64_t must_abort = file && rt_h5_must_abort(file);
     rt_max_u64(comm, &must_abort, 1);
-    if (must_abort) /* closing would hang: the file stays open until main has told why and ends the job */
+    if (must_abort) /* closing would hang: the file stays open until main has told why and ends the
+                       job */
         context->job->must_abort = true;
-    else { /* on failed ranks too: the close is collective, and the first error is the one to tell */
+    else { /* on failed ranks too: the close is collective, and the first error is the one to tell
+            */
         struct rt_error ignored;
         enum rt_status closed = rt_h5_close(file, st == RT_OK ? err : &ignored);
         st = st == RT_OK ? closed : st;

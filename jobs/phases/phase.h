@@ -1,5 +1,5 @@
-/* What the phases of a job share: who takes part, where the index lies, how files are written, and the record of what a
- * phase cost. Collective helpers around files of the index. */
+/* What the phases of a job share: who takes part, where the index lies, how files are written, and
+ * the record of what a phase cost. Collective helpers around files of the index. */
 #ifndef RT_JOBS_PHASES_PHASE_H
 #define RT_JOBS_PHASES_PHASE_H
 
@@ -13,11 +13,11 @@
 
 /* What one phase cost. Sums and extremes over ranks; the same on all of them. */
 struct rt_phase_record {
-    double seconds;      /* of the slowest rank, waiting included */
-    double busy_least;   /* seconds of work, without the wait at the end: fastest and slowest rank */
+    double seconds;    /* of the slowest rank, waiting included */
+    double busy_least; /* seconds of work, without the wait at the end: fastest and slowest rank */
     double busy_most;
     int slowest_rank;
-    uint64_t units;      /* rows, records.. */
+    uint64_t units; /* rows, records.. */
     uint64_t bytes_read;
     uint64_t bytes_written;
     uint64_t bytes_exchanged;
@@ -40,24 +40,26 @@ struct rt_phase_clock {
     double began;
     uint64_t units_total;
 };
-void rt_phase_begin(struct rt_phase_context *context, const char *name, const char *unit, uint64_t total,
-                    struct rt_phase_clock *clock);
-/* Ends it: as rt_progress_end, and fills *record on every rank. Collective over the job's communicator. RT_STOPPED where a
- * stop was asked for. */
-enum rt_status rt_phase_end(struct rt_phase_context *context, const struct rt_phase_clock *clock, enum rt_status st,
-                            struct rt_phase_record *record, struct rt_error *err) RT_MUST_CHECK;
+void rt_phase_begin(struct rt_phase_context *context, const char *name, const char *unit,
+                    uint64_t total, struct rt_phase_clock *clock);
+/* Ends it: as rt_progress_end, and fills *record on every rank. Collective over the job's
+ * communicator. RT_STOPPED where a stop was asked for. */
+enum rt_status rt_phase_end(struct rt_phase_context *context, const struct rt_phase_clock *clock,
+                            enum rt_status st, struct rt_phase_record *record,
+                            struct rt_error *err) RT_MUST_CHECK;
 
 /* Seconds of a monotonic clock. */
 double rt_phase_now(void);
 
-/* Rank 0 creates the file of *layout, all ranks open it for writing; *layout (offsets) is then the same on all. Collective
- * over the job's communicator; layout must agree. */
-enum rt_status rt_phase_create_file(struct rt_phase_context *context, const char *path, struct rt_h5_layout *layout,
-                                    struct rt_h5_file **out, struct rt_error *err) RT_MUST_CHECK;
-/* Syncs and closes on every rank; collective, and safe after a failure of some: st is this rank's status so far and the
- * agreed one is returned. After a failed MPI-IO write nobody closes: the job's must_abort is set and main ends the job so.
- * file NULL on a rank is fine. */
-enum rt_status rt_phase_close_file(struct rt_phase_context *context, struct rt_h5_file *file, enum rt_status st,
-                                   struct rt_error *err) RT_MUST_CHECK;
+/* Rank 0 creates the file of *layout, all ranks open it for writing; *layout (offsets) is then the
+ * same on all. Collective over the job's communicator; layout must agree. */
+enum rt_status rt_phase_create_file(struct rt_phase_context *context, const char *path,
+                                    struct rt_h5_layout *layout, struct rt_h5_file **out,
+                                    struct rt_error *err) RT_MUST_CHECK;
+/* Syncs and closes on every rank; collective, and safe after a failure of some: st is this rank's
+ * status so far and the agreed one is returned. After a failed MPI-IO write nobody closes: the
+ * job's must_abort is set and main ends the job so. file NULL on a rank is fine. */
+enum rt_status rt_phase_close_file(struct rt_phase_context *context, struct rt_h5_file *file,
+                                   enum rt_status st, struct rt_error *err) RT_MUST_CHECK;
 
 #endif

@@ -11,7 +11,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define SAMPLED_UNITS UINT64_C(64) /* read back of each dataset, over all ranks, without --verify-writes */
+#define SAMPLED_UNITS                                                                              \
+    UINT64_C(64) /* read back of each dataset, over all ranks, without --verify-writes */
 
 struct publisher {
     struct rt_phase_context *context;
@@ -19,8 +20,8 @@ struct publisher {
     struct rt_publish_output *out;
 };
 
-static enum rt_status check_unit(struct rt_h5_file *file, uint32_t dataset, uint64_t unit, void *buffer,
-                                 struct rt_error *err)
+static enum rt_status check_unit(struct rt_h5_file *file, uint32_t dataset, uint64_t unit,
+                                 void *buffer, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const struct rt_h5_dataset *d = &rt_h5_file_layout(file)->datasets[dataset];
@@ -31,13 +32,15 @@ static enum rt_status check_unit(struct rt_h5_file *file, uint32_t dataset, uint
     RT_TRY(rt_h5_read_sums(file, dataset, unit, 1, &sum, err));
     if (rt_hash64(buffer, (size_t)(n * rt_h5_row_bytes(d))) != sum)
         RT_FAIL(RT_DAMAGED,
-                "'%s', dataset %s, rows %" PRIu64 " to %" PRIu64 ": what was read back is not what was written",
+                "'%s', dataset %s, rows %" PRIu64 " to %" PRIu64
+                ": what was read back is not what was written",
                 rt_h5_file_path(file), d->name, first, first + n - 1);
 done:
     return st;
 }
 
-/* This rank reads what its neighbour wrote: units are dealt out one rank further than they were written. */
+/* This rank reads what its neighbour wrote: units are dealt out one rank further than they were
+ * written. */
 static enum rt_status check_dataset(struct publisher *p, struct rt_h5_file *file, uint32_t dataset,
                                     struct rt_error *err)
 {
@@ -54,7 +57,8 @@ static enum rt_status check_dataset(struct publisher *p, struct rt_h5_file *file
     for (uint64_t unit = (mine.begin + step - 1) / step * step; unit < mine.end; unit += step) {
         RT_TRY(check_unit(file, dataset, unit, buffer, err));
         p->out->n_units_checked++;
-        rt_progress_add(p->context->progress, RT_COUNT_BYTES_READ, d->unit_rows * rt_h5_row_bytes(d));
+        rt_progress_add(p->context->progress, RT_COUNT_BYTES_READ,
+                        d->unit_rows * rt_h5_row_bytes(d));
         if (!rt_progress_tick(p->context->progress))
             break;
     }
@@ -70,7 +74,8 @@ static enum rt_status read_back(struct publisher *p, struct rt_error *err)
     char path[RT_PATH_MAX];
     for (uint32_t i = 0; i < p->input->n_files; i++) {
         const struct rt_new_file *new_file = &p->input->files[i];
-        RT_TRY(rt_index_path(p->context->dir, new_file->kind, p->context->generation, true, path, err));
+        RT_TRY(rt_index_path(p->context->dir, new_file->kind, p->context->generation, true, path,
+                             err));
         RT_TRY(rt_h5_open_read(path, new_file->layout, &file, err));
         for (uint32_t d = 0; d < new_file->layout->n_datasets; d++)
             RT_TRY(check_dataset(p, file, d, err));
@@ -96,8 +101,10 @@ static enum rt_status name_files(struct publisher *p, struct rt_error *err)
     for (uint32_t i = 0; i < p->input->n_files; i++) {
         const struct rt_new_file *file = &p->input->files[i];
         RT_TRY(rt_index_finish_file(p->context->dir, file->kind, p->context->generation, err));
-        RT_TRY(rt_index_path(p->context->dir, file->kind, p->context->generation, false, path, err));
-        RT_TRY(rt_manifest_add_file(manifest, file->kind, p->context->generation, path, file->layout, file->rows, err));
+        RT_TRY(
+            rt_index_path(p->context->dir, file->kind, p->context->generation, false, path, err));
+        RT_TRY(rt_manifest_add_file(manifest, file->kind, p->context->generation, path,
+                                    file->layout, file->rows, err));
         p->out->n_bytes += file->layout->size;
     }
     manifest->digest = rt_digest(manifest->tree_hash, manifest->rows_hash);
@@ -107,7 +114,8 @@ done:
 }
 
 /* The manifest as text on every rank, so that all can open what is not published yet. */
-static enum rt_status share_manifest(struct publisher *p, struct rt_manifest **out, struct rt_error *err)
+static enum rt_status share_manifest(struct publisher *p, struct rt_manifest **out,
+                                     struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const struct rt_job *job = p->context->job;
@@ -129,7 +137,8 @@ done:
     return st;
 }
 
-static enum rt_status ask_index(struct publisher *p, const struct rt_index_view *view, struct rt_error *err)
+static enum rt_status ask_index(struct publisher *p, const struct rt_index_view *view,
+                                struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const struct rt_job *job = p->context->job;
@@ -139,8 +148,11 @@ static enum rt_status ask_index(struct publisher *p, const struct rt_index_view 
     struct rt_hit *hits = NULL;
     uint64_t *truth = NULL;
     size_t n = (size_t)gate->n_queries * gate->k;
-    struct rt_index_search_options options = {
-        .k = gate->k, .epsilon = 1.9F, .threads = 1, .batch = RT_GATE_QUERIES, .pin = job->options->pin};
+    struct rt_index_search_options options = {.k = gate->k,
+                                              .epsilon = 1.9F,
+                                              .threads = 1,
+                                              .batch = RT_GATE_QUERIES,
+                                              .pin = job->options->pin};
     struct rt_texts none = {.n = 0};
     RT_LOCAL(rt_index_probes(view, NULL, 0, options.probes, err));
     if (view->manifest->rerank_in_heap)
@@ -155,7 +167,8 @@ static enum rt_status ask_index(struct publisher *p, const struct rt_index_view 
     for (size_t i = 0; i < n; i++)
         truth[i] = gate->hits[i].id;
     if (job->rank == 0)
-        p->out->recall = rt_index_recall(hits, gate->n_queries, gate->k, truth, gate->k) * gate->k / (double)possible;
+        p->out->recall = rt_index_recall(hits, gate->n_queries, gate->k, truth, gate->k) * gate->k /
+                         (double)possible;
 done:
     rt_index_search_free(search);
     rt_heap_vectors_close(heap);
@@ -164,7 +177,8 @@ done:
     return st;
 }
 
-/* --min-recall: the index to be is searched as it lies; below the least recall nothing is published. */
+/* --min-recall: the index to be is searched as it lies; below the least recall nothing is
+ * published. */
 static enum rt_status pass_gate(struct publisher *p, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
@@ -179,9 +193,11 @@ static enum rt_status pass_gate(struct publisher *p, struct rt_error *err)
         RT_TRY(ask_index(p, view, err));
     if (job->rank == 0 && p->out->recall < p->input->min_recall)
         st = rt_error_set(err, RT_GATE, __FILE__, __LINE__,
-                          "recall@%" PRIu32 " is %.4f on %" PRIu32 " sampled rows, below --min-recall %.4f; nothing is "
+                          "recall@%" PRIu32 " is %.4f on %" PRIu32
+                          " sampled rows, below --min-recall %.4f; nothing is "
                           "published",
-                          p->input->gate->k, p->out->recall, p->input->gate->n_queries, p->input->min_recall);
+                          p->input->gate->k, p->out->recall, p->input->gate->n_queries,
+                          p->input->min_recall);
     RT_AGREE(job->comm);
 done:
     rt_index_close(view);
@@ -199,8 +215,9 @@ done:
     return st;
 }
 
-enum rt_status rt_publish_phase(struct rt_phase_context *context, const struct rt_publish_input *input,
-                                struct rt_publish_output *out, struct rt_error *err)
+enum rt_status rt_publish_phase(struct rt_phase_context *context,
+                                const struct rt_publish_input *input, struct rt_publish_output *out,
+                                struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct rt_phase_clock clock;

@@ -1,5 +1,5 @@
-/* Publish: the last checks of what was written, the manifest, the recall gate, and one rename of CURRENT. Until that
- * rename readers see the index as it was. */
+/* Publish: the last checks of what was written, the manifest, the recall gate, and one rename of
+ * CURRENT. Until that rename readers see the index as it was. */
 #ifndef RT_JOBS_PHASES_PUBLISH_PHASE_H
 #define RT_JOBS_PHASES_PUBLISH_PHASE_H
 
@@ -20,23 +20,24 @@ struct rt_publish_input {
     struct rt_manifest *manifest; /* rank 0: all but files and digest; NULL elsewhere */
     const struct rt_new_file *files;
     uint32_t n_files;
-    struct rt_rows *rows;          /* to be found unchanged */
-    bool rows_are_remote;          /* --scatter: only rank 0 sees them */
-    struct rt_recall_gate *gate;   /* NULL: none */
+    struct rt_rows *rows;        /* to be found unchanged */
+    bool rows_are_remote;        /* --scatter: only rank 0 sees them */
+    struct rt_recall_gate *gate; /* NULL: none */
     double min_recall;
-    struct rt_lock *lock;          /* rank 0 */
+    struct rt_lock *lock; /* rank 0 */
 };
 
 struct rt_publish_output {
-    double recall; /* of the gate; below 0 without one */
+    double recall;    /* of the gate; below 0 without one */
     uint64_t n_bytes; /* of all files */
     uint64_t n_units_checked;
     struct rt_phase_record record;
 };
 
-/* Collective over the job's communicator. Fails with RT_GATE, RT_DAMAGED (what was read back differs), RT_INPUT (rows
- * changed), RT_IO; nothing is published then. */
-enum rt_status rt_publish_phase(struct rt_phase_context *context, const struct rt_publish_input *input,
-                                struct rt_publish_output *out, struct rt_error *err) RT_MUST_CHECK;
+/* Collective over the job's communicator. Fails with RT_GATE, RT_DAMAGED (what was read back
+ * differs), RT_INPUT (rows changed), RT_IO; nothing is published then. */
+enum rt_status rt_publish_phase(struct rt_phase_context *context,
+                                const struct rt_publish_input *input, struct rt_publish_output *out,
+                                struct rt_error *err) RT_MUST_CHECK;
 
 #endif

@@ -7,10 +7,9 @@
 #include "mpi/agree.h"
 #include "mpi/partition.h"
 
-
 /* Rank 0 reads the drawn rows: few, and any of them may be bad. */
-static enum rt_status draw(struct rt_recall_gate *gate, const struct rt_rows *rows, struct rt_row_source *source,
-                           uint64_t seed, struct rt_error *err)
+static enum rt_status draw(struct rt_recall_gate *gate, const struct rt_rows *rows,
+                           struct rt_row_source *source, uint64_t seed, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const struct rt_rows_info *info = rt_rows_info(rows);
@@ -30,8 +29,9 @@ done:
     return st;
 }
 
-enum rt_status rt_recall_gate_new(MPI_Comm comm, const struct rt_rows *rows, struct rt_row_source *source,
-                                  enum rt_metric metric, uint64_t seed, uint32_t k, struct rt_recall_gate **out,
+enum rt_status rt_recall_gate_new(MPI_Comm comm, const struct rt_rows *rows,
+                                  struct rt_row_source *source, enum rt_metric metric,
+                                  uint64_t seed, uint32_t k, struct rt_recall_gate **out,
                                   struct rt_error *err)
 {
     enum rt_status st = RT_OK;
@@ -76,13 +76,16 @@ void rt_recall_gate_free(struct rt_recall_gate *gate)
 void rt_recall_gate_pass(struct rt_recall_gate *gate, const void *native_row, uint64_t id)
 {
     for (uint32_t q = 0; q < gate->n_queries; q++) {
-        float distance = rt_scan_distance(gate->metric, gate->element, gate->queries + (size_t)q * gate->dim,
-                                          native_row, gate->dim);
-        rt_topk_push(&gate->tops[q], &(struct rt_hit){.key = distance, .distance = distance, .id = id});
+        float distance =
+            rt_scan_distance(gate->metric, gate->element, gate->queries + (size_t)q * gate->dim,
+                             native_row, gate->dim);
+        rt_topk_push(&gate->tops[q],
+                     &(struct rt_hit){.key = distance, .distance = distance, .id = id});
     }
 }
 
-enum rt_status rt_recall_gate_merge(MPI_Comm comm, struct rt_recall_gate *gate, struct rt_error *err)
+enum rt_status rt_recall_gate_merge(MPI_Comm comm, struct rt_recall_gate *gate,
+                                    struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     for (uint32_t q = 0; q < gate->n_queries; q++)

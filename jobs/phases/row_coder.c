@@ -18,12 +18,13 @@ struct rt_row_coder {
 
 size_t rt_row_coder_bytes(uint32_t dim, uint32_t beam, size_t max_rows)
 {
-    size_t a_row = (size_t)dim * sizeof(float) + sizeof(enum rt_row_verdict) + sizeof(uint32_t) + sizeof(float);
+    size_t a_row = (size_t)dim * sizeof(float) + sizeof(enum rt_row_verdict) + sizeof(uint32_t) +
+                   sizeof(float);
     return max_rows * a_row + dim * sizeof(float) + rt_assigner_bytes(max_rows, dim, beam);
 }
 
-enum rt_status rt_row_coder_new(const struct rt_row_coder_options *options, struct rt_row_coder **out,
-                                struct rt_error *err)
+enum rt_status rt_row_coder_new(const struct rt_row_coder_options *options,
+                                struct rt_row_coder **out, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct rt_row_coder *coder = NULL;
@@ -35,7 +36,8 @@ enum rt_status rt_row_coder_new(const struct rt_row_coder_options *options, stru
     RT_TRY(rt_array_new(options->max_rows, sizeof *coder->distances, &coder->distances, err));
     RT_TRY(rt_array_new(options->max_rows, dim * sizeof(float), &coder->rotated, err));
     RT_TRY(rt_array_new(dim, sizeof(float), &coder->scratch, err));
-    RT_TRY(rt_assigner_new(options->max_rows, dim, options->beam, options->proposer, &coder->assigner, err));
+    RT_TRY(rt_assigner_new(options->max_rows, dim, options->beam, options->proposer,
+                           &coder->assigner, err));
     *out = coder;
     coder = NULL;
 done:
@@ -73,12 +75,13 @@ static size_t prepare(struct rt_row_coder *coder, const void *native, size_t n_r
     return n_good;
 }
 
-const struct rt_coded_rows *rt_row_coder_assign(struct rt_row_coder *coder, const void *native, size_t n_rows)
+const struct rt_coded_rows *rt_row_coder_assign(struct rt_row_coder *coder, const void *native,
+                                                size_t n_rows)
 {
     size_t n_good = prepare(coder, native, n_rows);
     rt_rotation_apply(coder->options.rotation, coder->rotated, n_rows);
-    rt_assign_tree(coder->assigner, coder->options.tree, coder->options.sets, coder->options.beam, coder->rotated,
-                   n_rows, coder->lists, coder->distances);
+    rt_assign_tree(coder->assigner, coder->options.tree, coder->options.sets, coder->options.beam,
+                   coder->rotated, n_rows, coder->lists, coder->distances);
     if (n_good < n_rows)
         for (size_t i = 0; i < n_rows; i++)
             if (coder->verdicts[i] != RT_ROW_GOOD)
@@ -92,11 +95,14 @@ const struct rt_coded_rows *rt_row_coder_assign(struct rt_row_coder *coder, cons
     return &coder->rows;
 }
 
-void rt_row_coder_encode(struct rt_row_coder *coder, size_t row, uint32_t list, uint8_t *code, float *factors)
+void rt_row_coder_encode(struct rt_row_coder *coder, size_t row, uint32_t list, uint8_t *code,
+                         float *factors)
 {
     const struct rt_tree *tree = coder->options.tree;
-    const float *centroid = tree->residual ? rt_tree_leaves(tree)->centroids + (size_t)list * tree->dim : NULL;
-    rt_code_encode(tree->metric, coder->rotated + row * tree->dim, centroid, tree->dim, coder->scratch, code, factors);
+    const float *centroid =
+        tree->residual ? rt_tree_leaves(tree)->centroids + (size_t)list * tree->dim : NULL;
+    rt_code_encode(tree->metric, coder->rotated + row * tree->dim, centroid, tree->dim,
+                   coder->scratch, code, factors);
 }
 
 size_t rt_row_coder_order(const uint32_t *lists, size_t n_rows, uint32_t *order, uint32_t *scratch)

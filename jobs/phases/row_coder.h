@@ -1,6 +1,6 @@
-/* From rows as they lie in the heap to what an index keeps of them: judged, rotated, put into their nearest list,
- * encoded. Local to one rank and one thread; a batch in, a batch out. Shared by build, and by verify, which codes rows
- * again. */
+/* From rows as they lie in the heap to what an index keeps of them: judged, rotated, put into their
+ * nearest list, encoded. Local to one rank and one thread; a batch in, a batch out. Shared by
+ * build, and by verify, which codes rows again. */
 #ifndef RT_JOBS_ROW_CODER_H
 #define RT_JOBS_ROW_CODER_H
 
@@ -15,8 +15,8 @@
 #include <stdint.h>
 
 struct rt_row_coder_options {
-    const struct rt_tree *tree;           /* these four are lent for the coder's life */
-    struct rt_centroid_set *const *sets;  /* one for each level */
+    const struct rt_tree *tree;          /* these four are lent for the coder's life */
+    struct rt_centroid_set *const *sets; /* one for each level */
     const struct rt_rotation *rotation;
     enum rt_element element; /* of the rows given */
     uint32_t beam;
@@ -27,8 +27,8 @@ struct rt_row_coder_options {
 struct rt_row_coder;
 /* Private bytes of a coder with these options. */
 size_t rt_row_coder_bytes(uint32_t dim, uint32_t beam, size_t max_rows);
-enum rt_status rt_row_coder_new(const struct rt_row_coder_options *options, struct rt_row_coder **out,
-                                struct rt_error *err) RT_MUST_CHECK;
+enum rt_status rt_row_coder_new(const struct rt_row_coder_options *options,
+                                struct rt_row_coder **out, struct rt_error *err) RT_MUST_CHECK;
 void rt_row_coder_free(struct rt_row_coder *coder); /* NULL is fine */
 
 /* Rows of a batch after rt_row_coder_assign; lent until the next call. */
@@ -41,12 +41,14 @@ struct rt_coded_rows {
     size_t n_good;
 };
 /* native: n_rows packed rows in their element type, n_rows <= max_rows. */
-const struct rt_coded_rows *rt_row_coder_assign(struct rt_row_coder *coder, const void *native, size_t n_rows);
+const struct rt_coded_rows *rt_row_coder_assign(struct rt_row_coder *coder, const void *native,
+                                                size_t n_rows);
 /* Code (rt_code_bytes) and factors of good row `row` of the batch, against `list`'s centroid. */
-void rt_row_coder_encode(struct rt_row_coder *coder, size_t row, uint32_t list, uint8_t *code, float *factors);
+void rt_row_coder_encode(struct rt_row_coder *coder, size_t row, uint32_t list, uint8_t *code,
+                         float *factors);
 
-/* Rows 0..n_rows sorted by (list, row) (E3), those with list RT_NO_PARENT left out: row numbers into order, their count is
- * returned. order and scratch: n_rows entries. */
+/* Rows 0..n_rows sorted by (list, row) (E3), those with list RT_NO_PARENT left out: row numbers
+ * into order, their count is returned. order and scratch: n_rows entries. */
 size_t rt_row_coder_order(const uint32_t *lists, size_t n_rows, uint32_t *order, uint32_t *scratch);
 
 /* What assigning cost so far (B8). */

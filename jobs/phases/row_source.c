@@ -30,8 +30,8 @@ struct rt_row_source {
     unsigned char *piece; /* of the server */
 };
 
-static enum rt_status read_own(struct rt_row_source *source, enum kind kind, uint64_t begin, size_t n_rows, void *out,
-                               struct rt_error *err)
+static enum rt_status read_own(struct rt_row_source *source, enum kind kind, uint64_t begin,
+                               size_t n_rows, void *out, struct rt_error *err)
 {
     (void)pthread_mutex_lock(&source->reading);
     enum rt_status st = kind == KIND_ROWS ? rt_rows_read(source->rows, begin, n_rows, out, err)
@@ -63,7 +63,8 @@ static void answer(struct rt_row_source *source, int to, const struct request *r
         MPI_Send(&verdict, (int)sizeof verdict, MPI_BYTE, to, TAG_VERDICT, source->comm);
         if (verdict.status != RT_OK)
             return;
-        MPI_Send(source->piece, (int)(n * entry_bytes(source, kind)), MPI_BYTE, to, TAG_PIECE, source->comm);
+        MPI_Send(source->piece, (int)(n * entry_bytes(source, kind)), MPI_BYTE, to, TAG_PIECE,
+                 source->comm);
         done += n;
     }
 }
@@ -80,8 +81,8 @@ static void *serve(void *context)
             continue;
         }
         struct request request;
-        MPI_Recv(&request, (int)sizeof request, MPI_BYTE, from.MPI_SOURCE, TAG_REQUEST, source->comm,
-                 MPI_STATUS_IGNORE);
+        MPI_Recv(&request, (int)sizeof request, MPI_BYTE, from.MPI_SOURCE, TAG_REQUEST,
+                 source->comm, MPI_STATUS_IGNORE);
         if (request.kind == KIND_DONE)
             n_open--;
         else
@@ -90,7 +91,8 @@ static void *serve(void *context)
     return NULL;
 }
 
-static enum rt_status prepare(struct rt_row_source *source, const char *ids_name, struct rt_error *err)
+static enum rt_status prepare(struct rt_row_source *source, const char *ids_name,
+                              struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const struct rt_rows_info *info = rt_rows_info(source->rows);
@@ -101,7 +103,8 @@ static enum rt_status prepare(struct rt_row_source *source, const char *ids_name
         int provided = MPI_THREAD_SINGLE;
         MPI_Query_thread(&provided);
         if (provided < MPI_THREAD_MULTIPLE)
-            RT_FAIL(RT_USAGE, "--scatter needs an MPI that gives MPI_THREAD_MULTIPLE, this one does not");
+            RT_FAIL(RT_USAGE,
+                    "--scatter needs an MPI that gives MPI_THREAD_MULTIPLE, this one does not");
         size_t piece = source->row_bytes > PIECE_BYTES ? source->row_bytes : PIECE_BYTES;
         RT_TRY(rt_array_new(piece, 1, &source->piece, err));
     }
@@ -133,8 +136,8 @@ static void release(struct rt_row_source *source)
     rt_array_free(source);
 }
 
-enum rt_status rt_row_source_new(MPI_Comm comm, struct rt_rows *rows, const char *ids_name, bool scatter,
-                                 struct rt_row_source **out, struct rt_error *err)
+enum rt_status rt_row_source_new(MPI_Comm comm, struct rt_rows *rows, const char *ids_name,
+                                 bool scatter, struct rt_row_source **out, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct rt_row_source *source = NULL;
@@ -173,15 +176,16 @@ void rt_row_source_free(struct rt_row_source *source)
     release(source);
 }
 
-static enum rt_status ask(struct rt_row_source *source, enum kind kind, uint64_t begin, size_t n_rows,
-                          unsigned char *out, struct rt_error *err)
+static enum rt_status ask(struct rt_row_source *source, enum kind kind, uint64_t begin,
+                          size_t n_rows, unsigned char *out, struct rt_error *err)
 {
     struct request request = {.kind = kind, .begin = begin, .n_rows = n_rows};
     if (n_rows)
         MPI_Send(&request, (int)sizeof request, MPI_BYTE, 0, TAG_REQUEST, source->comm);
     for (size_t done = 0; done < n_rows;) {
         struct rt_error verdict;
-        MPI_Recv(&verdict, (int)sizeof verdict, MPI_BYTE, 0, TAG_VERDICT, source->comm, MPI_STATUS_IGNORE);
+        MPI_Recv(&verdict, (int)sizeof verdict, MPI_BYTE, 0, TAG_VERDICT, source->comm,
+                 MPI_STATUS_IGNORE);
         if (verdict.status != RT_OK) {
             *err = verdict;
             return verdict.status;
@@ -195,16 +199,16 @@ static enum rt_status ask(struct rt_row_source *source, enum kind kind, uint64_t
     return RT_OK;
 }
 
-enum rt_status rt_row_source_read(struct rt_row_source *source, uint64_t begin, size_t n_rows, void *rows,
-                                  struct rt_error *err)
+enum rt_status rt_row_source_read(struct rt_row_source *source, uint64_t begin, size_t n_rows,
+                                  void *rows, struct rt_error *err)
 {
     if (source->is_scattered && source->rank != 0)
         return ask(source, KIND_ROWS, begin, n_rows, rows, err);
     return read_own(source, KIND_ROWS, begin, n_rows, rows, err);
 }
 
-enum rt_status rt_row_source_read_ids(struct rt_row_source *source, uint64_t begin, size_t n_rows, uint64_t *ids,
-                                      struct rt_error *err)
+enum rt_status rt_row_source_read_ids(struct rt_row_source *source, uint64_t begin, size_t n_rows,
+                                      uint64_t *ids, struct rt_error *err)
 {
     if (!source->has_ids) {
         for (size_t i = 0; i < n_rows; i++)

@@ -28,7 +28,8 @@ static void count_rows(struct rt_slot_layout *layout)
         layout->parts[rt_slot_layout_tape(layout, row)].n_slots++;
 }
 
-/* The last part of the last tape in use ends where its rows end; every other is filled up to a share border. */
+/* The last part of the last tape in use ends where its rows end; every other is filled up to a
+ * share border. */
 static void trim_last(MPI_Comm comm, struct rt_slot_layout *layout, int n_ranks)
 {
     uint64_t last = 0;
@@ -49,8 +50,8 @@ static void trim_last(MPI_Comm comm, struct rt_slot_layout *layout, int n_ranks)
     layout->n_slots -= excess;
 }
 
-static void place_parts(MPI_Comm comm, struct rt_slot_layout *layout, uint64_t share, uint64_t *before,
-                        uint64_t *whole)
+static void place_parts(MPI_Comm comm, struct rt_slot_layout *layout, uint64_t share,
+                        uint64_t *before, uint64_t *whole)
 {
     int n_ranks = 1;
     MPI_Comm_size(comm, &n_ranks);
@@ -71,11 +72,13 @@ static void place_parts(MPI_Comm comm, struct rt_slot_layout *layout, uint64_t s
     trim_last(comm, layout, n_ranks);
 }
 
-static uint64_t number_segments(MPI_Comm comm, struct rt_slot_layout *layout, uint64_t *before, uint64_t *whole)
+static uint64_t number_segments(MPI_Comm comm, struct rt_slot_layout *layout, uint64_t *before,
+                                uint64_t *whole)
 {
     uint64_t first = 0;
     for (uint32_t t = 0; t < layout->n_tapes; t++)
-        whole[t] = segments_of(layout->segments_by_part ? layout->parts[t].n_slots : layout->tapes[t].n_slots);
+        whole[t] = segments_of(layout->segments_by_part ? layout->parts[t].n_slots
+                                                        : layout->tapes[t].n_slots);
     if (layout->segments_by_part) {
         rt_exscan_u64(comm, whole, before, layout->n_tapes);
         rt_sum_u64(comm, whole, layout->n_tapes);
@@ -108,7 +111,8 @@ enum rt_status rt_slot_layout_new(MPI_Comm comm, const struct rt_slot_layout_opt
     }
     RT_LOCAL(rt_array_zero(options->n_tapes, sizeof *layout->tapes, &layout->tapes, err));
     RT_LOCAL(rt_array_zero(options->n_tapes, sizeof *layout->parts, &layout->parts, err));
-    RT_LOCAL(rt_array_zero(options->n_tapes, sizeof *layout->first_segments, &layout->first_segments, err));
+    RT_LOCAL(rt_array_zero(options->n_tapes, sizeof *layout->first_segments,
+                           &layout->first_segments, err));
     RT_LOCAL(rt_array_zero(options->n_tapes, sizeof *before, &before, err));
     RT_LOCAL(rt_array_zero(options->n_tapes, sizeof *whole, &whole, err));
     RT_AGREE(comm);
@@ -116,7 +120,8 @@ enum rt_status rt_slot_layout_new(MPI_Comm comm, const struct rt_slot_layout_opt
     place_parts(comm, layout, options->share_slots, before, whole);
     uint64_t n_segments = number_segments(comm, layout, before, whole);
     if (n_segments > UINT32_MAX) /* the same on all ranks */
-        RT_FAIL(RT_USAGE, "%" PRIu64 " segments of vectors, at most %" PRIu32 " fit an index", n_segments, UINT32_MAX);
+        RT_FAIL(RT_USAGE, "%" PRIu64 " segments of vectors, at most %" PRIu32 " fit an index",
+                n_segments, UINT32_MAX);
     layout->n_segments = (uint32_t)n_segments;
     *out = layout;
     layout = NULL;
@@ -137,10 +142,13 @@ void rt_slot_layout_free(struct rt_slot_layout *layout)
     rt_array_free(layout);
 }
 
-struct rt_place rt_slot_layout_place(const struct rt_slot_layout *layout, uint32_t tape, uint64_t slot)
+struct rt_place rt_slot_layout_place(const struct rt_slot_layout *layout, uint32_t tape,
+                                     uint64_t slot)
 {
-    uint64_t from = layout->segments_by_part ? layout->parts[tape].begin : layout->tapes[tape].first_slot;
+    uint64_t from =
+        layout->segments_by_part ? layout->parts[tape].begin : layout->tapes[tape].first_slot;
     uint64_t offset = slot - from;
-    return (struct rt_place){.segment = layout->first_segments[tape] + (uint32_t)(offset / RT_SEGMENT_SLOTS),
+    return (struct rt_place){.segment = layout->first_segments[tape] +
+                                        (uint32_t)(offset / RT_SEGMENT_SLOTS),
                              .slot = (uint32_t)(offset % RT_SEGMENT_SLOTS)};
 }

@@ -22,12 +22,14 @@ struct trainer {
     void *given_arrays[3 * RT_MAX_LEVELS];
 };
 
-static enum rt_status read_rows(void *ctx, uint64_t begin, size_t n_rows, void *rows, struct rt_error *err)
+static enum rt_status read_rows(void *ctx, uint64_t begin, size_t n_rows, void *rows,
+                                struct rt_error *err)
 {
     struct trainer *t = ctx;
     enum rt_status st = rt_row_source_read(t->input->source, begin, n_rows, rows, err);
     const struct rt_rows_info *info = rt_rows_info(t->input->rows);
-    rt_progress_add(t->context->progress, RT_COUNT_BYTES_READ, n_rows * info->dim * rt_element_size(info->type));
+    rt_progress_add(t->context->progress, RT_COUNT_BYTES_READ,
+                    n_rows * info->dim * rt_element_size(info->type));
     return st;
 }
 
@@ -45,13 +47,14 @@ static void sample_progress(void *ctx, uint64_t rows_done, uint64_t rows_all)
     (void)rt_progress_tick(t->context->progress);
 }
 
-static void train_progress(void *ctx, const char *stage, uint64_t done, uint64_t total, double moved, double objective)
+static void train_progress(void *ctx, const char *stage, uint64_t done, uint64_t total,
+                           double moved, double objective)
 {
     struct trainer *t = ctx;
     (void)objective;
     if (moved >= 0)
-        rt_progress_set_note(t->context->progress, "%s %llu/%llu, moved %.1f %%", stage, (unsigned long long)done,
-                             (unsigned long long)total, 100 * moved);
+        rt_progress_set_note(t->context->progress, "%s %llu/%llu, moved %.1f %%", stage,
+                             (unsigned long long)done, (unsigned long long)total, 100 * moved);
     else
         rt_progress_set_note(t->context->progress, "%s %llu/%llu", stage, (unsigned long long)done,
                              (unsigned long long)total);
@@ -59,7 +62,8 @@ static void train_progress(void *ctx, const char *stage, uint64_t done, uint64_t
 }
 
 /* Node-shared memory for one array of the tree or one store. Collective over the node. */
-static enum rt_status share(struct trainer *t, size_t n_bytes, void **out, bool *is_writer, struct rt_error *err)
+static enum rt_status share(struct trainer *t, size_t n_bytes, void **out, bool *is_writer,
+                            struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct rt_train_output *o = t->out;
@@ -77,7 +81,8 @@ done:
     return st;
 }
 
-static enum rt_status share_for_training(void *ctx, size_t n_bytes, void **out, bool *is_writer, struct rt_error *err)
+static enum rt_status share_for_training(void *ctx, size_t n_bytes, void **out, bool *is_writer,
+                                         struct rt_error *err)
 {
     return share(ctx, n_bytes, out, is_writer, err);
 }
@@ -117,8 +122,8 @@ static enum rt_status read_sample(struct trainer *t, struct rt_error *err)
 }
 
 /* --centroids: rank 0 reads, all get a private rotated copy, which training turns into the tree. */
-static enum rt_status take_level(struct trainer *t, const struct rt_centroids *file, uint32_t l, void **arrays,
-                                 struct rt_error *err)
+static enum rt_status take_level(struct trainer *t, const struct rt_centroids *file, uint32_t l,
+                                 void **arrays, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     MPI_Comm comm = t->context->job->comm;
@@ -177,7 +182,8 @@ static enum rt_status read_centroids(struct trainer *t, struct rt_error *err)
     for (uint32_t l = 0; l < file.n_levels; l++)
         counts[l + 1] = file.levels[l].n;
     rt_bcast_bytes(job->comm, counts, sizeof counts, 0);
-    t->given = (struct rt_tree){.dim = dim, .metric = (enum rt_metric)job->options->metric, .n_levels = counts[0]};
+    t->given = (struct rt_tree){
+        .dim = dim, .metric = (enum rt_metric)job->options->metric, .n_levels = counts[0]};
     for (uint32_t l = 0; l < counts[0]; l++)
         t->given.levels[l].n = counts[l + 1];
     for (uint32_t l = 0; l < counts[0]; l++)
@@ -198,14 +204,17 @@ static enum rt_status train(struct trainer *t, struct rt_error *err)
         .residual = options->residual,
         .rotation_seed = options->seed,
         .seed = options->seed,
-        .training = options->training == RT_TRAIN_LLOYD ? RT_TRAINING_LLOYD : RT_TRAINING_HIERARCHICAL,
+        .training =
+            options->training == RT_TRAIN_LLOYD ? RT_TRAINING_LLOYD : RT_TRAINING_HIERARCHICAL,
         .n_iterations = (uint32_t)options->iterations,
-        .n_refinements = options->origin[RT_OPT_refinements] == RT_FROM_AUTO ? RT_TRAIN_AUTO
-                                                                             : (uint32_t)options->refinements,
+        .n_refinements = options->origin[RT_OPT_refinements] == RT_FROM_AUTO
+                             ? RT_TRAIN_AUTO
+                             : (uint32_t)options->refinements,
         .kmeans_dimension = (uint32_t)options->kmeans_dimension,
         .max_list_rows = options->max_list_rows,
         .n_rows = rt_rows_info(t->input->rows)->n_rows,
-        .beam = options->origin[RT_OPT_beam] == RT_FROM_AUTO ? RT_TRAIN_AUTO : (uint32_t)options->beam,
+        .beam =
+            options->origin[RT_OPT_beam] == RT_FROM_AUTO ? RT_TRAIN_AUTO : (uint32_t)options->beam,
         .proposer = RT_PROPOSE_AUTO,
         .given = t->given.n_levels ? &t->given : NULL,
         .ctx = t,
@@ -227,7 +236,8 @@ static enum rt_status make_sets(struct trainer *t, struct rt_error *err)
     const struct rt_tree *tree = &t->out->trained.tree;
     const struct rt_job *job = t->context->job;
     enum rt_metric distance = rt_means_distance(tree->metric, tree->spherical);
-    enum rt_status st = rt_tree_sets_new(job, tree, distance, job->options->pin, &t->out->sets, err);
+    enum rt_status st =
+        rt_tree_sets_new(job, tree, distance, job->options->pin, &t->out->sets, err);
     t->context->shared_bytes += t->out->sets.rank_bytes;
     return st;
 }
@@ -244,8 +254,8 @@ static enum rt_status write_tree(struct trainer *t, struct rt_error *err)
     RT_LOCAL(rt_tree_hash(tree, &out->tree_hash, err));
     RT_LOCAL(rt_index_path(t->context->dir, RT_FILE_TREE, t->context->generation, true, path, err));
     if (job->rank == 0)
-        RT_LOCAL(rt_tree_file_write(path, tree, element, t->context->generation, out->fingerprint, out->tree_hash,
-                                    &out->layout, err));
+        RT_LOCAL(rt_tree_file_write(path, tree, element, t->context->generation, out->fingerprint,
+                                    out->tree_hash, &out->layout, err));
     RT_AGREE(job->comm);
     rt_bcast_bytes(job->comm, &out->layout, sizeof out->layout, 0);
 done:
@@ -258,7 +268,8 @@ static void report_sample(const struct trainer *t)
     char count[RT_UNITS_TEXT];
     if (out->n_far)
         rt_job_warn(t->context->job,
-                    "%s sample rows are over 65,536 times the usual magnitude: they take no part in training",
+                    "%s sample rows are over 65,536 times the usual magnitude: they take no part "
+                    "in training",
                     rt_units_count(out->n_far, count));
 }
 

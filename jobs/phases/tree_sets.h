@@ -1,4 +1,5 @@
-/* What proposals need beside the centroids of every level, once for each node: in shared memory where there is room. */
+/* What proposals need beside the centroids of every level, once for each node: in shared memory
+ * where there is room. */
 #ifndef RT_JOBS_PHASES_TREE_SETS_H
 #define RT_JOBS_PHASES_TREE_SETS_H
 
@@ -14,10 +15,12 @@ struct rt_tree_sets {
     uint64_t rank_bytes; /* of this rank's budget */
 };
 
-/* distance: RT_L2 (l2, cosine, and ip without spherical centroids while rows are assigned) or RT_IP. Collective over the
- * job's communicator; tree (lent for the life of the sets) agrees. Fails with RT_NOMEM. */
-enum rt_status rt_tree_sets_new(const struct rt_job *job, const struct rt_tree *tree, enum rt_metric distance, bool pin,
-                                struct rt_tree_sets *out, struct rt_error *err) RT_MUST_CHECK;
+/* distance: RT_L2 (l2, cosine, and ip without spherical centroids while rows are assigned) or
+ * RT_IP. Collective over the job's communicator; tree (lent for the life of the sets) agrees. Fails
+ * with RT_NOMEM. */
+enum rt_status rt_tree_sets_new(const struct rt_job *job, const struct rt_tree *tree,
+                                enum rt_metric distance, bool pin, struct rt_tree_sets *out,
+                                struct rt_error *err) RT_MUST_CHECK;
 void rt_tree_sets_free(struct rt_tree_sets *sets); /* collective; all zero is fine */
 
 #endif
