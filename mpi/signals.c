@@ -21,10 +21,23 @@ static void on_stop(int signal_number)
     (void)atomic_compare_exchange_strong(&stop_signal, &none, signal_number);
 }
 
-static void write_text(const char *text)
+static size_t append(char *line, size_t n, size_t size, const char *text)
 {
-    ssize_t n = write(STDERR_FILENO, text, strlen(text));
-    (void)n; /* nothing can be done about it here */
+    while (*text && n < size)
+        line[n++] = *text++;
+    return n;
+}
+
+/* One write, so that lines of several ranks do not mix. Only calls that a handler may make. */
+static void tell_bus_error(const char *name)
+{
+    char line[512];
+    size_t n = append(line, 0, sizeof line, "ranktape: bus error in '");
+    n = append(line, n, sizeof line - 128, name ? name : "a mapped file");
+    n = append(line, n, sizeof line,
+               "': the file was cut while it was mapped, or its file system is full or failing\n");
+    ssize_t written = write(STDERR_FILENO, line, n);
+    (void)written; /* nothing can be done about it here */
 }
 
 static void on_bus_error(int signal_number, siginfo_t *info, void *context)
@@ -33,11 +46,7 @@ static void on_bus_error(int signal_number, siginfo_t *info, void *context)
     uintptr_t address = (uintptr_t)info->si_addr;
     for (size_t i = 0; i < MAX_GUARDS; i++) {
         if (address >= atomic_load(&guards[i].begin) && address < atomic_load(&guards[i].end)) {
-            const char *name = atomic_load(&guards[i].name);
-            write_text("ranktape: bus error in '");
-            write_text(name ? name : "a mapped file");
-            write_text(
-                "': the file was cut while it was mapped, or its file system is full or failing\n");
+            tell_bus_error(atomic_load(&guards[i].name));
             _exit(1);
         }
     }
