@@ -3,6 +3,7 @@
 #define RT_TEST_MPI
 #include "tests/rt_test.h"
 
+#include "core/fault.h"
 #include "core/memory.h"
 #include "core/random.h"
 #include "io/hdf5_file.h"
@@ -99,6 +100,41 @@ RT_TEST("direct and mpio write the same bytes")
     }
     MPI_Barrier(MPI_COMM_WORLD);
 }
+
+#ifdef RT_CHECKS
+/* Rank 0 cannot write; every rank looks at its own result alone, nobody waits. */
+static void write_with_fault(enum rt_io_way way)
+{
+    const uint32_t table[10] = {0};
+    MPI_Comm comm = MPI_COMM_WORLD;
+    struct rt_h5_layout layout;
+    struct rt_h5_file *file = NULL;
+    make_layout(&layout);
+    if (rt_test_rank == 0)
+        CHECK_OK(rt_h5_create("fault.h5", &layout, &err));
+    MPI_Bcast(&layout, (int)sizeof layout, MPI_BYTE, 0, comm);
+    CHECK_OK(rt_h5_open_write(&comm, "fault.h5", &layout, way, &file, &err));
+    (void)setenv("RANKTAPE_FAULT", "write:0", 1);
+    rt_fault_set_rank(rt_test_rank);
+    CHECK_STATUS(rt_test_rank == 0 ? RT_IO : RT_OK, rt_h5_write(file, 3, 0, 5, table, &err));
+    CHECK(rt_h5_must_abort(file) == (rt_test_rank == 0 && way == RT_IO_MPIO));
+    (void)unsetenv("RANKTAPE_FAULT");
+    rt_fault_set_rank(rt_test_rank);
+    CHECK_OK(rt_h5_close(
+        file, &err)); /* the fault never reached HDF5, so that closing cannot hang here */
+    MPI_Barrier(comm);
+}
+
+RT_TEST("a rank that cannot write knows it alone, and under mpio that the job must be aborted")
+{
+    write_with_fault(RT_IO_DIRECT);
+    if (rt_h5_has_mpio())
+        write_with_fault(RT_IO_MPIO);
+    if (rt_test_rank == 0)
+        (void)unlink("fault.h5");
+    MPI_Barrier(MPI_COMM_WORLD);
+}
+#endif
 
 RT_TEST("without MPI-IO in the build, mpio is refused")
 {
