@@ -19,14 +19,12 @@ enum rt_status rt_fs_join(const char *dir, const char *name, char path[RT_PATH_M
                           struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    size_t n = strlen(dir);
-    size_t m = strlen(name);
-    if (n + m + 2 > RT_PATH_MAX)
+    if (strlen(dir) + strlen(name) + 2 > RT_PATH_MAX)
         RT_FAIL(RT_USAGE, "'%.60s...' is too long a name (at most %d bytes with '%.60s')", dir,
                 RT_PATH_MAX - 1, name);
-    memcpy(path, dir, n);
-    path[n] = '/';
-    memcpy(path + n + 1, name, m + 1);
+    char *end = stpcpy(path, dir);
+    *end = '/';
+    strcpy(end + 1, name);
 done:
     return st;
 }

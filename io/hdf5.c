@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define SUMS_SUFFIX ".xxh3"
+#define MOST_ENTRIES ((size_t)2 * RT_H5_MAX_DATASETS)
 #define MOST_NAME (sizeof((struct rt_h5_dataset *)0)->name + sizeof SUMS_SUFFIX)
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -603,7 +604,7 @@ static enum rt_status read_locked(hid_t file, const char *path, struct rt_h5_lay
     hsize_t at = 0;
     if (H5Gget_info(file, &group) < 0)
         FAIL_HDF5(RT_DAMAGED, "'%s' is damaged", path);
-    if (group.nlinks > 2 * RT_H5_MAX_DATASETS)
+    if (group.nlinks > MOST_ENTRIES)
         RT_FAIL(RT_DAMAGED, "'%s' is damaged: more in it than any file of an index has", path);
     if (H5Aiterate2(file, H5_INDEX_NAME, H5_ITER_INC, &at, next_attribute, layout) < 0)
         RT_FAIL(RT_DAMAGED, "'%s' is damaged: its attributes are strange", path);
@@ -640,7 +641,7 @@ enum rt_status rt_h5_read_layout(const char *path, struct rt_h5_layout *layout,
     struct rt_h5_layout found;
     memset(&found, 0, sizeof found);
     RT_TRY(rt_fs_size(path, &found.size, err));
-    RT_TRY(rt_array_zero(2 * RT_H5_MAX_DATASETS, sizeof *entries, &entries, err));
+    RT_TRY(rt_array_zero(MOST_ENTRIES, sizeof *entries, &entries, err));
     rt_h5_enter();
     hid_t access = new_access();
     file = access < 0 ? -1 : H5Fopen(path, H5F_ACC_RDONLY, access);

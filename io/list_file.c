@@ -15,8 +15,8 @@ static void column_bytes(const struct rt_list_shape *shape, uint64_t bytes[RT_LI
 {
     bytes[RT_LIST_CODES] = rt_block_code_bytes(shape->dim);
     bytes[RT_LIST_FACTORS] = UINT64_C(4) * shape->n_factors * RT_BLOCK_ROWS;
-    bytes[RT_LIST_IDS] = 8 * RT_BLOCK_ROWS;
-    bytes[RT_LIST_PLACES] = 8 * RT_BLOCK_ROWS;
+    bytes[RT_LIST_IDS] = UINT64_C(8) * RT_BLOCK_ROWS;
+    bytes[RT_LIST_PLACES] = UINT64_C(8) * RT_BLOCK_ROWS;
 }
 
 /* As chunks are for rows (E1), so that a small file has shares for many ranks and a large one few

@@ -257,8 +257,9 @@ struct reading {
 
 static enum rt_status strange(const struct reading *from, const char *key)
 {
-    return rt_error_set(from->err, RT_DAMAGED, __FILE__, __LINE__,
-                        "'%s' is damaged: '%.60s' is missing or strange", from->name, key);
+    (void)rt_error_set(from->err, RT_DAMAGED, __FILE__, __LINE__,
+                       "'%s' is damaged: '%.60s' is missing or strange", from->name, key);
+    return RT_DAMAGED;
 }
 
 static enum rt_status get_number(const struct reading *from, const json_t *object, const char *key,
@@ -395,7 +396,7 @@ static enum rt_status get_ranges(const struct reading *from, const json_t *objec
     enum rt_status st = RT_OK;
     const json_t *list = json_object_get(object, "outside");
     uint64_t end = 0;
-    if (!json_is_array(list) || json_array_size(list) > 2 * RT_H5_MAX_DATASETS)
+    if (!json_is_array(list) || json_array_size(list) > sizeof file->ranges / sizeof *file->ranges)
         return strange(from, "outside");
     for (size_t i = 0; i < json_array_size(list); i++) {
         struct rt_h5_range *range = &file->ranges[file->n_ranges++];
