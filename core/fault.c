@@ -11,7 +11,7 @@ struct fault {
     char point[32];
     long rank; /* -1: all */
     unsigned long first;
-    bool kill;
+    enum { FAIL, KILL, STOP } action;
     unsigned long passed;
 };
 
@@ -20,7 +20,7 @@ static int n_faults = -1; /* the environment is not read yet */
 static int own_rank;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 
-/* point:rank[:n[:kill]]; what is not understood is no fault. */
+/* point:rank[:n[:kill|stop]]; what is not understood is no fault. */
 static bool parse(char *text, struct fault *fault)
 {
     char *rest = NULL;
@@ -33,7 +33,10 @@ static bool parse(char *text, struct fault *fault)
     strcpy(fault->point, point);
     fault->rank = strcmp(rank, "all") == 0 ? -1 : strtol(rank, NULL, 10);
     fault->first = first ? strtoul(first, NULL, 10) : 1;
-    fault->kill = action && strcmp(action, "kill") == 0;
+    fault->action = !action                       ? FAIL
+                    : strcmp(action, "kill") == 0 ? KILL
+                    : strcmp(action, "stop") == 0 ? STOP
+                                                  : FAIL;
     return true;
 }
 
@@ -70,11 +73,14 @@ bool rt_fault_hit(const char *point)
         struct fault *fault = &faults[i];
         if (strcmp(fault->point, point) != 0 || (fault->rank >= 0 && fault->rank != own_rank))
             continue;
-        if (++fault->passed >= fault->first) {
-            if (fault->kill)
-                raise(SIGKILL);
+        if (++fault->passed < fault->first)
+            continue;
+        if (fault->action == KILL)
+            (void)raise(SIGKILL);
+        else if (fault->action == FAIL)
             fails = true;
-        }
+        else if (fault->passed == fault->first)
+            (void)raise(SIGSTOP);
     }
     pthread_mutex_unlock(&mutex);
     return fails;

@@ -1,7 +1,9 @@
-/* Fault points of test builds (RT_CHECKS): RANKTAPE_FAULT=point:rank[:n[:kill]], several joined by
- * commas, makes the n-th (default first) and every later passage of this rank ("all": any) through
- * the point fail, or with `kill` ends the process there by SIGKILL. Points: open write fsync rename
- * read map malloc, and the names of phases. Without RT_CHECKS RT_FAULT is a constant false. */
+/* Fault points of test builds (RT_CHECKS): RANKTAPE_FAULT=point:rank[:n[:action]], several joined
+ * by commas, makes the n-th (default first) and every later passage of this rank ("all": any)
+ * through the point fail. Actions: `kill` ends the process there by SIGKILL; `stop` halts it once
+ * by SIGSTOP, until a test has done something behind its back and sends SIGCONT. Points: open write
+ * fsync rename read map malloc, and the names of phases, which only kill and stop. Without
+ * RT_CHECKS RT_FAULT is a constant false. */
 #ifndef RT_CORE_FAULT_H
 #define RT_CORE_FAULT_H
 

@@ -1,5 +1,6 @@
 #include "mpi/world.h"
 
+#include "core/fault.h"
 #include "core/memory.h"
 #include "mpi/agree.h"
 
@@ -138,6 +139,7 @@ enum rt_status rt_world_begin(int *argc, char ***argv, bool uses_mpio, struct rt
         (void)snprintf(world->host, sizeof world->host, "unknown");
     world->host[sizeof world->host - 1] = '\0';
     find_neighbours(world);
+    rt_fault_set_rank(world->rank);
     world->speaks = world->rank == 0;
     RT_LOCAL(check_launcher(world, err));
     RT_LOCAL(check_open_files(world->n_ranks, err));

@@ -1,5 +1,6 @@
 #include "jobs/phases/phase.h"
 
+#include "core/fault.h"
 #include "core/memory.h"
 #include "mpi/agree.h"
 #include "mpi/partition.h"
@@ -18,6 +19,7 @@ void rt_phase_begin(struct rt_phase_context *context, const char *name, const ch
                     uint64_t total, struct rt_phase_clock *clock)
 {
     rt_watchdog_set_phase(name);
+    (void)RT_FAULT(name);
     rt_memory_reset_peak();
     *clock = (struct rt_phase_clock){.began = rt_phase_now(), .units_total = total};
     rt_progress_begin(context->progress, name, unit, total);
