@@ -174,7 +174,7 @@ enum rt_status rt_shared_new(MPI_Comm node, size_t n_bytes, const struct rt_shar
     struct rt_shared *s = NULL;
     RT_TRY(rt_same(node, &n_bytes, sizeof n_bytes, "n_bytes of shared memory", err));
     RT_LOCAL(rt_array_zero(1, sizeof *s, &s, err));
-    if (s)
+    if (st == RT_OK)
         s->comm = MPI_COMM_NULL;
     RT_AGREE(node);
     MPI_Comm_dup(node, &s->comm);

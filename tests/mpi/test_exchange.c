@@ -298,7 +298,7 @@ RT_TEST("a scatter whose reader, or any taker, fails ends on all ranks, and the 
     CHECK_OK(rt_exchange_new(MPI_COMM_WORLD, 400, &exchange, &err));
     for (int bad = -1; bad < n_ranks_now(); bad++) {
         for (uint64_t call = 1; call <= 7; call += 3) {
-            struct rows rows = partition(1000 * (unsigned)n_ranks_now());
+            struct rows rows = partition(UINT64_C(1000) * (unsigned)n_ranks_now());
             if (bad < 0 && rt_test_rank == 0)
                 rows.fail_at_source = call;
             if (rt_test_rank == bad)

@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <unistd.h>
 
-#define N_WORDS 300001
+#define N_WORDS ((size_t)300001)
 
 static MPI_Comm node;
 static int node_rank, node_size;
@@ -80,7 +80,7 @@ RT_TEST("a window larger than /dev/shm is not taken, nobody dies of it, and the 
     (void)snprintf(name, sizeof name, "%s/scratch", folder);
     options.scratch_file = name;
     /* Larger than any memory; the scratch file cannot be made either, nor a private copy. */
-    enum rt_status st = rt_shared_new(node, (size_t)1 << 60, &options, &shared, &err);
+    enum rt_status st = rt_shared_new(node, SIZE_MAX - 8191, &options, &shared, &err);
     CHECK(st == RT_NOMEM);
     CHECK(access(name, F_OK) != 0);
     MPI_Barrier(node);

@@ -32,7 +32,8 @@ static size_t run_seconds(FILE *stream, enum rt_progress_mode mode, bool is_quie
     CHECK_OK(rt_progress_view_new(&options, &view, &err));
     if (!view)
         return 0;
-    for (double t = 0; t <= seconds; t += 0.1) {
+    for (int i = 0; i / 10.0 <= seconds; i++) {
+        double t = i / 10.0;
         struct rt_progress_state state = state_at(t, (uint64_t)(t * 20000));
         rt_progress_view_show(view, &state);
     }

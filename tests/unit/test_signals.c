@@ -38,6 +38,7 @@ static int read_cut_file(bool is_guarded, char *line, size_t size)
 {
     int pipe_ends[2];
     char name[] = "/tmp/rt_signals_XXXXXX";
+    line[0] = '\0';
     int fd = mkstemp(name);
     if (fd < 0 || ftruncate(fd, 8192) != 0 || pipe(pipe_ends) != 0)
         return -1;
