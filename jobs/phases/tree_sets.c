@@ -50,9 +50,9 @@ enum rt_status rt_tree_sets_new(const struct rt_job *job, const struct rt_tree *
         if (!is_writer)
             RT_LOCAL(
                 make_level(tree, l, distance, rt_shared_target(share), false, &sets.sets[l], err));
+        RT_AGREE(job->comm); /* nobody goes on to the next level alone */
         sets.rank_bytes += rt_shared_rank_bytes(share);
     }
-    RT_AGREE(job->comm);
     *out = sets;
     memset(&sets, 0, sizeof sets);
 done:
