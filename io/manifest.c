@@ -480,7 +480,7 @@ static enum rt_status parse_heap(const struct reading *from, const json_t *objec
                                  struct rt_manifest *manifest)
 {
     enum rt_status st = RT_OK;
-    struct rt_manifest_heap heap = {NULL};
+    struct rt_manifest_heap heap = {.path = NULL};
     const json_t *stamp = json_object_get(object, "mtime_ns");
     RT_TRY(get_name(from, object, "path", &heap.path));
     if (json_object_get(object, "dataset"))

@@ -1,5 +1,8 @@
 #include "core/kernels/kernels.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 #include <float.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -22,6 +25,13 @@ const char *rt_isa_name(enum rt_isa isa)
 }
 
 #if defined(__x86_64__)
+/* clang 14 does not know f16c by name. */
+static int has_f16c(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+
 static int has_avx512(void)
 {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -35,9 +45,9 @@ int rt_isa_is_here(enum rt_isa isa)
         return 1;
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    int has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                   __builtin_cpu_supports("f16c") && __builtin_cpu_supports("bmi") &&
-                   __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt");
+    int has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c() &&
+                   __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
+                   __builtin_cpu_supports("popcnt");
     if (isa == RT_ISA_AVX2)
         return has_avx2;
     if (isa == RT_ISA_AVX512)
