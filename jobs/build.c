@@ -21,7 +21,6 @@
 #include "jobs/progress_view.h"
 #include "mpi/agree.h"
 #include "mpi/partition.h"
-#include "mpi/watchdog.h"
 
 #include <string.h>
 
@@ -60,8 +59,6 @@ static enum rt_status start_watching(struct build *b, struct rt_error *err)
     RT_AGREE(b->job->comm);
     RT_TRY(
         rt_progress_new(b->job->comm, rt_progress_view_show, b->view, &b->context.progress, err));
-    RT_LOCAL(rt_watchdog_start(b->job->world, options->stall_timeout, err));
-    RT_AGREE(b->job->comm);
 done:
     return st;
 }
@@ -350,7 +347,6 @@ static void release(struct build *b, enum rt_status st)
     rt_train_output_free(&b->train);
     rt_insert_output_free(&b->insert);
     rt_progress_free(b->context.progress);
-    rt_watchdog_stop();
     if (b->view)
         rt_progress_view_end(b->view,
                              st == RT_OK        ? "done"

@@ -6,12 +6,11 @@
 
 #include <string.h>
 
-enum { TAG_PIECE = 1, TAG_ASK = 2 };
+enum { TAG_PIECE = 1 };
 
-struct head {            /* of a piece, before its bytes */
-    uint32_t has_failed; /* the sender gives up; no bytes */
+struct head { /* of a piece, before its bytes, which it keeps 16-byte aligned */
+    _Alignas(16) uint32_t has_failed; /* the sender gives up; no bytes */
     uint32_t more;
-    uint64_t first_row; /* scatter only */
 };
 
 enum { OUT_0, OUT_1, IN_0, IN_1, N_BUFFERS };
@@ -225,131 +224,4 @@ enum rt_status rt_exchange_round(struct rt_exchange *exchange, const uint64_t *h
         trade(&round, to, from, to_send[to] != 0, to_take[from] != 0);
     }
     return rt_agree(x->comm, round.verdict.st, err);
-}
-
-/* ---- scatter ---- */
-
-struct scatter {
-    struct rt_exchange *x;
-    rt_scatter_source source;
-    rt_scatter_sink sink;
-    void *context;
-    struct verdict verdict;
-};
-
-static size_t fill_rows(struct scatter *scatter, int to, char *buffer)
-{
-    struct head head = {0, 0, 0};
-    size_t n_bytes = 0;
-    bool more = false;
-    if (!has_failed(&scatter->verdict))
-        scatter->verdict.st =
-            scatter->source(scatter->context, to, bytes_of(buffer), scatter->x->capacity, &n_bytes,
-                            &head.first_row, &more, scatter->verdict.err);
-    if (has_failed(&scatter->verdict)) {
-        head.has_failed = 1;
-        n_bytes = 0;
-        more = false;
-    }
-    rt_assert(n_bytes <= scatter->x->capacity);
-    head.more = more;
-    memcpy(buffer, &head, sizeof head);
-    rt_watchdog_beat();
-    return sizeof head + n_bytes;
-}
-
-static void take_rows(struct scatter *scatter, char *buffer, size_t n_bytes)
-{
-    struct head head = head_of(buffer);
-    if (head.has_failed)
-        scatter->verdict.others = true;
-    if (n_bytes > 0 && !has_failed(&scatter->verdict))
-        scatter->verdict.st = scatter->sink(scatter->context, head.first_row, bytes_of(buffer),
-                                            n_bytes, scatter->verdict.err);
-    rt_watchdog_beat();
-}
-
-/* Every rank with rows to come asks once for each piece; `ask` holds whether it has failed. */
-static void scatter_as_reader(struct scatter *scatter)
-{
-    struct rt_exchange *x = scatter->x;
-    MPI_Request requests[3] = {MPI_REQUEST_NULL, MPI_REQUEST_NULL, MPI_REQUEST_NULL};
-    int n_open = x->n_ranks - 1; /* ranks that have not had their last piece */
-    bool has_own = true;
-    int asker = -1;
-    int ask = 0;
-    if (n_open > 0)
-        MPI_Irecv(&ask, 1, MPI_INT, MPI_ANY_SOURCE, TAG_ASK, x->comm, &requests[2]);
-    for (;;) {
-        int slot = requests[OUT_0] == MPI_REQUEST_NULL   ? OUT_0
-                   : requests[OUT_1] == MPI_REQUEST_NULL ? OUT_1
-                                                         : -1;
-        if (asker >= 0 && slot >= 0) {
-            size_t n = fill_rows(scatter, asker, x->buffers[slot]);
-            x->n_sent += n - sizeof(struct head);
-            MPI_Isend(x->buffers[slot], (int)n, MPI_BYTE, asker, TAG_PIECE, x->comm,
-                      &requests[slot]);
-            asker = -1;
-            if (!head_of(x->buffers[slot]).more)
-                n_open--;
-            if (n_open > 0)
-                MPI_Irecv(&ask, 1, MPI_INT, MPI_ANY_SOURCE, TAG_ASK, x->comm, &requests[2]);
-        }
-        int which = MPI_UNDEFINED;
-        int is_there = 1;
-        MPI_Status status;
-        if (has_own && asker < 0)
-            MPI_Testany(3, requests, &which, &is_there, &status);
-        else
-            MPI_Waitany(3, requests, &which, &status);
-        if (is_there && which == 2) {
-            asker = status.MPI_SOURCE;
-            if (ask)
-                scatter->verdict.others = true;
-        } else if (has_own && asker < 0 && (!is_there || which == MPI_UNDEFINED)) {
-            size_t n_bytes = fill_rows(scatter, 0, x->buffers[IN_0]) - sizeof(struct head);
-            take_rows(scatter, x->buffers[IN_0], n_bytes);
-            has_own = head_of(x->buffers[IN_0]).more != 0;
-        } else if (which == MPI_UNDEFINED && n_open == 0 && !has_own) {
-            break;
-        }
-    }
-}
-
-static void ask_for_rows(struct scatter *scatter, char *buffer, MPI_Request *request)
-{
-    struct rt_exchange *x = scatter->x;
-    int ask = has_failed(&scatter->verdict);
-    MPI_Irecv(buffer, (int)buffer_bytes(x->capacity), MPI_BYTE, 0, TAG_PIECE, x->comm, request);
-    MPI_Send(&ask, 1, MPI_INT, 0, TAG_ASK, x->comm);
-}
-
-static void scatter_as_receiver(struct scatter *scatter)
-{
-    struct rt_exchange *x = scatter->x;
-    MPI_Request request = MPI_REQUEST_NULL;
-    int in = IN_0;
-    bool more = true;
-    ask_for_rows(scatter, x->buffers[in], &request);
-    while (more) {
-        MPI_Status status;
-        MPI_Wait(&request, &status);
-        char *buffer = x->buffers[in];
-        more = head_of(buffer).more != 0;
-        in = in == IN_0 ? IN_1 : IN_0;
-        if (more)
-            ask_for_rows(scatter, x->buffers[in], &request);
-        take_rows(scatter, buffer, count_of(&status));
-    }
-}
-
-enum rt_status rt_scatter_rows(struct rt_exchange *exchange, rt_scatter_source source,
-                               rt_scatter_sink sink, void *context, struct rt_error *err)
-{
-    struct scatter scatter = {exchange, source, sink, context, {RT_OK, false, err}};
-    if (exchange->rank == 0)
-        scatter_as_reader(&scatter);
-    else
-        scatter_as_receiver(&scatter);
-    return rt_agree(exchange->comm, scatter.verdict.st, err);
 }

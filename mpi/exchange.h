@@ -43,19 +43,4 @@ enum rt_status rt_exchange_round(struct rt_exchange *exchange, const uint64_t *h
 /* Payload bytes this rank sent to other ranks so far. */
 uint64_t rt_exchange_sent(const struct rt_exchange *exchange);
 
-/* --scatter: rank 0 reads, every rank (0 too) takes its rows as they come. Rank 0's source is
- * called in the order in which ranks ask; it fills buffer with the next rows of rank `to` and says
- * where they begin. */
-typedef enum rt_status (*rt_scatter_source)(void *context, int to, void *buffer, size_t capacity,
-                                            size_t *n_bytes, uint64_t *first_row, bool *more,
-                                            struct rt_error *err);
-typedef enum rt_status (*rt_scatter_sink)(void *context, uint64_t first_row, const void *bytes,
-                                          size_t n_bytes, struct rt_error *err);
-/* Collective over the exchange's communicator. source is used on rank 0 only. A receiver asks for
- * its next piece before it works on the one it has; rank 0 works on its own rows while nobody asks.
- * Returns the agreed status. */
-enum rt_status rt_scatter_rows(struct rt_exchange *exchange, rt_scatter_source source,
-                               rt_scatter_sink sink, void *context,
-                               struct rt_error *err) RT_MUST_CHECK;
-
 #endif
