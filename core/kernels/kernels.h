@@ -1,6 +1,6 @@
 /* The inner loops that exist once for every instruction set. The table is filled once, by CPU or by
  * RANKTAPE_ISA, and then only read. Every function gives the same bits in every instruction set,
- * save the three marked as proposals. Kernels never allocate, fail or log; pointers need no
+ * save those marked as proposals. Kernels never allocate, fail or log; pointers need no
  * alignment unless said. */
 #ifndef RT_CORE_KERNELS_KERNELS_H
 #define RT_CORE_KERNELS_KERNELS_H
@@ -21,6 +21,20 @@ enum rt_isa { /* those of one processor in ascending order */
               RT_ISA_NEON,
               RT_ISA_NEON_DOT,
               RT_N_ISAS
+};
+
+struct rt_quantised {
+    float scale;
+    float error2; /* sum of (x'_i - scale q_i)^2 */
+    float norm2;  /* sum of x'_i^2 */
+};
+
+struct rt_int8_tile {
+    const int8_t *codes; /* 64-byte aligned */
+    const float *scale, *norm;
+    const int32_t *sums;
+    size_t n_groups;
+    size_t n_steps;
 };
 
 struct rt_kernels {
@@ -54,8 +68,31 @@ struct rt_kernels {
     void (*u8_to_f32)(const void *src, float *dst, size_t n);
     void (*i8_to_f32)(const void *src, float *dst, size_t n);
 
-    struct rt_scan_kernels
-        scan; /* codes and scanning, filled by the rt_scan_kernels_* of core/kernels/scan_*.c */
+    /* Proposals (B3): their f32 results may differ from one instruction set to another, within the
+     * slack that assign.c allows for. The integers are the same. */
+
+    /* x' = row - mean (mean NULL: row). codes (dim rounded up to a multiple of 4, padding 128) :=
+     * rint(x'_i / scale) + 128 with scale = max|x'_i| / 127; where max|x'_i| is outside 2^-100..
+     * 2^100, scale is 0 and all codes are 128. */
+    void (*quantise)(const float *row, const float *mean, size_t dim, uint8_t *codes,
+                     struct rt_quantised *out);
+    /* out := row - mean (mean NULL: row), for BLAS; returns the sum of squares. */
+    float (*centre)(const float *row, const float *mean, size_t dim, float *out);
+    /* A tile of n_rows rows (codes as above) and 16 n_groups centroids (1..4 groups):
+     * a[64 r + c] := norm[c] + row_scale[r] scale[c] (sum of (row code - 128) x centroid code).
+     * codes[group][step][16][4]: 4 dimensions a step. sums[c]: 128 x sum of centroid codes.
+     * least NULL: mask[r] := bits c with a <= threshold[r]. Else least[r] := the least a. */
+    void (*int8_tile)(const struct rt_int8_tile *tile, const uint8_t *const *rows, size_t n_rows,
+                      const float *row_scale, const float *threshold, float *a, uint64_t *mask,
+                      float *least);
+    /* a[c] := norm[c] + factor a[c], n a multiple of 16; returns the least. */
+    float (*scale_products)(float *a, const float *norm, float factor, size_t n);
+    /* Bits i with a[i] <= threshold, n <= 64 a multiple of 16. */
+    uint64_t (*at_most)(const float *a, size_t n, float threshold);
+    /* How many are <= value. */
+    size_t (*count_at_most)(const float *a, size_t n, float value);
+
+    struct rt_scan_kernels scan; /* of codes and search; scan_*.c fill it */
 };
 
 /* Fills the table. Call once at start, before threads; without it the first rt_kernels() does, and

@@ -162,8 +162,104 @@ static void i8_to_f32(const void *src, float *dst, size_t n)
         dst[i] = (float)from[i];
 }
 
+static void quantise(const float *row, const float *mean, size_t dim, uint8_t *codes,
+                     struct rt_quantised *out)
+{
+    float most = 0;
+    float norm2[LANES] = {0};
+    float error2[LANES] = {0};
+    for (size_t i = 0; i < dim; i++) {
+        float value = mean ? row[i] - mean[i] : row[i];
+        most = fabsf(value) > most ? fabsf(value) : most;
+        norm2[i % LANES] += value * value;
+    }
+    int is_plain = most >= 0x1p-100f && most <= 0x1p100f;
+    float scale = is_plain ? most / 127.0f : 0.0f;
+    float inverse = is_plain ? 127.0f / most : 0.0f;
+    for (size_t i = 0; i < dim; i++) {
+        float value = mean ? row[i] - mean[i] : row[i];
+        float q = is_plain ? rintf(value * inverse) : 0.0f;
+        float error = value - scale * q;
+        codes[i] = (uint8_t)((is_plain && value == value ? (int)q : 0) + 128);
+        error2[i % LANES] += error * error;
+    }
+    for (size_t i = dim; i % 4; i++)
+        codes[i] = 128;
+    *out = (struct rt_quantised){scale, tree_f32(error2), tree_f32(norm2)};
+}
+
+static float centre(const float *row, const float *mean, size_t dim, float *out)
+{
+    float norm2[LANES] = {0};
+    for (size_t i = 0; i < dim; i++) {
+        out[i] = mean ? row[i] - mean[i] : row[i];
+        norm2[i % LANES] += out[i] * out[i];
+    }
+    return tree_f32(norm2);
+}
+
+static int32_t product(const uint8_t *row, const int8_t *codes, size_t n_steps)
+{
+    int32_t total = 0;
+    for (size_t step = 0; step < n_steps; step++)
+        for (size_t j = 0; j < 4; j++)
+            total += ((int32_t)row[4 * step + j] - 128) * codes[64 * step + j];
+    return total;
+}
+
+static uint64_t at_most(const float *a, size_t n, float threshold)
+{
+    uint64_t mask = 0;
+    for (size_t i = 0; i < n; i++)
+        mask |= (uint64_t)(a[i] <= threshold) << i;
+    return mask;
+}
+
+static void int8_tile(const struct rt_int8_tile *tile, const uint8_t *const *rows, size_t n_rows,
+                      const float *row_scale, const float *threshold, float *a, uint64_t *mask,
+                      float *least)
+{
+    for (size_t r = 0; r < n_rows; r++, a += 64) {
+        float smallest = INFINITY;
+        for (size_t c = 0; c < 16 * tile->n_groups; c++) {
+            const int8_t *codes = tile->codes + c / 16 * 64 * tile->n_steps + c % 16 * 4;
+            float scaled = tile->scale[c] * (float)product(rows[r], codes, tile->n_steps);
+            a[c] = tile->norm[c] + row_scale[r] * scaled;
+            smallest = a[c] < smallest ? a[c] : smallest;
+        }
+        if (least)
+            least[r] = smallest;
+        else
+            mask[r] = at_most(a, 16 * tile->n_groups, threshold[r]);
+    }
+}
+
+static float scale_products(float *a, const float *norm, float factor, size_t n)
+{
+    float smallest = INFINITY;
+    for (size_t i = 0; i < n; i++) {
+        a[i] = norm[i] + factor * a[i];
+        smallest = a[i] < smallest ? a[i] : smallest;
+    }
+    return smallest;
+}
+
+static size_t count_at_most(const float *a, size_t n, float value)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++)
+        count += a[i] <= value;
+    return count;
+}
+
 void rt_kernels_portable(struct rt_kernels *table)
 {
+    table->quantise = quantise;
+    table->centre = centre;
+    table->int8_tile = int8_tile;
+    table->scale_products = scale_products;
+    table->at_most = at_most;
+    table->count_at_most = count_at_most;
     table->l2 = l2;
     table->ip = ip;
     table->l2_among = l2_among;

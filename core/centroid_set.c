@@ -1,0 +1,323 @@
+/* The bounds. x' = fl(x - mu) and c' = fl(c - mu) under l2; under ip x' = x, and only centroids are
+ * centred (x.mu is the same for all). x^ = s_x q_x and c^ = s_c q_c are what the codes say, e_x =
+ * |x' - x^|, e_c = |c' - c^|, X = |x'| + e_x, C = |c'| + e_c, so |x^| <= X and |c^| <= C; m =
+ * ceil(d/16).
+ *
+ * l2. E - |x'|^2 differs from |c'|^2 - 2 x^.c^ by
+ *   2 (e_x |c'| + X e_c)                  since x'.c' - x^.c^ = (x' - x^).c' + x^.(c' - c^)
+ *   gamma(m + 7) D                        E's roundings: difference, square, m + 3 additions; D =
+ * |x - c|^2 2.03 u (|x'| + |c'|)^2                centring: |x - mu - x'| <= 1.01 u |x'|, so |D -
+ * |x' - c'|^2| is at most that the last two together <= gamma(m + 11) (X + C)^2 <= 2 gamma(m + 11)
+ * (X^2 + C^2) f32 evaluates a = fl(n_c + r_x fl(s_c fl(q.q))) with r_x = -2 s_x exact: with
+ * 2|x^||c^| <= X^2 + C^2, the roundings of n_c, of the three products and of the sum come to at
+ * most 6.2 u C^2 + 4.1 u X^2, with or without FMA. a + b, a - b and T + b are each rounded once, by
+ * at most u (|a| + b) where it matters (|a| <= 2.1 C^2 + 1.1 X^2; T is compared with a - b, so it
+ * is as large as a when rounding could decide): 5 u C^2 + 3 u X^2 and a share of b. So b = 2 e_x
+ * |c'| + 2 X e_c + (2 gamma(m + 11) + 16 u) C^2 + (2 gamma(m + 11) + 12 u) X^2 + d 2^-124, the last
+ * for all underflows (E's squares, d 2^-149; codes are not used where max|x'_i| < 2^-100).
+ *
+ * ip. E + x.mu differs from -x^.c^ by e_x |c'| + X e_c, by gamma(m + 5) |x||c| (E; |c| <= |mu|
+ * + 1.01 |c'|), by 1.01 u |x||c'| (centring); evaluation and comparisons round by at most 8 u X C
+ * more. So b = e_x |c'| + X e_c + X ((10 u + 1.01 gamma(m + 5)) C + gamma(m + 5) |mu|) + d 2^-124.
+ *
+ * BLAS instead of codes: e_x = e_c = 0, and |fl(x'.c') - x'.c'| <= gamma(d) |x'||c'| + d 2^-126 in
+ * any order, with or without FMA, flushed or not; e_x is thus replaced by (gamma(d) + 4 u) |x'| and
+ * X e_c left out (e_c within C only widens).
+ *
+ * Every constant is made in f64, then enlarged by 1.001 or more (p, w, k, row bounds), far more
+ * than the few u of storing in f32 and of summing nonnegative terms in f32. Norms of rows are f32
+ * sums: relative error gamma(m + 6) <= 2.5e-4 of the square, underflow below 2^-130; x'_i - s q_i
+ * in f32 is off by at most 2.1 u |x'_i| beyond its own rounding, hence e_x + 4 u |x'|. Sizes: |x'|,
+ * |c'| <= 2^62, so nothing overflows below 2^127. */
+#include "core/centroid_set.h"
+
+#include "core/kernels/kernels.h"
+#include "core/memory.h"
+
+#include <math.h>
+#include <string.h>
+
+#define U 0x1p-24
+#define MOST_NORM 0x1p61 /* of c': rows and centroids of A6 stay below */
+
+struct head { /* first bytes of a store */
+    uint32_t n_groups, can_propose;
+    float most_p, most_w;
+    double mean_norm;
+    uint64_t zero[5];
+};
+
+/* The store's parts, in order, each beginning a cache line. */
+struct parts {
+    struct head *head;
+    float *mean;
+    uint32_t *first_slot, *id_of, *slot_of;
+    float *scale, *norm, *p, *w;
+    int32_t *sums;
+    float *group_p, *group_w;
+    int8_t *codes;
+    size_t bytes;
+};
+
+static size_t steps_of(uint32_t dim)
+{
+    return ((size_t)dim + 3) / 4;
+}
+
+static void *take(char *memory, size_t *at, size_t bytes)
+{
+    void *part = memory ? memory + *at : NULL;
+    *at += (bytes + 63) / 64 * 64;
+    return part;
+}
+
+static struct parts layout(char *memory, uint32_t n, uint32_t dim, uint32_t n_cells)
+{
+    struct parts s;
+    size_t at = 0;
+    size_t cells = n_cells ? n_cells : 1;
+    size_t groups = ((size_t)n + 15 * cells) / 16; /* as many as n centroids can take in cells */
+    size_t slots = 16 * groups;
+    s.head = take(memory, &at, sizeof *s.head);
+    s.mean = take(memory, &at, dim * sizeof *s.mean);
+    s.first_slot = take(memory, &at, (cells + 1) * sizeof *s.first_slot);
+    s.id_of = take(memory, &at, slots * sizeof *s.id_of);
+    s.slot_of = take(memory, &at, (size_t)n * sizeof *s.slot_of);
+    s.scale = take(memory, &at, slots * sizeof *s.scale);
+    s.norm = take(memory, &at, slots * sizeof *s.norm);
+    s.p = take(memory, &at, slots * sizeof *s.p);
+    s.w = take(memory, &at, slots * sizeof *s.w);
+    s.sums = take(memory, &at, slots * sizeof *s.sums);
+    s.group_p = take(memory, &at, groups * sizeof *s.group_p);
+    s.group_w = take(memory, &at, groups * sizeof *s.group_w);
+    s.codes = take(memory, &at, groups * steps_of(dim) * 64);
+    s.bytes = at;
+    return s;
+}
+
+size_t rt_centroid_set_bytes_in_cells(uint32_t n, uint32_t dim, uint32_t n_cells)
+{
+    return layout(NULL, n, dim, n_cells).bytes;
+}
+
+size_t rt_centroid_set_bytes(uint32_t n, uint32_t dim)
+{
+    return layout(NULL, n, dim, 0).bytes;
+}
+
+static double gamma_of(double m)
+{
+    return m * U / (1 - m * U);
+}
+
+static void set_constants(struct rt_centroid_set *set, double mean_norm)
+{
+    double lanes = (set->dim + 15) / 16;
+    double l2 = 2 * gamma_of(lanes + 11);
+    double ip = gamma_of(lanes + 5);
+    if (set->is_ip) {
+        set->k[2] = 0;
+        set->k[1] = (float)(1.01 * (10 * U + 1.01 * ip));
+        set->k[0] = (float)(1.01 * ip * mean_norm);
+        set->row_omega = 0;
+    } else { /* p + w >= 2.002 C */
+        set->k[2] = (float)(1.002 * (l2 + 16 * U) / 4);
+        set->k[1] = set->k[0] = 0;
+        set->row_omega = (float)(1.002 * (l2 + 12 * U));
+    }
+    set->row_least = (float)(1.01 * set->dim * 0x1p-124);
+    set->gemm_alpha = (float)(1.002 * (gamma_of(set->dim) + 4 * U));
+}
+
+bool rt_row_bound(const struct rt_centroid_set *set, bool is_gemm, float norm2, float error2,
+                  struct rt_row_bound *out)
+{
+    if (!(norm2 <= 0x1p123f) || !set->can_propose)
+        return false;
+    float norm = 1.001f * sqrtf(norm2 + 0x1p-130f);
+    float error = is_gemm ? 0.0f : 1.001f * sqrtf(error2 + 0x1p-130f) + 4 * 0x1p-24f * norm;
+    float whole = norm + error;
+    out->alpha = is_gemm ? set->gemm_alpha * norm : error;
+    out->beta = is_gemm ? 0.0f : whole;
+    out->zeta = set->is_ip ? whole : 1.0f;
+    out->omega = set->row_omega * whole * whole + set->row_least;
+    return true;
+}
+
+/* B6: f64, ascending number, then f32. */
+static void find_mean(const float *centroids, uint32_t n, uint32_t dim, double *sums, float *mean)
+{
+    for (uint32_t i = 0; i < dim; i++)
+        sums[i] = 0;
+    for (uint32_t c = 0; c < n; c++)
+        for (uint32_t i = 0; i < dim; i++)
+            sums[i] += (double)centroids[(size_t)c * dim + i];
+    for (uint32_t i = 0; i < dim; i++)
+        mean[i] = (float)(sums[i] / (double)n);
+}
+
+/* c - mean by codes: fills the slot; false where it is beyond A6. */
+static bool fill_slot(const struct parts *s, const float *centroid, uint32_t dim, bool is_ip,
+                      size_t slot, float *centred, uint8_t *row_codes)
+{
+    const struct rt_kernels *kernels = rt_kernels();
+    struct rt_quantised q;
+    (void)kernels->centre(centroid, s->mean, dim, centred);
+    kernels->quantise(centroid, s->mean, dim, row_codes, &q);
+    double norm2 = kernels->norm2(centred, dim);
+    if (!(norm2 <= MOST_NORM * MOST_NORM))
+        return false;
+    double error2 = 0;
+    int32_t sum = 0;
+    int8_t *codes = s->codes + slot / 16 * steps_of(dim) * 64 + slot % 16 * 4;
+    for (uint32_t i = 0; i < 4 * steps_of(dim); i++) {
+        int code = (int)row_codes[i] - 128;
+        codes[(size_t)i / 4 * 64 + i % 4] = (int8_t)code;
+        sum += 128 * code;
+        if (i < dim) { /* exact: a product of 24 and 7 bits, then one f64 rounding */
+            double error = (double)centred[i] - (double)q.scale * code;
+            error2 += error * error;
+        }
+    }
+    s->scale[slot] = q.scale;
+    s->norm[slot] = is_ip ? 0.0f : (float)norm2;
+    s->p[slot] = (float)((is_ip ? 1.001 : 2.002) * sqrt(norm2));
+    s->w[slot] = (float)((is_ip ? 1.001 : 2.002) * sqrt(error2));
+    s->sums[slot] = sum;
+    return true;
+}
+
+static void fill_empty(const struct parts *s, uint32_t dim, size_t slot)
+{
+    int8_t *codes = s->codes + slot / 16 * steps_of(dim) * 64 + slot % 16 * 4;
+    for (size_t step = 0; step < steps_of(dim); step++)
+        memset(codes + step * 64, 0, 4);
+    s->id_of[slot] = UINT32_MAX;
+    s->scale[slot] = 0;
+    s->norm[slot] = INFINITY;
+    s->p[slot] = s->w[slot] = 0;
+    s->sums[slot] = 0;
+}
+
+static float greater(float a, float b)
+{
+    return a > b ? a : b;
+}
+
+static void find_most(const struct parts *s)
+{
+    struct head *head = s->head;
+    for (size_t g = 0; g < head->n_groups; g++) {
+        s->group_p[g] = s->group_w[g] = 0;
+        for (size_t slot = 16 * g; slot < 16 * g + 16; slot++) {
+            s->group_p[g] = greater(s->group_p[g], s->p[slot]);
+            s->group_w[g] = greater(s->group_w[g], s->w[slot]);
+        }
+        head->most_p = greater(head->most_p, s->group_p[g]);
+        head->most_w = greater(head->most_w, s->group_w[g]);
+    }
+}
+
+static void fill(const struct parts *s, const float *centroids, uint32_t n, uint32_t dim,
+                 bool is_ip, const uint32_t *first_child, uint32_t n_cells, double *scratch)
+{
+    uint32_t everything[2] = {0, n};
+    const uint32_t *first = n_cells ? first_child : everything;
+    size_t slot = 0;
+    bool can_propose = true;
+    uint8_t *row_codes = (uint8_t *)(scratch + dim);
+    find_mean(centroids, n, dim, scratch, s->mean);
+    for (uint32_t cell = 0; cell < (n_cells ? n_cells : 1); cell++) {
+        s->first_slot[cell] = (uint32_t)slot;
+        for (uint32_t c = first[cell]; c < first[cell + 1]; c++, slot++) {
+            if (can_propose)
+                can_propose = fill_slot(s, centroids + (size_t)c * dim, dim, is_ip, slot,
+                                        (float *)scratch, row_codes);
+            s->id_of[slot] = c;
+            s->slot_of[c] = (uint32_t)slot;
+        }
+        for (; slot % 16; slot++)
+            fill_empty(s, dim, slot);
+    }
+    s->first_slot[n_cells ? n_cells : 1] = (uint32_t)slot;
+    *s->head = (struct head){.n_groups = (uint32_t)(slot / 16), .can_propose = can_propose};
+    s->head->mean_norm = sqrt(rt_kernels()->norm2(s->mean, dim));
+    if (!isfinite(s->head->mean_norm))
+        s->head->can_propose = 0;
+    if (s->head->can_propose)
+        find_most(s);
+}
+
+enum rt_status rt_centroid_set_view(const float *centroids, uint32_t n, uint32_t dim,
+                                    enum rt_metric distance, uint32_t n_cells, const void *memory,
+                                    struct rt_centroid_set **out, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_centroid_set *set = NULL;
+    struct parts s = layout((char *)(uintptr_t)memory, n, dim, n_cells);
+    RT_TRY(rt_array_zero(1, sizeof *set, &set, err));
+    *set = (struct rt_centroid_set){.centroids = centroids,
+                                    .n = n,
+                                    .dim = dim,
+                                    .is_ip = distance == RT_IP,
+                                    .can_propose = s.head->can_propose != 0,
+                                    .n_cells = n_cells,
+                                    .n_groups = s.head->n_groups,
+                                    .mean = s.mean,
+                                    .first_slot = s.first_slot,
+                                    .id_of = s.id_of,
+                                    .slot_of = s.slot_of,
+                                    .scale = s.scale,
+                                    .norm = s.norm,
+                                    .p = s.p,
+                                    .w = s.w,
+                                    .sums = s.sums,
+                                    .group_p = s.group_p,
+                                    .group_w = s.group_w,
+                                    .codes = s.codes,
+                                    .most_p = s.head->most_p,
+                                    .most_w = s.head->most_w};
+    set_constants(set, s.head->mean_norm);
+    *out = set;
+done:
+    return st;
+}
+
+enum rt_status rt_centroid_set_new_in_cells(const float *centroids, uint32_t n, uint32_t dim,
+                                            enum rt_metric distance, const uint32_t *first_child,
+                                            uint32_t n_cells, void *memory,
+                                            struct rt_centroid_set **out, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    void *owned = NULL;
+    double *scratch = NULL;
+    if (!memory) {
+        RT_TRY(rt_array_new(rt_centroid_set_bytes_in_cells(n, dim, n_cells), 1, &owned, err));
+        memory = owned;
+    }
+    RT_TRY(rt_array_new((size_t)dim + steps_of(dim), sizeof *scratch, &scratch, err));
+    struct parts s = layout(memory, n, dim, n_cells);
+    fill(&s, centroids, n, dim, distance == RT_IP, first_child, n_cells, scratch);
+    RT_TRY(rt_centroid_set_view(centroids, n, dim, distance, n_cells, memory, out, err));
+    (*out)->owned = owned;
+    owned = NULL;
+done:
+    rt_array_free(scratch);
+    rt_array_free(owned);
+    return st;
+}
+
+enum rt_status rt_centroid_set_new(const float *centroids, uint32_t n, uint32_t dim,
+                                   enum rt_metric distance, void *memory,
+                                   struct rt_centroid_set **out, struct rt_error *err)
+{
+    return rt_centroid_set_new_in_cells(centroids, n, dim, distance, NULL, 0, memory, out, err);
+}
+
+void rt_centroid_set_free(struct rt_centroid_set *set)
+{
+    if (!set)
+        return;
+    rt_array_free(set->owned);
+    rt_array_free(set);
+}

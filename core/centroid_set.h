@@ -1,0 +1,58 @@
+/* What a set of centroids holds beside them so that proposals (B3) can be made about rows, and the
+ * constants of their proven bounds. Private to assign.c and centroid_set.c; the constructors are
+ * declared in assign.h.
+ *
+ * Centroids lie in slots: in order of number, 16 slots a group, and in a set in cells each cell
+ * begins a group; slots left over have norm +infinity, so no proposal picks them. */
+#ifndef RT_CORE_CENTROID_SET_H
+#define RT_CORE_CENTROID_SET_H
+
+#include "core/assign.h"
+
+#include <stdbool.h>
+
+struct rt_centroid_set {
+    const float *centroids;
+    uint32_t n, dim;
+    bool is_ip;
+    bool can_propose; /* else a centroid is beyond A6, and only E is sure */
+    uint32_t n_cells; /* 0: not in cells */
+    uint32_t n_groups;
+    const float *mean;              /* dim: what is subtracted first (B6) */
+    const uint32_t *first_slot;     /* n_cells + 1 */
+    const uint32_t *id_of;          /* of each slot, UINT32_MAX for those left over */
+    const uint32_t *slot_of;        /* of each centroid */
+    const float *scale;             /* of each slot: s_c */
+    const float *norm;              /* |c'|^2 for l2, 0 for ip */
+    const float *p, *w;             /* upper bounds of 2|c'| and 2e_c; for ip of |c'| and e_c */
+    const int32_t *sums;            /* 128 x sum of codes */
+    const float *group_p, *group_w; /* greatest of each group */
+    const int8_t *codes;            /* [group][dim/4][16][4] */
+    float most_p, most_w;           /* greatest of all */
+    float k[3];                     /* see rt_bound */
+    float row_omega, row_least;     /* omega = row_omega (|x'| + e_x)^2 + row_least */
+    float gemm_alpha;               /* alpha = gemm_alpha |x'| where BLAS multiplies */
+    void *owned;
+};
+
+/* What a row adds to the bound. */
+struct rt_row_bound {
+    float alpha, beta, zeta, omega;
+};
+
+/* b(c) (B4, B5) from p + w and the row: never less for greater p or w, so the bound at the greatest
+ * p and w of a tile is a bound for all of it, rounding included. */
+static inline float rt_bound(const struct rt_centroid_set *set, const struct rt_row_bound *row,
+                             float p, float w)
+{
+    float size = p + w;
+    float k = (set->k[2] * size + set->k[1]) * size + set->k[0];
+    return row->alpha * p + row->beta * w + (row->zeta * k + row->omega);
+}
+
+/* The row's part of the bound, from the f32 sums of squares of x' and of x' - x^ (is_gemm: not
+ * used); false: the row is too large or not finite, and only E is sure. */
+bool rt_row_bound(const struct rt_centroid_set *set, bool is_gemm, float norm2, float error2,
+                  struct rt_row_bound *out);
+
+#endif

@@ -1,0 +1,41 @@
+/* int8_tile over a file's own products(), at most 2 rows and one group at once, and at_most(). */
+#ifndef RT_CORE_KERNELS_INT8_TILE_H
+#define RT_CORE_KERNELS_INT8_TILE_H
+
+ALWAYS void tile_rows(const struct rt_int8_tile *tile, const uint8_t *const *rows, int n_rows,
+                      const float *row_scale, float *a, float *least)
+{
+    for (size_t group = 0; group < tile->n_groups; group++) {
+        int32_t sums[2][16];
+        products(tile, group, rows, n_rows, sums);
+        for (int r = 0; r < n_rows; r++) {
+            float *out = a + 64 * r + 16 * group;
+            for (int c = 0; c < 16; c++)
+                out[c] = tile->scale[16 * group + (size_t)c] * (float)sums[r][c];
+            float smallest = scale_products(out, tile->norm + 16 * group, row_scale[r], 16);
+            least[r] = smallest < least[r] ? smallest : least[r];
+        }
+    }
+}
+
+static void int8_tile(const struct rt_int8_tile *tile, const uint8_t *const *rows, size_t n_rows,
+                      const float *row_scale, const float *threshold, float *a, uint64_t *mask,
+                      float *least)
+{
+    for (size_t r = 0; r < n_rows;) {
+        size_t n = n_rows - r < 2 ? 1 : 2;
+        float smallest[2] = {INFINITY, INFINITY};
+        if (n == 2)
+            tile_rows(tile, rows + r, 2, row_scale + r, a + 64 * r, smallest);
+        else
+            tile_rows(tile, rows + r, 1, row_scale + r, a + 64 * r, smallest);
+        for (size_t i = 0; i < n; i++)
+            if (least)
+                least[r + i] = smallest[i];
+            else
+                mask[r + i] = at_most(a + 64 * (r + i), 16 * tile->n_groups, threshold[r + i]);
+        r += n;
+    }
+}
+
+#endif

@@ -1,0 +1,155 @@
+/* The proposals' simpler kernels, over the vectors of exact_lanes.h: included once by the file of
+ * each instruction set. */
+#ifndef RT_CORE_KERNELS_PROPOSE_LANES_H
+#define RT_CORE_KERNELS_PROPOSE_LANES_H
+
+#include "core/kernels/exact_lanes.h"
+
+typedef int32_t vi __attribute__((vector_size(VECTOR_BYTES)));
+typedef uint8_t vb __attribute__((vector_size(VECTOR_BYTES / 4)));
+
+/* Adding it rounds a value below 2^22 to the nearest whole number, which is then in the low bits.
+ */
+#define ROUNDER 0x1.8p23f
+
+ALWAYS void centred_step(vf *x, const float *row, const float *mean)
+{
+    load_f32(x, row);
+    if (mean) {
+        vf m[NV];
+        load_f32(m, mean);
+        for (int k = 0; k < NV; k++)
+            x[k] -= m[k];
+    }
+}
+
+ALWAYS void norm_step(vf *most, vf *norm2, const vf *x)
+{
+    for (int k = 0; k < NV; k++) {
+        vf size = (vf)((vu)x[k] & UINT32_C(0x7fffffff));
+        vi is_more = size > most[k];
+        most[k] = (vf)(((vu)size & (vu)is_more) | ((vu)most[k] & ~(vu)is_more));
+        norm2[k] += x[k] * x[k];
+    }
+}
+
+ALWAYS void quantise_step(uint8_t *codes, vf *error2, const vf *x, float scale, float inverse)
+{
+    for (int k = 0; k < NV; k++) {
+        vf shifted = x[k] * inverse + ROUNDER;
+        vf q = shifted - ROUNDER;
+        vf error = x[k] - scale * q;
+        error2[k] += error * error;
+        vb bytes = __builtin_convertvector(((vu)shifted & 255u) ^ 128u, vb);
+        memcpy(codes + k * WIDTH, &bytes, sizeof bytes);
+    }
+}
+
+static void quantise(const float *row, const float *mean, size_t dim, uint8_t *codes,
+                     struct rt_quantised *out)
+{
+    vf most[NV];
+    vf norm2[NV];
+    vf error2[NV];
+    vf x[NV];
+    float tail[16];
+    float tail_mean[16];
+    size_t whole = dim / 16 * 16;
+    for (int k = 0; k < NV; k++)
+        most[k] = norm2[k] = error2[k] = (vf){0};
+    for (size_t i = 0; i < whole; i += 16) {
+        centred_step(x, row + i, mean ? mean + i : NULL);
+        norm_step(most, norm2, x);
+    }
+    if (dim % 16) {
+        (void)tail_of(row, dim, tail);
+        centred_step(x, tail, mean ? tail_of(mean, dim, tail_mean) : NULL);
+        norm_step(most, norm2, x);
+    }
+    float top = 0;
+    float lane[16];
+    memcpy(lane, most, sizeof lane);
+    for (int l = 0; l < 16; l++)
+        top = lane[l] > top ? lane[l] : top;
+    int is_plain = top >= 0x1p-100f && top <= 0x1p100f;
+    float scale = is_plain ? top / 127.0f : 0.0f;
+    float inverse = is_plain ? 127.0f / top : 0.0f;
+    for (size_t i = 0; i < whole; i += 16) {
+        centred_step(x, row + i, mean ? mean + i : NULL);
+        quantise_step(codes + i, error2, x, scale, inverse);
+    }
+    if (dim % 16) {
+        uint8_t last[16];
+        centred_step(x, tail, mean ? tail_mean : NULL);
+        quantise_step(last, error2, x, scale, inverse);
+        memcpy(codes + whole, last, (dim % 16 + 3) / 4 * 4);
+    }
+    *out = (struct rt_quantised){scale, tree_f32(error2), tree_f32(norm2)};
+}
+
+static float centre(const float *row, const float *mean, size_t dim, float *out)
+{
+    vf norm2[NV];
+    vf most[NV];
+    vf x[NV];
+    size_t whole = dim / 16 * 16;
+    for (int k = 0; k < NV; k++)
+        most[k] = norm2[k] = (vf){0};
+    for (size_t i = 0; i < whole; i += 16) {
+        centred_step(x, row + i, mean ? mean + i : NULL);
+        norm_step(most, norm2, x);
+        memcpy(out + i, x, sizeof x);
+    }
+    if (dim % 16) {
+        float tail[16];
+        float tail_mean[16];
+        centred_step(x, tail_of(row, dim, tail), mean ? tail_of(mean, dim, tail_mean) : NULL);
+        norm_step(most, norm2, x);
+        memcpy(out + whole, x, dim % 16 * sizeof *out);
+    }
+    return tree_f32(norm2);
+}
+
+/* Plain loops that the compiler turns into vectors. */
+static float scale_products(float *a, const float *norm, float factor, size_t n)
+{
+    vf least[NV];
+    for (int k = 0; k < NV; k++)
+        least[k] = (vf){0} + INFINITY;
+    for (size_t i = 0; i < n; i += 16) {
+        vf p[NV];
+        vf c[NV];
+        load_f32(p, a + i);
+        load_f32(c, norm + i);
+        for (int k = 0; k < NV; k++) {
+            p[k] = c[k] + factor * p[k];
+            vi is_less = p[k] < least[k];
+            least[k] = (vf)(((vu)p[k] & (vu)is_less) | ((vu)least[k] & ~(vu)is_less));
+        }
+        memcpy(a + i, p, sizeof p);
+    }
+    float lane[16];
+    memcpy(lane, least, sizeof lane);
+    float smallest = lane[0];
+    for (int l = 1; l < 16; l++)
+        smallest = lane[l] < smallest ? lane[l] : smallest;
+    return smallest;
+}
+
+static size_t count_at_most(const float *a, size_t n, float value)
+{
+    uint32_t count = 0; /* lists are far below 2^32 */
+    for (size_t i = 0; i < n; i++)
+        count += a[i] <= value;
+    return count;
+}
+
+ALWAYS void fill_proposals(struct rt_kernels *table)
+{
+    table->quantise = quantise;
+    table->centre = centre;
+    table->scale_products = scale_products;
+    table->count_at_most = count_at_most;
+}
+
+#endif

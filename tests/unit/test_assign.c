@@ -1,0 +1,510 @@
+#include "core/assign.h"
+#include "core/kernels/kernels.h"
+#include "core/memory.h"
+#include "core/random.h"
+#include "tests/rt_test.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+#define MOST_BEST 40
+#define MANY 5000
+
+static struct rt_error err;
+
+/* Data that hurts (K2), all with numbers from a seed. */
+enum kind {
+    PLAIN,
+    CLUSTERED,
+    OFFSET,     /* 1e4 added to every value */
+    MAGNITUDES, /* rows of length 1e-6 .. 1e6 */
+    IDENTICAL,  /* three rows, over and over: all ties */
+    HUGE_ROW,   /* one of 1e17 */
+    TINY,       /* denormals, zero rows, -0 */
+    BORDER,     /* |x|^2 near 2^120 */
+    N_KINDS
+};
+static const char *const kind_names[] = {"plain",     "clustered", "offset", "magnitudes",
+                                         "identical", "huge row",  "tiny",   "border"};
+
+static float normal(uint64_t seed, uint64_t a, uint64_t b)
+{
+    int64_t total = 0;
+    for (uint64_t i = 0; i < 6; i++) {
+        uint64_t bits = rt_random(seed, RT_RANDOM_TEST, a, b, i);
+        total += (int64_t)(bits >> 32) + (int64_t)(bits & 0xffffffff);
+    }
+    return (float)((double)(total - INT64_C(6) * 0xffffffff) * 0x1p-32);
+}
+
+static void shape_row(enum kind kind, uint64_t seed, size_t row, uint32_t dim, float *x)
+{
+    float size = 1;
+    if (kind == MAGNITUDES)
+        for (uint64_t i = rt_random(seed, RT_RANDOM_TEST, row, 77, 77) % 13; i > 0; i--)
+            size *= 10;
+    for (uint32_t i = 0; i < dim; i++) {
+        if (kind == CLUSTERED)
+            x[i] = 0.3f * x[i] + normal(3, row % 17, i);
+        else if (kind == OFFSET)
+            x[i] += 1e4f;
+        else if (kind == MAGNITUDES)
+            x[i] *= 1e-6f * size;
+        else if (kind == HUGE_ROW && row == 3)
+            x[i] *= 1e17f;
+        else if (kind == TINY)
+            x[i] = row % 5 == 0 ? -0.0f : x[i] * 0x1p-140f;
+        else if (kind == BORDER)
+            x[i] *= 0x1p57f / (float)sqrt((double)dim);
+    }
+}
+
+static void fill(enum kind kind, uint64_t seed, size_t n, uint32_t dim, float *out)
+{
+    for (size_t row = 0; row < n; row++) {
+        size_t from = kind == IDENTICAL ? row % 3 : row;
+        uint64_t own = kind == IDENTICAL ? 5 : seed;
+        for (uint32_t i = 0; i < dim; i++)
+            out[row * dim + i] = normal(own, from, i);
+        shape_row(kind, seed, row, dim, out + row * dim);
+    }
+}
+
+static float distance(enum rt_metric metric, const float *a, const float *b, uint32_t dim)
+{
+    float lane[16] = {0};
+    for (uint32_t i = 0; i < dim; i++) {
+        float term = metric == RT_IP ? a[i] * b[i] : (a[i] - b[i]) * (a[i] - b[i]);
+        lane[i % 16] += term;
+    }
+    for (int step = 8; step > 0; step /= 2)
+        for (int l = 0; l < step; l++)
+            lane[l] += lane[l + step];
+    return metric == RT_IP ? 0.0f - lane[0] : lane[0];
+}
+
+/* B2 in the plainest way: the count best of list, ascending by (E, number). Returns how many. */
+static uint32_t best_of(enum rt_metric metric, const float *row, const float *centroids,
+                        uint32_t dim, const uint32_t *list, uint32_t n, uint32_t count,
+                        uint32_t *out, float *out_distance)
+{
+    uint32_t n_out = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t c = list ? list[i] : i;
+        float e = distance(metric, row, centroids + (size_t)c * dim, dim);
+        uint32_t at = n_out < count ? n_out++ : count;
+        for (;
+             at > 0 && (e < out_distance[at - 1] || (e == out_distance[at - 1] && c < out[at - 1]));
+             at--)
+            if (at < count) {
+                out[at] = out[at - 1];
+                out_distance[at] = out_distance[at - 1];
+            }
+        if (at < count) {
+            out[at] = c;
+            out_distance[at] = e;
+        }
+    }
+    for (uint32_t i = n_out; i < count; i++)
+        out[i] = UINT32_MAX;
+    return n_out;
+}
+
+struct trial {
+    enum kind kind;
+    enum rt_metric metric;
+    uint32_t dim, n;
+    size_t n_rows;
+};
+
+static float *numbers_of(const struct trial *t, uint64_t seed, size_t n)
+{
+    float *out = malloc((n * t->dim + 1) * sizeof *out);
+    fill(t->kind, seed, n, t->dim, out);
+    return out;
+}
+
+static struct rt_assigner *assigner_of(const struct trial *t, enum rt_proposer proposer,
+                                       uint32_t most)
+{
+    struct rt_assigner *a = NULL;
+    CHECK_OK(rt_assigner_new(t->n_rows, t->dim, most, proposer, &a, &err));
+    return a;
+}
+
+static void compare(const struct trial *t, const char *what, enum rt_proposer proposer,
+                    const uint32_t *expected, const float *distances, const uint32_t *list,
+                    const float *out, uint32_t count)
+{
+    for (size_t i = 0; i < t->n_rows * count; i++)
+        if (list[i] != expected[i] ||
+            (out && list[i] != UINT32_MAX &&
+             !(out[i] == distances[i] && !(out[i] == 0 && signbit(out[i]))))) {
+            RT_TEST_FAILED(
+                "%s, %s, metric %d, dim %u, %u centroids, proposer %d: row %zu place %zu: "
+                "%u at %g, not %u at %g",
+                what, kind_names[t->kind], (int)t->metric, t->dim, t->n, (int)proposer, i / count,
+                i % count, list[i], out ? (double)out[i] : 0.0, expected[i], (double)distances[i]);
+            return;
+        }
+}
+
+/* Nearest and best with every proposer against the plain definition. */
+static void run_flat(const struct trial *t)
+{
+    float *centroids = numbers_of(t, 11, t->n);
+    float *rows = numbers_of(t, 12, t->n_rows);
+    uint32_t count = t->n > 6 ? (t->n < 2 * MOST_BEST ? t->n / 2 : MOST_BEST) : t->n + 2;
+    size_t room = t->n_rows * count;
+    uint32_t *expected = malloc(room * sizeof *expected);
+    uint32_t *list = malloc(room * sizeof *list);
+    uint32_t *nearest = malloc(t->n_rows * sizeof *nearest);
+    float *distances = malloc(room * sizeof *distances);
+    float *out = malloc(room * sizeof *out);
+    float *nearest_distances = malloc(t->n_rows * sizeof *out);
+    for (size_t r = 0; r < t->n_rows; r++) {
+        best_of(t->metric, rows + r * t->dim, centroids, t->dim, NULL, t->n, count,
+                expected + r * count, distances + r * count);
+        nearest[r] = expected[r * count];
+        nearest_distances[r] = distances[r * count];
+    }
+    struct rt_centroid_set *set = NULL;
+    CHECK_OK(rt_centroid_set_new(centroids, t->n, t->dim, t->metric, NULL, &set, &err));
+    for (int p = RT_PROPOSE_AUTO; p <= RT_PROPOSE_NONE; p++) {
+        struct rt_assigner *a = assigner_of(t, (enum rt_proposer)p, count);
+        rt_assign_nearest(a, set, rows, t->n_rows, list, NULL);
+        compare(t, "nearest", (enum rt_proposer)p, nearest, nearest_distances, list, NULL, 1);
+        rt_assign_nearest(a, set, rows, t->n_rows, list, out);
+        compare(t, "nearest with E", (enum rt_proposer)p, nearest, nearest_distances, list, out, 1);
+        rt_assign_best(a, set, rows, t->n_rows, count, list, out);
+        compare(t, "best", (enum rt_proposer)p, expected, distances, list, out, count);
+        rt_assigner_free(a);
+    }
+    rt_centroid_set_free(set);
+    free(centroids), free(rows), free(expected), free(list), free(nearest), free(distances);
+    free(out), free(nearest_distances);
+}
+
+RT_TEST("every proposer gives the nearest and the best of B2, on data that hurts")
+{
+    static const uint32_t dims[] = {1, 2, 3, 16, 127, 128, 300};
+    static const uint32_t counts[] = {1, 2, 15, 16, 17, 63, 65, 200};
+    for (int kind = 0; kind < N_KINDS; kind++)
+        for (size_t d = 0; d < sizeof dims / sizeof *dims; d++)
+            for (size_t k = 0; k < sizeof counts / sizeof *counts; k++)
+                for (int metric = 0; metric < 2; metric++)
+                    run_flat(&(struct trial){(enum kind)kind, (enum rt_metric)metric, dims[d],
+                                             counts[k], 30 + 41 * (d % 3)});
+}
+
+RT_TEST("also in many dimensions and among many centroids")
+{
+    for (int kind = 0; kind < N_KINDS; kind++)
+        for (int metric = 0; metric < 2; metric++) {
+            run_flat(&(struct trial){(enum kind)kind, (enum rt_metric)metric, 960, 150, 20});
+            run_flat(&(struct trial){(enum kind)kind, (enum rt_metric)metric, 4097, 70, 9});
+            run_flat(&(struct trial){(enum kind)kind, (enum rt_metric)metric, 20, MANY, 70});
+        }
+}
+
+/* A tree over `centroids`: cell of a leaf by its number, uneven, every cell with at least one
+ * child. */
+struct small_tree {
+    struct rt_tree tree;
+    float *centroids[3];
+    uint32_t *first_child[3], *parent[3];
+    struct rt_centroid_set *sets[3], *plain_sets[3];
+};
+
+static void make_level(struct small_tree *s, uint32_t l, uint32_t n, uint32_t n_below)
+{
+    s->first_child[l] = malloc((n + 1) * sizeof(uint32_t));
+    for (uint32_t c = 0; c <= n; c++) { /* square spacing: cells of very different size */
+        uint64_t spare = n_below - n;
+        s->first_child[l][c] = c + (uint32_t)(spare * c * c / ((uint64_t)n * n));
+    }
+    s->parent[l + 1] = malloc(n_below * sizeof(uint32_t));
+    for (uint32_t c = 0; c < n; c++)
+        for (uint32_t i = s->first_child[l][c]; i < s->first_child[l][c + 1]; i++)
+            s->parent[l + 1][i] = c;
+}
+
+static void make_tree(const struct trial *t, const uint32_t *counts, uint32_t n_levels,
+                      struct small_tree *s)
+{
+    memset(s, 0, sizeof *s);
+    s->tree = (struct rt_tree){.dim = t->dim, .metric = t->metric, .n_levels = n_levels};
+    for (uint32_t l = 0; l < n_levels; l++) {
+        s->centroids[l] = numbers_of(t, 21 + l, counts[l]);
+        if (l + 1 < n_levels)
+            make_level(s, l, counts[l], counts[l + 1]);
+        s->tree.levels[l] =
+            (struct rt_level){counts[l], s->centroids[l], s->parent[l], s->first_child[l]};
+        CHECK_OK(rt_centroid_set_new(s->centroids[l], counts[l], t->dim, t->metric, NULL,
+                                     &s->plain_sets[l], &err));
+        if (l > 0)
+            CHECK_OK(rt_centroid_set_new_in_cells(s->centroids[l], counts[l], t->dim, t->metric,
+                                                  s->first_child[l - 1], counts[l - 1], NULL,
+                                                  &s->sets[l], &err));
+        else
+            CHECK_OK(rt_centroid_set_new(s->centroids[l], counts[l], t->dim, t->metric, NULL,
+                                         &s->sets[l], &err));
+    }
+}
+
+static void free_tree(struct small_tree *s)
+{
+    for (int l = 0; l < 3; l++) {
+        free(s->centroids[l]), free(s->first_child[l]), free(s->parent[l]);
+        rt_centroid_set_free(s->sets[l]);
+        rt_centroid_set_free(s->plain_sets[l]);
+    }
+}
+
+static void descend_plainly(const struct small_tree *s, const float *row, const uint32_t *beams,
+                            uint32_t count, uint32_t *out, float *out_distance)
+{
+    uint32_t kept[MANY];
+    uint32_t children[MANY];
+    float distances[MANY];
+    uint32_t n_children = s->tree.levels[0].n;
+    for (uint32_t i = 0; i < n_children; i++)
+        children[i] = i;
+    for (uint32_t l = 0;; l++) {
+        const struct rt_level *level = &s->tree.levels[l];
+        if (l + 1 == s->tree.n_levels) {
+            best_of(s->tree.metric, row, level->centroids, s->tree.dim, children, n_children, count,
+                    out, out_distance);
+            return;
+        }
+        uint32_t beam = beams[l] < n_children ? beams[l] : n_children;
+        uint32_t n = best_of(s->tree.metric, row, level->centroids, s->tree.dim, children,
+                             n_children, beam, kept, distances);
+        n_children = 0;
+        for (uint32_t i = 0; i < n; i++)
+            for (uint32_t c = level->first_child[kept[i]]; c < level->first_child[kept[i] + 1]; c++)
+                children[n_children++] = c;
+    }
+}
+
+static void run_tree(const struct trial *t, const uint32_t *counts, uint32_t n_levels,
+                     uint32_t beam, uint32_t count)
+{
+    struct small_tree s;
+    make_tree(t, counts, n_levels, &s);
+    float *rows = numbers_of(t, 31, t->n_rows);
+    uint32_t *expected = malloc(t->n_rows * count * sizeof *expected);
+    float *distances = malloc(t->n_rows * count * sizeof *distances);
+    uint32_t *list = malloc(t->n_rows * count * sizeof *list);
+    float *out = malloc(t->n_rows * count * sizeof *out);
+    uint32_t beams[] = {beam, beam + 3, beam};
+    for (int one = 0; one < 2; one++) {
+        uint32_t a_row = one ? 1 : count;
+        beams[1] = one ? beam : beam + 3;
+        for (size_t r = 0; r < t->n_rows; r++)
+            descend_plainly(&s, rows + r * t->dim, beams, a_row, expected + r * a_row,
+                            distances + r * a_row);
+        for (int p = RT_PROPOSE_AUTO; p <= RT_PROPOSE_NONE; p++) {
+            struct rt_assigner *a =
+                assigner_of(t, (enum rt_proposer)p, count > beam + 3 ? count : beam + 3);
+            for (int in_cells = 0; in_cells < 2; in_cells++) {
+                struct rt_centroid_set **sets = in_cells ? s.sets : s.plain_sets;
+                if (one)
+                    rt_assign_tree(a, &s.tree, sets, beam, rows, t->n_rows, list, out);
+                else
+                    rt_assign_tree_best(a, &s.tree, sets, beams, rows, t->n_rows, count, list, out);
+                compare(t, one ? "tree" : "best of tree", (enum rt_proposer)p, expected, distances,
+                        list, out, a_row);
+                if (one) {
+                    rt_assign_tree(a, &s.tree, sets, beam, rows, t->n_rows, list, NULL);
+                    compare(t, "tree without E", (enum rt_proposer)p, expected, distances, list,
+                            NULL, 1);
+                }
+            }
+            rt_assigner_free(a);
+        }
+    }
+    free_tree(&s);
+    free(rows), free(expected), free(distances), free(list), free(out);
+}
+
+RT_TEST("down a tree, with any beam, every proposer and both kinds of set give the same leaves")
+{
+    static const uint32_t two[] = {40, 900};
+    static const uint32_t three[] = {5, 60, 1300};
+    static const uint32_t one[] = {50};
+    for (int kind = 0; kind < N_KINDS; kind++)
+        for (int metric = 0; metric < 2; metric++) {
+            struct trial t = {(enum kind)kind, (enum rt_metric)metric, 24, 0, 90};
+            run_tree(&t, two, 2, 1, 1);
+            run_tree(&t, two, 2, 7, 12);
+            run_tree(&t, two, 2, 50, 3);
+            run_tree(&t, three, 3, 2, 10);
+            run_tree(&t, three, 3, 9, 2);
+            run_tree(&t, one, 1, 4, 5);
+        }
+    run_tree(&(struct trial){CLUSTERED, RT_L2, 128, 0, 2500}, two, 2, 8, 1);
+}
+
+RT_TEST("a beam as wide as the tree finds what the flat search finds")
+{
+    static const uint32_t counts[] = {30, 700};
+    struct trial t = {CLUSTERED, RT_L2, 32, 700, 200};
+    struct small_tree s;
+    uint32_t list[200];
+    uint32_t flat[200];
+    make_tree(&t, counts, 2, &s);
+    float *rows = numbers_of(&t, 41, t.n_rows);
+    struct rt_assigner *a = assigner_of(&t, RT_PROPOSE_INT8, 30);
+    rt_assign_tree(a, &s.tree, s.sets, 1000, rows, t.n_rows, list, NULL);
+    rt_assign_nearest(a, s.sets[1], rows, t.n_rows, flat, NULL);
+    CHECK(memcmp(list, flat, sizeof list) == 0);
+    rt_assign_nearest(a, s.plain_sets[1], rows, t.n_rows, flat, NULL);
+    CHECK(memcmp(list, flat, sizeof list) == 0);
+    rt_assigner_free(a);
+    free_tree(&s);
+    free(rows);
+}
+
+RT_TEST("rows of one leaf find the nearest of its neighbours, in any order of them")
+{
+    for (int kind = 0; kind < N_KINDS; kind++)
+        for (int metric = 0; metric < 2; metric++)
+            for (uint32_t m = 1; m < 200; m += 1 + m / 2) {
+                struct trial t = {(enum kind)kind, (enum rt_metric)metric, 50, 400, 70};
+                float *centroids = numbers_of(&t, 51, t.n);
+                float *rows = numbers_of(&t, 52, t.n_rows);
+                uint32_t subset[200];
+                uint32_t expected[70];
+                uint32_t list[70];
+                float distances[70];
+                float out[70];
+                struct rt_centroid_set *set = NULL;
+                for (uint32_t i = 0; i < m; i++)
+                    subset[i] = (uint32_t)rt_random_permute(m, RT_RANDOM_TEST, i, t.n);
+                for (size_t r = 0; r < t.n_rows; r++)
+                    best_of(t.metric, rows + r * t.dim, centroids, t.dim, subset, m, 1,
+                            expected + r, distances + r);
+                CHECK_OK(rt_centroid_set_new(centroids, t.n, t.dim, t.metric, NULL, &set, &err));
+                for (int p = RT_PROPOSE_AUTO; p <= RT_PROPOSE_NONE; p++) {
+                    struct rt_assigner *a = assigner_of(&t, (enum rt_proposer)p, 1);
+                    rt_assign_among(a, set, subset, m, rows, t.n_rows, list, NULL);
+                    compare(&t, "among", (enum rt_proposer)p, expected, distances, list, NULL, 1);
+                    rt_assign_among(a, set, subset, m, rows, t.n_rows, list, out);
+                    compare(&t, "among with E", (enum rt_proposer)p, expected, distances, list, out,
+                            1);
+                    rt_assigner_free(a);
+                }
+                rt_centroid_set_free(set);
+                free(centroids), free(rows);
+            }
+}
+
+RT_TEST("rows beyond the promised range still get E's answer")
+{
+    struct trial t = {PLAIN, RT_L2, 20, 100, 6};
+    float *centroids = numbers_of(&t, 61, t.n);
+    float *rows = numbers_of(&t, 62, t.n_rows);
+    uint32_t expected[6];
+    uint32_t list[6];
+    float distances[6];
+    rows[0] = 0x1p63f;
+    rows[20] = -0x1p62f;
+    struct rt_centroid_set *set = NULL;
+    for (size_t r = 0; r < t.n_rows; r++)
+        best_of(t.metric, rows + r * t.dim, centroids, t.dim, NULL, t.n, 1, expected + r,
+                distances + r);
+    CHECK_OK(rt_centroid_set_new(centroids, t.n, t.dim, t.metric, NULL, &set, &err));
+    struct rt_assigner *a = assigner_of(&t, RT_PROPOSE_INT8, 1);
+    rt_assign_nearest(a, set, rows, t.n_rows, list, NULL);
+    compare(&t, "long rows", RT_PROPOSE_INT8, expected, distances, list, NULL, 1);
+    rt_centroid_set_free(set);
+    centroids[33] = 0x1p62f;
+    for (size_t r = 0; r < t.n_rows; r++)
+        best_of(t.metric, rows + r * t.dim, centroids, t.dim, NULL, t.n, 1, expected + r,
+                distances + r);
+    CHECK_OK(rt_centroid_set_new(centroids, t.n, t.dim, t.metric, NULL, &set, &err));
+    rt_assign_nearest(a, set, rows, t.n_rows, list, NULL);
+    compare(&t, "a long centroid", RT_PROPOSE_INT8, expected, distances, list, NULL, 1);
+    rt_centroid_set_free(set);
+    rt_assigner_free(a);
+    free(centroids), free(rows);
+}
+
+RT_TEST("a set in lent memory fits what it said, and another view of it gives the same")
+{
+    static const uint32_t counts[] = {9, 333};
+    struct trial t = {CLUSTERED, RT_IP, 37, 333, 60};
+    struct small_tree s;
+    uint32_t first[60];
+    uint32_t second[60];
+    make_tree(&t, counts, 2, &s);
+    float *rows = numbers_of(&t, 71, t.n_rows);
+    size_t bytes = rt_centroid_set_bytes_in_cells(333, 37, 9);
+    unsigned char *memory = NULL;
+    CHECK_OK(rt_array_new(bytes + 64, 1, &memory, &err));
+    memset(memory, 0xa5, bytes + 64);
+    struct rt_centroid_set *set = NULL;
+    struct rt_centroid_set *view = NULL;
+    CHECK_OK(rt_centroid_set_new_in_cells(s.centroids[1], 333, 37, RT_IP, s.first_child[0], 9,
+                                          memory, &set, &err));
+    CHECK_OK(rt_centroid_set_view(s.centroids[1], 333, 37, RT_IP, 9, memory, &view, &err));
+    for (size_t i = bytes; i < bytes + 64; i++)
+        CHECK(memory[i] == 0xa5);
+    struct rt_assigner *a = assigner_of(&t, RT_PROPOSE_INT8, 1);
+    rt_assign_nearest(a, set, rows, t.n_rows, first, NULL);
+    rt_assign_nearest(a, view, rows, t.n_rows, second, NULL);
+    CHECK(memcmp(first, second, sizeof first) == 0);
+    rt_assigner_free(a);
+    rt_centroid_set_free(set);
+    rt_centroid_set_free(view);
+    rt_array_free(memory);
+    free_tree(&s);
+    free(rows);
+}
+
+RT_TEST("an assigner needs no more memory than it said")
+{
+    for (uint32_t dim = 1; dim < 3000; dim = dim * 3 + 1)
+        for (size_t rows = 1; rows < 5000; rows *= 16)
+            for (uint32_t beam = 1; beam < 5000; beam *= 20)
+                for (int p = RT_PROPOSE_INT8; p <= RT_PROPOSE_NONE; p++) {
+                    struct rt_assigner *a = NULL;
+                    size_t before = rt_memory_now();
+                    CHECK_OK(rt_assigner_new(rows, dim, beam, (enum rt_proposer)p, &a, &err));
+                    CHECK(rt_memory_now() - before <= rt_assigner_bytes(rows, dim, beam));
+                    rt_assigner_free(a);
+                    CHECK(rt_memory_now() == before);
+                }
+}
+
+RT_TEST("codes leave few candidates on rows they are made for")
+{
+    struct trial t = {PLAIN, RT_L2, 128, 1000, 500};
+    float *centroids = numbers_of(&t, 81, t.n);
+    float *rows = numbers_of(&t, 82, t.n_rows);
+    for (size_t i = 0; i < t.n_rows * t.dim; i++) /* about as far from one as to the others */
+        rows[i] = 0.8f * rows[i] + centroids[i];
+    uint32_t list[500];
+    uint64_t n_rows;
+    uint64_t n_candidates;
+    struct rt_centroid_set *set = NULL;
+    CHECK_OK(rt_centroid_set_new(centroids, t.n, t.dim, t.metric, NULL, &set, &err));
+    struct rt_assigner *a = assigner_of(&t, RT_PROPOSE_INT8, 1);
+    rt_assign_nearest(a, set, rows, t.n_rows, list, NULL);
+    rt_assigner_counts(a, &n_rows, &n_candidates);
+    CHECK(n_rows == 500);
+    if (n_candidates < 500 || n_candidates > 2000)
+        RT_TEST_FAILED("%" PRIu64 " candidates for 500 rows", n_candidates);
+    rt_centroid_set_free(set);
+    rt_assigner_free(a);
+    free(centroids), free(rows);
+}
+
+RT_TEST("this BLAS multiplies within its bound")
+{
+    CHECK(rt_gemm_is_sound(1) == rt_gemm_is_sound(300));
+    CHECK(rt_gemm_is_sound(64) == rt_gemm_is_sound(2000));
+}
+
+RT_TEST_MAIN()
