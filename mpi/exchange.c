@@ -130,7 +130,7 @@ struct round {
  * failed, a last word. */
 static size_t fill(struct round *round, int to, char *buffer)
 {
-    struct head head = {0, 0, 0};
+    struct head head = {0, 0};
     size_t n_bytes = 0;
     bool more = false;
     if (!has_failed(&round->verdict))
