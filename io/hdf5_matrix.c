@@ -229,15 +229,18 @@ done:
     return st;
 }
 
-/* ann-benchmarks keeps sparse sets as one flat array beside the sizes of the rows. */
+/* ann-benchmarks keeps sparse sets as one flat array beside the sizes of the rows. Dense ones are
+ * not asked: the fewer attributes are read, the less a damaged file can do to HDF5. */
 static bool is_sparse(struct rt_hdf5_matrix *m)
 {
     char text[16];
+    if (m->info.n_axes != 1)
+        return false;
     if (find_attribute(m->file, "type", text, sizeof text) && !strcmp(text, "sparse"))
         return true;
     char sizes[80];
     (void)snprintf(sizes, sizeof sizes, "size_%.60s", m->dataset + (m->dataset[0] == '/'));
-    return m->info.n_axes == 1 && H5Lexists(m->file, sizes, H5P_DEFAULT) > 0;
+    return H5Lexists(m->file, sizes, H5P_DEFAULT) > 0;
 }
 
 static enum rt_status look_at_extent(struct rt_hdf5_matrix *m, struct rt_error *err)

@@ -30,7 +30,7 @@ static enum rt_status take_apart(const char *name, const char *ending, char path
         RT_FAIL(RT_USAGE, "'%.60s...' is too long a name (at most %d bytes)", name,
                 RT_PATH_MAX - 1 - (int)strlen(ending));
     memcpy(path, name, n);
-    memcpy(path + n, ending, strlen(ending) + 1);
+    strcpy(path + n, ending);
     *dataset = split ? name + split + 1 : NULL;
     *suffix = split ? &hdf5 : rt_row_suffix_find(name);
     if (!*suffix || ((*suffix)->type < 0 && (*suffix)->format == RT_ROW_BIN))
@@ -70,9 +70,10 @@ static void put_le32(unsigned char *p, uint32_t value)
 /* As numpy pads it: the data begins at a multiple of 64. Returns the bytes of the whole header. */
 static size_t make_npy_header(const struct rt_row_target *t, unsigned char header[256])
 {
+    static const unsigned char magic[8] = {0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0};
     static const char *const descr[] = {"<f4", "<f2", "|u1", "|i1"}; /* RT_F32 .. RT_I8 */
     memset(header, ' ', 256);
-    memcpy(header, "\x93NUMPY\1\0", 8);
+    memcpy(header, magic, sizeof magic);
     char text[200];
     int n = snprintf(text, sizeof text,
                      "{'descr': '%s', 'fortran_order': False, 'shape': (%llu, %u), }",
