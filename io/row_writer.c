@@ -29,8 +29,8 @@ static enum rt_status take_apart(const char *name, const char *ending, char path
     if (n + strlen(ending) >= RT_PATH_MAX)
         RT_FAIL(RT_USAGE, "'%.60s...' is too long a name (at most %d bytes)", name,
                 RT_PATH_MAX - 1 - (int)strlen(ending));
-    memcpy(path, name, n);
-    strcpy(path + n, ending);
+    path[0] = 0;
+    strcat(strncat(path, name, n), ending);
     *dataset = split ? name + split + 1 : NULL;
     *suffix = split ? &hdf5 : rt_row_suffix_find(name);
     if (!*suffix || ((*suffix)->type < 0 && (*suffix)->format == RT_ROW_BIN))
