@@ -26,11 +26,11 @@ static enum rt_status take_apart(const char *name, const char *ending, char path
     static const struct rt_row_suffix hdf5 = {".h5", RT_ROW_HDF5, -1};
     size_t split = rt_row_dataset_split(name);
     size_t n = split ? split : strlen(name);
-    if (n + strlen(ending) >= RT_PATH_MAX)
+    if (strlen(name) + strlen(ending) >= RT_PATH_MAX)
         RT_FAIL(RT_USAGE, "'%.60s...' is too long a name (at most %d bytes)", name,
                 RT_PATH_MAX - 1 - (int)strlen(ending));
-    path[0] = 0;
-    strcat(strncat(path, name, n), ending);
+    strcpy(path, name);
+    strcpy(path + n, ending);
     *dataset = split ? name + split + 1 : NULL;
     *suffix = split ? &hdf5 : rt_row_suffix_find(name);
     if (!*suffix || ((*suffix)->type < 0 && (*suffix)->format == RT_ROW_BIN))
