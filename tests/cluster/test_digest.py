@@ -15,7 +15,8 @@ def build(rows, *options, ranks=1, environment=None):
     n_built += 1
     index = f"index{n_built}"
     ok("build", rows, index, *options, ranks=ranks, environment=environment)
-    ok("verify", index, "--full", ranks=1 + n_built % 3)
+    if n_built % 4 == 1:
+        ok("verify", index, "--full", ranks=1 + n_built % 3)
     return digest(index)
 
 
@@ -30,7 +31,7 @@ if which == "ranks":
             for residual in ("on", "off"):
                 options = ("--metric", metric, "--lists", lists, "--residual", residual)
                 one = build("rows.fbin", *options)
-                for ranks in (2, 3, 4, 7) if residual == "on" else (3,):
+                for ranks in (2, 3, 4, 7) if (residual, lists) == ("on", "4,40") else (3,):
                     same(f"{metric} {lists} residual {residual} on {ranks} ranks", one,
                          build("rows.fbin", *options, ranks=ranks))
 elif which == "layout":
