@@ -123,7 +123,9 @@ enum rt_status rt_index_dir_state(const char *dir, enum rt_index_state *state, s
     struct stat info;
     DIR *entries = NULL;
     if (stat(dir, &info) != 0) {
-        if (errno != ENOENT)
+        if (errno == ENAMETOOLONG)
+            RT_FAIL(RT_USAGE, "'%.60s...' is too long a name for an index", dir);
+        if (errno != ENOENT && errno != ENOTDIR)
             return fail_to_look(dir, err);
         RT_TRY(check_parent(dir, err));
         *state = RT_INDEX_MISSING;
@@ -201,7 +203,8 @@ enum rt_status rt_index_dir_begin(const char *dir, bool force, bool resume,
     switch (begin.state) {
     case RT_INDEX_MISSING:
         if (mkdir(dir, 0777) != 0)
-            RT_FAIL(RT_IO, "cannot make '%s': %s", dir, strerror(errno));
+            RT_FAIL(errno == EEXIST ? RT_USAGE : RT_IO, "cannot make '%s': %s", dir,
+                    strerror(errno));
         begin.made = true;
         break;
     case RT_INDEX_EMPTY:

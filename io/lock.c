@@ -256,6 +256,20 @@ done:
     return st;
 }
 
+enum rt_status rt_lock_require_free(const char *dir, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    bool is_held = false;
+    struct rt_lock_owner owner;
+    struct rt_lock_owner self;
+    RT_TRY(rt_lock_read(dir, &is_held, &owner, err));
+    rt_lock_self(&self);
+    if (is_held && !rt_lock_is_stale(&owner, &self))
+        RT_TRY(say_held(dir, &owner, err));
+done:
+    return st;
+}
+
 static void wait_for(double seconds)
 {
     struct timespec left = {(time_t)seconds, (long)((seconds - floor(seconds)) * 1e9)};

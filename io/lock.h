@@ -40,6 +40,9 @@ void rt_lock_release(struct rt_lock *lock);
  * texts empty. */
 enum rt_status rt_lock_read(const char *dir, bool *is_held, struct rt_lock_owner *owner,
                             struct rt_error *err) RT_MUST_CHECK;
+/* RT_USAGE, naming the owner, where a lock is held that rt_lock_take would not take over. Also
+ * fails with RT_IO. */
+enum rt_status rt_lock_require_free(const char *dir, struct rt_error *err) RT_MUST_CHECK;
 /* May `self` take over from `owner`? Pure but for asking whether the process lives. */
 bool rt_lock_is_stale(const struct rt_lock_owner *owner, const struct rt_lock_owner *self);
 

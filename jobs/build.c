@@ -23,6 +23,7 @@
 #include "mpi/partition.h"
 
 #include <string.h>
+#include <unistd.h>
 
 struct build {
     struct rt_job *job;
@@ -33,8 +34,7 @@ struct build {
     struct rt_row_source *source;
     struct rt_recall_gate *gate;
     struct rt_index_dir_begin dir; /* rank 0's finding, on all */
-    bool has_dir;
-    struct rt_lock *lock; /* rank 0 */
+    struct rt_lock *lock;          /* rank 0 */
     struct rt_train_output train;
     struct rt_insert_output insert;
     struct rt_compact_output compact;
@@ -63,6 +63,19 @@ done:
     return st;
 }
 
+/* Another build at work has no CURRENT either: it is named, not taken for one that was left behind.
+ */
+static enum rt_status refuse_locked(const struct build *b, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    enum rt_index_state state;
+    RT_TRY(rt_index_dir_state(b->context.dir, &state, err));
+    if (state == RT_INDEX_UNFINISHED && !b->job->options->break_lock)
+        RT_TRY(rt_lock_require_free(b->context.dir, err));
+done:
+    return st;
+}
+
 /* Rank 0 makes the directory and takes the lock; all learn the generation to write. */
 static enum rt_status begin_index(struct build *b, struct rt_error *err)
 {
@@ -70,8 +83,8 @@ static enum rt_status begin_index(struct build *b, struct rt_error *err)
     struct rt_job *job = b->job;
     struct rt_lock_options lock = {.break_lock = job->options->break_lock, .wait_seconds = 5};
     if (job->rank == 0) {
+        RT_LOCAL(refuse_locked(b, err));
         RT_LOCAL(rt_index_dir_begin(b->context.dir, job->options->force, false, &b->dir, err));
-        b->has_dir = st == RT_OK;
         RT_LOCAL(rt_lock_take(b->context.dir, &lock, &b->lock, err));
     }
     RT_AGREE(job->comm);
@@ -315,13 +328,17 @@ done:
     return st;
 }
 
-/* After a failure: exit 2 leaves no trace; else files that cannot be used any more are taken away
- * under the lock. */
+/* After a failure nothing of this build stays. Without the lock everything in the directory may be
+ * another build's: then only a directory that is empty again goes. */
 static void undo(struct build *b, enum rt_status st)
 {
-    if (b->job->rank != 0 || !b->has_dir || st == RT_OK)
+    struct rt_error ignored;
+    if (b->job->rank != 0 || st == RT_OK)
         return;
-    rt_index_dir_undo(b->context.dir, &b->dir);
+    if (b->lock && rt_lock_check(b->lock, &ignored) == RT_OK)
+        rt_index_dir_undo(b->context.dir, &b->dir);
+    else if (b->dir.made)
+        (void)rmdir(b->context.dir);
 }
 
 /* Old generations that --force has replaced. */
