@@ -20,6 +20,7 @@
 #define GEMM_BYTES 4194304 /* but not more than this */
 #define BATCH 2048         /* rows that descend a tree together: their codes fit the second cache */
 #define NEAREST_LIST 64    /* room of a row's list for one nearest */
+#define SPARE 16           /* entries that pick may write beyond its end */
 #define ARENA_BYTES 6291456
 #define INT8_DIM 2048 /* beyond it the bounds of codes leave too many candidates */
 
@@ -94,7 +95,7 @@ struct target {
 
 static size_t room_for(uint32_t best)
 {
-    return best == 1 ? NEAREST_LIST : 2 * (size_t)best + 2 * TILE;
+    return best == 1 ? NEAREST_LIST : (2 * (size_t)best + 2 * TILE + 15) / 16 * 16 + SPARE;
 }
 
 /* Bytes of arena for one row: its list, two levels of kept cells, its pairs twice. */
@@ -128,6 +129,7 @@ static size_t code_stride_of(uint32_t dim)
     return ((size_t)dim + 3) / 4 * 4;
 }
 
+/* Candidates of one row, sure and open. */
 static size_t measured_most(uint32_t max_beam)
 {
     return room_for(max_beam > 1 ? max_beam : 2);
@@ -388,44 +390,6 @@ static void prepare(struct rt_assigner *a, const struct target *t, size_t begin,
     }
 }
 
-/* T and its neighbour from above: *at such that at least `rank` of n values are <= it, *next not
- * above the value after them in order (infinity: there is none). */
-static void find_rank(const struct rt_assigner *a, const float *values, size_t n, size_t rank,
-                      float *at, float *next)
-{
-    float low = values[0];
-    float high = values[0];
-    for (size_t i = 1; i < n; i++) {
-        low = values[i] < low ? values[i] : low;
-        high = values[i] > high ? values[i] : high;
-    }
-    size_t n_low = a->kernels->count_at_most(values, n, low);
-    if (n_low >= rank)
-        high = low;
-    else
-        for (int step = 0; step < 48;
-             step++) { /* fewer than rank are <= low, at least rank <= high */
-            float middle = low + (high - low) * 0.5f;
-            if (!(middle > low && middle < high))
-                break;
-            size_t count = a->kernels->count_at_most(values, n, middle);
-            if (count >= rank)
-                high = middle;
-            else
-                low = middle;
-            if (count == rank) {
-                low = middle;
-                break;
-            }
-        }
-    *at = high;
-    *next = INFINITY;
-    for (size_t i = 0; i < n; i++)
-        *next = values[i] > low && values[i] < *next ? values[i] : *next;
-    if (n_low > rank)
-        *next = low;
-}
-
 /* Takes off a row's list what cannot be among the best any more. */
 static void prune(struct rt_assigner *a, const struct target *t, size_t row)
 {
@@ -441,7 +405,7 @@ static void prune(struct rt_assigner *a, const struct target *t, size_t row)
         float b = rt_bound(t->set, &a->bound[row], t->set->most_p, t->set->most_w);
         if (n <= t->best)
             return;
-        find_rank(a, values, n, t->best, &most, &next);
+        a->kernels->find_rank(values, n, t->best, &most, &next);
         a->threshold[row] = most + b;
         most = capped(a->threshold[row] + b);
     }
@@ -496,17 +460,11 @@ static void list_nearest(struct rt_assigner *a, const struct target *t, const st
 static void list_best(struct rt_assigner *a, const struct target *t, const struct tile *tile,
                       size_t row, const float *values, uint64_t mask)
 {
-    if (!has_room(a, t, row, (size_t)__builtin_popcountll(mask)))
+    if (!has_room(a, t, row, (size_t)__builtin_popcountll(mask) + SPARE))
         return;
-    float *list = t->list_a + row * t->room;
-    uint32_t *ids = t->list_id + row * t->room;
-    uint32_t n = a->n_listed[row];
-    for (; mask; mask &= mask - 1) {
-        int slot = __builtin_ctzll(mask);
-        list[n] = values[slot];
-        ids[n++] = tile->ids[slot];
-    }
-    a->n_listed[row] = n;
+    size_t end = row * t->room + a->n_listed[row];
+    a->n_listed[row] +=
+        (uint32_t)a->kernels->pick(values, tile->ids, mask, t->list_a + end, t->list_id + end);
 }
 
 /* a-values of one row's tile are known: values, and the least of them. */
@@ -682,33 +640,59 @@ static void propose(struct rt_assigner *a, const struct target *t, const struct 
 
 /* ---- decisions ---- */
 
-/* The candidates on the list of a row, A > 1, with a >= A of them: sure ones to `numbers` from the
- * front, those that E must decide behind them. Returns the number of sure ones; *n_open of the
+static float just_below(float value)
+{
+    return value - (fabsf(value) * 0x1p-22f + 0x1p-140f);
+}
+
+/* Sorts the open ones of part_list by their own bounds, not the widest. sure: a + b < low, out: a -
+ * b > high. */
+static void part_open(struct rt_assigner *a, const struct target *t, size_t row, size_t begin,
+                      uint64_t open, float low, float high, size_t *n_sure, size_t *n_open)
+{
+    const float *values = t->list_a + row * t->room + begin;
+    const uint32_t *ids = t->list_id + row * t->room + begin;
+    uint32_t *last = a->numbers + measured_most(a->max_beam);
+    for (; open; open &= open - 1) {
+        int i = __builtin_ctzll(open);
+        uint32_t slot = t->set->slot_of[ids[i]];
+        float b = rt_bound(t->set, &a->bound[row], t->set->p[slot], t->set->w[slot]);
+        if (!(values[i] - b <= high))
+            continue;
+        if (values[i] + b < low)
+            a->numbers[(*n_sure)++] = ids[i];
+        else
+            *(last - ++*n_open) = ids[i];
+    }
+}
+
+/* The candidates on the list of a row, A > 1, with more than A of them: sure ones to `numbers` from
+ * the front, those that E must decide behind them. Returns the number of sure ones; *n_open of the
  * others. */
 static size_t part_list(struct rt_assigner *a, const struct target *t, size_t row, size_t *n_open)
 {
     const float *values = t->list_a + row * t->room;
     const uint32_t *ids = t->list_id + row * t->room;
     size_t n = a->n_listed[row];
-    const struct rt_row_bound *bound = &a->bound[row];
     float at;
     float next;
-    float most = rt_bound(t->set, bound, t->set->most_p, t->set->most_w);
-    find_rank(a, values, n, t->best, &at, &next);
+    float most = rt_bound(t->set, &a->bound[row], t->set->most_p, t->set->most_w);
+    a->kernels->find_rank(values, n, t->best, &at, &next);
     size_t n_sure = 0;
     size_t open = 0;
-    uint32_t *last = a->numbers + measured_most(a->max_beam);
-    for (size_t i = 0; i < n; i++) {
-        uint32_t slot = t->set->slot_of[ids[i]];
-        float b = rt_bound(t->set, bound, t->set->p[slot], t->set->w[slot]);
-        if (!(values[i] - b <= at + most))
-            continue;
-        if (values[i] + b < next - most)
-            a->numbers[n_sure++] = ids[i];
-        else
-            *(last - ++open) = ids[i];
+    for (size_t begin = 0; begin < n; begin += TILE) {
+        size_t some = n - begin < TILE ? n - begin : TILE;
+        uint64_t all = UINT64_MAX >> (TILE - some);
+        some = (some + 15) / 16 * 16;
+        uint64_t maybe = a->kernels->at_most(values + begin, some, at + 2 * most) & all;
+        uint64_t sure =
+            a->kernels->at_most(values + begin, some, just_below(next - 2 * most)) & all;
+        n_sure += a->kernels->pick(values + begin, ids + begin, sure, a->distances + n_sure,
+                                   a->numbers + n_sure);
+        part_open(a, t, row, begin, maybe & ~sure, next - most, at + most, &n_sure, &open);
     }
-    memmove(a->numbers + n_sure, last - open, open * sizeof *last);
+    memmove(a->numbers + n_sure, a->numbers + measured_most(a->max_beam) - open,
+            open * sizeof *a->numbers);
     *n_open = open;
     return n_sure;
 }
@@ -744,6 +728,23 @@ static void write_nearest(struct rt_assigner *a, const struct target *t, size_t 
         *out_distance = n ? distance_of(a->keys[0]) : INFINITY;
 }
 
+/* A row that sees the children of its nearest cell first has a low T for all others. */
+static void put_nearest_first(const struct rt_assigner *a, const struct target *t, size_t row,
+                              uint32_t *kept, size_t n)
+{
+    const float *values = t->list_a + row * t->room;
+    const uint32_t *ids = t->list_id + row * t->room;
+    size_t least = 0;
+    for (size_t i = 1; i < a->n_listed[row]; i++)
+        least = values[i] < values[least] ? i : least;
+    for (size_t i = 0; i < n; i++)
+        if (kept[i] == ids[least]) {
+            kept[i] = kept[0];
+            kept[0] = ids[least];
+            return;
+        }
+}
+
 /* The set of the best of one row, in any order and without E where the bounds tell: out has room
  * for t->best. Returns how many. */
 static size_t keep_best(struct rt_assigner *a, const struct target *t, size_t row, uint32_t *out)
@@ -767,6 +768,7 @@ static size_t keep_best(struct rt_assigner *a, const struct target *t, size_t ro
     size_t n_sure = part_list(a, t, row, &n_open);
     rt_assert(n_sure <= t->best && n_sure + n_open >= t->best);
     memcpy(out, a->numbers, n_sure * sizeof *out);
+    put_nearest_first(a, t, row, out, n_sure);
     size_t wanted = t->best - n_sure;
     if (n_open > wanted) {
         (void)best_by_e(a, t, row, a->numbers + n_sure, n_open);
@@ -957,18 +959,17 @@ static void source_of_cell(const struct target *t, uint32_t n_cells, uint32_t ce
     }
 }
 
-/* Shows each row the children of its kept cells, cell by cell. */
+/* Shows each row the children of its kept cells begin..end, cell by cell. */
 static void propose_children(struct rt_assigner *a, const struct descent *d, const struct target *t,
-                             uint32_t n_cells)
+                             uint32_t n_cells, size_t begin, size_t end)
 {
-    size_t n = t->n_rows * t->n_kept;
     uint32_t rows[BATCH];
-    size_t n_pairs = 0;
-    for (size_t i = 0; i < n; i++) {
-        d->pairs[0][n_pairs] = (struct pair){t->kept[i], (uint32_t)(i / t->n_kept)};
-        n_pairs += t->kept[i] != UINT32_MAX;
-    }
-    n = n_pairs;
+    size_t n = 0;
+    for (size_t row = 0; row < t->n_rows; row++)
+        for (size_t i = begin; i < end; i++) {
+            d->pairs[0][n] = (struct pair){t->kept[row * t->n_kept + i], (uint32_t)row};
+            n += d->pairs[0][n].cell != UINT32_MAX;
+        }
     struct pair *pairs = sort_pairs(d->pairs[0], d->pairs[1], n, n_cells);
     for (size_t i = 0; i < n;) {
         struct source source;
@@ -1010,7 +1011,8 @@ static void descend(struct rt_assigner *a, const struct descent *d, struct targe
     carve_lists(t, t->n_rows, &lists);
     prepare(a, t, 0, t->n_rows);
     if (t->first_child) {
-        propose_children(a, d, t, d->tree->levels[l - 1].n);
+        propose_children(a, d, t, d->tree->levels[l - 1].n, 0, 1);
+        propose_children(a, d, t, d->tree->levels[l - 1].n, 1, t->n_kept);
     } else {
         uint32_t numbers[BATCH];
         struct source source = {.n_groups = t->set->n_groups};

@@ -62,6 +62,23 @@ static uint64_t at_most(const float *a, size_t n, float threshold)
     return bits;
 }
 
+static size_t pick(const float *values, const uint32_t *ids, uint64_t mask, float *out_values,
+                   uint32_t *out_ids)
+{
+    size_t n = 0;
+    for (size_t i = 0; mask >> i; i += 16) { /* whole stores are cheaper than compressing ones */
+        __mmask16 bits = (__mmask16)(mask >> i);
+        _mm512_storeu_ps(out_values + n,
+                         _mm512_maskz_compress_ps(bits, _mm512_loadu_ps(values + i)));
+        _mm512_storeu_si512(out_ids + n,
+                            _mm512_maskz_compress_epi32(bits, _mm512_loadu_si512(ids + i)));
+        n += (size_t)__builtin_popcount(bits);
+        if (i == 48)
+            break;
+    }
+    return n;
+}
+
 #include "core/kernels/int8_tile.h"
 
 void rt_kernels_avx512(struct rt_kernels *table)
@@ -70,5 +87,6 @@ void rt_kernels_avx512(struct rt_kernels *table)
     fill_proposals(table);
     table->int8_tile = int8_tile;
     table->at_most = at_most;
+    table->pick = pick;
     table->f16_to_f32 = f16_to_f32;
 }

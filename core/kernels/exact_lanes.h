@@ -36,24 +36,30 @@ ALWAYS void load_f64(vd *v, const float *x)
     }
 }
 
+/* l += l+8, l+4, l+2, l+1 (A4), in vectors of 8 and 4 lanes. */
+typedef float vf8 __attribute__((vector_size(32)));
+typedef float vf4 __attribute__((vector_size(16)));
+typedef double vd4 __attribute__((vector_size(32)));
+
 ALWAYS float tree_f32(const vf *v)
 {
-    float lane[16];
-    memcpy(lane, v, sizeof lane);
-    for (int step = 8; step > 0; step /= 2)
-        for (int l = 0; l < step; l++)
-            lane[l] += lane[l + step];
-    return lane[0];
+    vf8 eight[2];
+    vf4 four[2];
+    memcpy(eight, v, sizeof eight);
+    eight[0] += eight[1];
+    memcpy(four, eight, sizeof four);
+    four[0] += four[1];
+    return (four[0][0] + four[0][2]) + (four[0][1] + four[0][3]);
 }
 
 ALWAYS double tree_f64(const vd *v)
 {
-    double lane[16];
-    memcpy(lane, v, sizeof lane);
-    for (int step = 8; step > 0; step /= 2)
-        for (int l = 0; l < step; l++)
-            lane[l] += lane[l + step];
-    return lane[0];
+    vd4 four[4];
+    memcpy(four, v, sizeof four);
+    four[0] += four[2];
+    four[1] += four[3];
+    four[0] += four[1];
+    return (four[0][0] + four[0][2]) + (four[0][1] + four[0][3]);
 }
 
 /* The last dim % 16 values, then zeros: a missing term is 0 x 0, which changes no lane. */

@@ -89,8 +89,14 @@ struct rt_kernels {
     float (*scale_products)(float *a, const float *norm, float factor, size_t n);
     /* Bits i with a[i] <= threshold, n <= 64 a multiple of 16. */
     uint64_t (*at_most)(const float *a, size_t n, float threshold);
-    /* How many are <= value. */
-    size_t (*count_at_most)(const float *a, size_t n, float value);
+    /* *at: a number such that at least `rank` of the n values (all finite, 1 <= rank <= n) are <=
+     * it; *next: not above the value that follows those rank in order, infinity where none does.
+     * Both as near as a few dozen halvings bring them. */
+    void (*find_rank)(const float *values, size_t n, size_t rank, float *at, float *next);
+    /* The values and ids (up to 64) whose bit is set, in order; returns how many. May write 16
+     * entries beyond them. */
+    size_t (*pick)(const float *values, const uint32_t *ids, uint64_t mask, float *out_values,
+                   uint32_t *out_ids);
 
     struct rt_scan_kernels scan; /* of codes and search; scan_*.c fill it */
 };

@@ -244,12 +244,53 @@ static float scale_products(float *a, const float *norm, float factor, size_t n)
     return smallest;
 }
 
-static size_t count_at_most(const float *a, size_t n, float value)
+static size_t count_at_most(const float *values, size_t n, float most)
 {
     size_t count = 0;
     for (size_t i = 0; i < n; i++)
-        count += a[i] <= value;
+        count += values[i] <= most;
     return count;
+}
+
+static void find_rank(const float *values, size_t n, size_t rank, float *at, float *next)
+{
+    float low = values[0];
+    float high = values[0];
+    for (size_t i = 1; i < n; i++) {
+        low = values[i] < low ? values[i] : low;
+        high = values[i] > high ? values[i] : high;
+    }
+    size_t count = count_at_most(values, n, low);
+    *at = *next = low;
+    if (count > rank)
+        return;
+    /* Fewer than rank are <= low, at least rank are <= high. */
+    while (count != rank) {
+        float middle = low + (high - low) * 0.5f;
+        if (!(middle > low && middle < high))
+            break;
+        count = count_at_most(values, n, middle);
+        if (count > rank)
+            high = middle;
+        else
+            low = middle;
+    }
+    *at = count == rank ? low : high;
+    *next = INFINITY;
+    for (size_t i = 0; i < n; i++)
+        *next = values[i] > low && values[i] < *next ? values[i] : *next;
+}
+
+static size_t pick(const float *values, const uint32_t *ids, uint64_t mask, float *out_values,
+                   uint32_t *out_ids)
+{
+    size_t n = 0;
+    for (; mask; mask &= mask - 1) {
+        int i = __builtin_ctzll(mask);
+        out_values[n] = values[i];
+        out_ids[n++] = ids[i];
+    }
+    return n;
 }
 
 void rt_kernels_portable(struct rt_kernels *table)
@@ -259,7 +300,8 @@ void rt_kernels_portable(struct rt_kernels *table)
     table->int8_tile = int8_tile;
     table->scale_products = scale_products;
     table->at_most = at_most;
-    table->count_at_most = count_at_most;
+    table->find_rank = find_rank;
+    table->pick = pick;
     table->l2 = l2;
     table->ip = ip;
     table->l2_among = l2_among;

@@ -136,12 +136,89 @@ static float scale_products(float *a, const float *norm, float factor, size_t n)
     return smallest;
 }
 
-static size_t count_at_most(const float *a, size_t n, float value)
+ALWAYS uint32_t count_at_most(const float *values, size_t n, float most)
 {
     uint32_t count = 0; /* lists are far below 2^32 */
     for (size_t i = 0; i < n; i++)
-        count += a[i] <= value;
+        count += values[i] <= most;
     return count;
+}
+
+ALWAYS void select_least(vf *least, const vf *x, float above)
+{
+    for (int k = 0; k < NV; k++) {
+        vi is_it = (x[k] < least[k]) & (x[k] > above);
+        least[k] = (vf)(((vu)x[k] & (vu)is_it) | ((vu)least[k] & ~(vu)is_it));
+    }
+}
+
+/* The least value greater than `above`; infinity: there is none. */
+ALWAYS float least_above(const float *values, size_t n, float above)
+{
+    vf least[NV];
+    vf x[NV];
+    size_t whole = n / 16 * 16;
+    for (int k = 0; k < NV; k++)
+        least[k] = (vf){0} + INFINITY;
+    for (size_t i = 0; i < whole; i += 16) {
+        load_f32(x, values + i);
+        select_least(least, x, above);
+    }
+    float lane[16];
+    memcpy(lane, least, sizeof lane);
+    float smallest = INFINITY;
+    for (int l = 0; l < 16; l++)
+        smallest = lane[l] < smallest ? lane[l] : smallest;
+    for (size_t i = whole; i < n; i++)
+        smallest = values[i] > above && values[i] < smallest ? values[i] : smallest;
+    return smallest;
+}
+
+ALWAYS float greatest(const float *values, size_t n)
+{
+    vf most[NV];
+    vf x[NV];
+    size_t whole = n / 16 * 16;
+    for (int k = 0; k < NV; k++)
+        most[k] = (vf){0} - INFINITY;
+    for (size_t i = 0; i < whole; i += 16) {
+        load_f32(x, values + i);
+        for (int k = 0; k < NV; k++) {
+            vi is_it = x[k] > most[k];
+            most[k] = (vf)(((vu)x[k] & (vu)is_it) | ((vu)most[k] & ~(vu)is_it));
+        }
+    }
+    float lane[16];
+    memcpy(lane, most, sizeof lane);
+    float largest = -INFINITY;
+    for (int l = 0; l < 16; l++)
+        largest = lane[l] > largest ? lane[l] : largest;
+    for (size_t i = whole; i < n; i++)
+        largest = values[i] > largest ? values[i] : largest;
+    return largest;
+}
+
+static void find_rank(const float *values, size_t n, size_t rank, float *at, float *next)
+{
+    float low = least_above(values, n, -INFINITY);
+    float high = greatest(values, n);
+    size_t count = count_at_most(values, n, low);
+    *at = *next = low;
+    if (count > rank)
+        return;
+    /* Fewer than rank are <= low, at least rank are <= high. */
+    while (count != rank) {
+        float middle = low + (high - low) * 0.5f;
+        if (!(middle > low && middle < high))
+            break;
+        count = count_at_most(values, n, middle);
+        if (count > rank)
+            high = middle;
+        else
+            low = middle;
+    }
+    *at = count == rank ? low : high;
+    *next = least_above(values, n, low);
 }
 
 ALWAYS void fill_proposals(struct rt_kernels *table)
@@ -149,7 +226,7 @@ ALWAYS void fill_proposals(struct rt_kernels *table)
     table->quantise = quantise;
     table->centre = centre;
     table->scale_products = scale_products;
-    table->count_at_most = count_at_most;
+    table->find_rank = find_rank;
 }
 
 #endif
