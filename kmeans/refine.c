@@ -44,6 +44,8 @@ struct work {
     uint32_t *group_leaf; /* their numbers, */
     uint32_t *neighbours; /* and GROUP x most neighbours */
     uint32_t most;        /* neighbours a leaf may have */
+    uint32_t *lists; /* up to RT_REFINE_FLAT_LEAVES: k x stride, the neighbours of all leaves */
+    uint32_t stride;
     struct rt_assigner *of_rows, *of_leaves;
     /* search for neighbours: all leaves, or through cells */
     struct rt_levels cells; /* n_levels 0: all leaves */
@@ -71,6 +73,7 @@ static void work_free(struct work *w)
     rt_array_free(w->group);
     rt_array_free(w->group_leaf);
     rt_array_free(w->neighbours);
+    rt_array_free(w->lists);
     rt_assigner_free(w->of_rows);
     rt_assigner_free(w->of_leaves);
     rt_levels_free(&w->cells);
@@ -115,6 +118,8 @@ static enum rt_status work_new(struct work *w, struct rt_error *err)
     RT_TRY(rt_array_new(GROUP, w->dim * sizeof *w->group, &w->group, err));
     RT_TRY(rt_array_new(GROUP, sizeof *w->group_leaf, &w->group_leaf, err));
     RT_TRY(rt_array_new(GROUP, w->most * sizeof *w->neighbours, &w->neighbours, err));
+    if (n_cells_of(w->k) == 0)
+        RT_TRY(rt_array_new(k, w->most * sizeof *w->lists, &w->lists, err));
     RT_TRY(rt_assigner_new(w->batch, w->dim, 1, w->setting->proposer, &w->of_rows, err));
     RT_TRY(rt_assigner_new(GROUP, w->dim, w->most, w->setting->proposer, &w->of_leaves, err));
     RT_TRY(rt_array_new(store_bytes(w->k, w->dim), 1, &w->store, err));
@@ -185,9 +190,9 @@ done:
     return st;
 }
 
-/* The m neighbours of n leaves (group_leaf) into neighbours, n x m; fewer where they are
- * UINT32_MAX. Each is among its own: where twins of smaller numbers fill the list, it takes the
- * last place. */
+/* The m neighbours of n leaves (group_leaf) into neighbours, n x m; where there are fewer, the rest
+ * is UINT32_MAX. Each comes first among its own, even where twins of smaller numbers fill the list.
+ */
 static void find_neighbours(struct work *w, size_t n, uint32_t m)
 {
     for (size_t i = 0; i < n; i++)
@@ -203,11 +208,27 @@ static void find_neighbours(struct work *w, size_t n, uint32_t m)
     for (size_t i = 0; i < n; i++) {
         uint32_t *list = w->neighbours + i * m;
         uint32_t at = 0;
-        while (at < m && list[at] != w->group_leaf[i] && list[at] != UINT32_MAX)
+        while (at + 1 < m && list[at] != w->group_leaf[i] && list[at] != UINT32_MAX)
             at++;
-        if (at == m || list[at] == UINT32_MAX)
-            list[at == m ? m - 1 : at] = w->group_leaf[i];
+        memmove(list + 1, list, at * sizeof *list);
+        list[0] = w->group_leaf[i];
     }
+}
+
+/* The m neighbours of every leaf, each found by its owner, to all ranks. Collective. */
+static void remake_lists(struct work *w, uint32_t m)
+{
+    w->stride = m;
+    for (uint64_t first = w->own.begin; first < w->own.end; first += GROUP) {
+        size_t n = w->own.end - first < GROUP ? (size_t)(w->own.end - first) : GROUP;
+        for (size_t i = 0; i < n; i++)
+            w->group_leaf[i] = (uint32_t)(first + i);
+        find_neighbours(w, n, m);
+        memcpy(w->lists + first * m, w->neighbours, n * m * sizeof *w->lists);
+    }
+    for (int r = 0; r < w->n_ranks; r++)
+        w->bytes[r] = rt_range_count(rt_share(w->k, r, w->n_ranks, 1)) * m * sizeof *w->lists;
+    rt_allgatherv_bytes(w->comm, w->lists + w->own.begin * m, w->lists, w->bytes);
 }
 
 static uint32_t count_neighbours(const uint32_t *list, uint32_t m)
@@ -292,6 +313,13 @@ static size_t next_group(struct work *w, uint32_t *next)
 static void assign_rows(struct work *w, uint32_t m, struct round_sums *sums)
 {
     uint32_t next = 0;
+    for (uint32_t leaf = 0; w->lists && leaf < w->k; leaf++)
+        if (w->starts[leaf] < w->starts[leaf + 1]) {
+            const uint32_t *list = w->lists + (size_t)leaf * w->stride;
+            assign_leaf(w, leaf, list, count_neighbours(list, m), sums);
+        }
+    if (w->lists)
+        return;
     for (size_t n = next_group(w, &next); n > 0; n = next_group(w, &next)) {
         find_neighbours(w, n, m);
         for (size_t i = 0; i < n; i++) {
@@ -493,11 +521,14 @@ static void count_within(struct work *w, const struct drawn *drawn, uint64_t *wi
                 break;
             w->group_leaf[n++] = leaf;
         }
-        find_neighbours(w, n, w->most);
+        if (!w->lists)
+            find_neighbours(w, n, w->most);
         size_t at = 0;
         for (size_t i = first; i < end; i++) {
-            at += w->group_leaf[at] != w->leaf[drawn->index[i]];
-            const uint32_t *list = w->neighbours + at * w->most;
+            uint32_t leaf = w->leaf[drawn->index[i]];
+            at += w->group_leaf[at] != leaf;
+            const uint32_t *list =
+                w->lists ? w->lists + (size_t)leaf * w->stride : w->neighbours + at * w->most;
             uint32_t place = 0;
             while (place < w->most && list[place] != drawn->nearest[i])
                 place++;
@@ -559,7 +590,10 @@ static enum rt_status first_sums(struct work *w, struct rt_error *err)
     return update_sums(w, err);
 }
 
-/* Few neighbours in the first half of the rounds, then as many as the agreement asks for. */
+/* The schedule: few neighbours in the first half of the rounds, remade in each, as rows and leaves
+ * still move far; then as many as the agreement asks for, made once for the second half (above
+ * RT_REFINE_FLAT_LEAVES, where a rank seeks the neighbours of its own rows' leaves alone, in every
+ * round). */
 static enum rt_status refine(struct work *w, const struct rt_refine_options *options,
                              struct rt_refine_result *result, struct rt_error *err)
 {
@@ -570,7 +604,10 @@ static enum rt_status refine(struct work *w, const struct rt_refine_options *opt
     for (uint32_t round = 0; round < options->n_rounds; round++) {
         RT_LOCAL(renew_sets(w, err));
         RT_AGREE(w->comm);
-        if (round == options->n_rounds / 2)
+        bool is_half = round == options->n_rounds / 2;
+        if (w->lists && round <= options->n_rounds / 2)
+            remake_lists(w, is_half ? w->most : m);
+        if (is_half)
             RT_TRY(choose_neighbours(w, &m, err));
         RT_TRY(refine_round(w, m, result, err));
         result->n_rounds = round + 1;
