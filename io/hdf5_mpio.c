@@ -2,6 +2,8 @@
 
 #include "core/fault.h"
 #include "core/memory.h"
+#include "core/units.h"
+#include "io/fs.h"
 
 #include <hdf5.h>
 #include <stdio.h>
@@ -84,8 +86,11 @@ done:
     return st;
 }
 
+/* reason: why not, of REASON_BYTES; asked at once, since closing forgets it. */
+#define REASON_BYTES 200
 static bool write_piece(const struct rt_h5_mpio *mpio, hid_t dataset, enum rt_h5_type type,
-                        const hsize_t *extent, int rank, uint64_t first_row, const void *rows)
+                        const hsize_t *extent, int rank, uint64_t first_row, const void *rows,
+                        char *reason)
 {
     static const hsize_t zero[RT_H5_MAX_RANK];
     hsize_t start[RT_H5_MAX_RANK] = {first_row, 0, 0};
@@ -100,6 +105,8 @@ static bool write_piece(const struct rt_h5_mpio *mpio, hid_t dataset, enum rt_h5
                 H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, extent, NULL) >= 0 &&
                 H5Dwrite(dataset, own >= 0 ? own : memory_types[type], memory, space,
                          mpio->transfer, rows) >= 0;
+    if (!good)
+        rt_h5_reason(reason, REASON_BYTES);
     if (memory >= 0)
         (void)H5Sclose(memory);
     if (space >= 0)
@@ -107,6 +114,19 @@ static bool write_piece(const struct rt_h5_mpio *mpio, hid_t dataset, enum rt_h5
     if (own >= 0)
         (void)H5Tclose(own);
     return good;
+}
+
+/* MPI-IO seldom says that a disk is full. */
+static enum rt_status fail_to_write(const struct rt_h5_mpio *mpio, const char *reason,
+                                    struct rt_error *err)
+{
+    struct rt_error ignored;
+    uint64_t free_bytes = 0;
+    char text[RT_UNITS_TEXT] = "an unknown amount";
+    if (rt_fs_free_bytes(mpio->path, &free_bytes, &ignored) == RT_OK)
+        rt_units_bytes(free_bytes, text);
+    return rt_error_set(err, RT_IO, __FILE__, __LINE__,
+                        "write to '%s' by MPI-IO: %s (%s free there)", mpio->path, reason, text);
 }
 
 enum rt_status rt_h5_mpio_write(struct rt_h5_mpio *mpio, uint32_t dataset, bool is_sums,
@@ -122,17 +142,19 @@ enum rt_status rt_h5_mpio_write(struct rt_h5_mpio *mpio, uint32_t dataset, bool 
         uint64_t n = n_rows - done_rows < step ? n_rows - done_rows : step;
         hsize_t extent[RT_H5_MAX_RANK] = {n, is_sums ? 1 : shape->dims[1],
                                           is_sums ? 1 : shape->dims[2]};
+        char reason[REASON_BYTES] = "No space left on device";
         bool good = false;
         rt_h5_enter();
         if (!RT_FAULT("write"))
             good = write_piece(mpio, id, is_sums ? RT_H5_U64 : shape->type, extent,
                                is_sums ? 1 : (int)shape->rank, first_row + done_rows,
-                               (const char *)rows + done_rows * row_bytes);
-        if (!good)
-            st = fail(mpio, "write to", err);
+                               (const char *)rows + done_rows * row_bytes, reason);
         rt_h5_leave();
+        if (!good)
+            RT_TRY(fail_to_write(mpio, reason, err));
         done_rows += n;
     }
+done:
     return st;
 }
 
