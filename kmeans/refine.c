@@ -132,8 +132,8 @@ uint64_t rt_refine_bytes(uint64_t n_local, uint32_t k, uint32_t dim, uint32_t n_
     uint64_t batch = rt_lloyd_batch_rows(dim);
     uint64_t most = candidates[N_CANDIDATES - 1];
     uint64_t own = k / n_ranks + 1;
-    uint64_t tree =
-        n_cells_of(k) > 0 ? (uint64_t)k * dim * sizeof(float) : 0; /* while leaves are renumbered */
+    /* while leaves are renumbered; or the neighbours of all */
+    uint64_t tree = (uint64_t)k * (n_cells_of(k) > 0 ? dim : most) * sizeof(float);
     return n_local * 4 * sizeof(uint32_t) + ((uint64_t)k + 1) * 2 * sizeof(uint32_t) +
            own * (dim + 1) * sizeof(int64_t) + n_ranks * (sizeof(uint32_t) + sizeof(uint64_t)) +
            batch * (dim + 2) * sizeof(float) + GROUP * (dim + most + 1) * sizeof(float) +

@@ -568,6 +568,34 @@ done:
     return st;
 }
 
+/* Cells over the leaves. */
+static uint32_t cells_of(const struct rt_train_options *options)
+{
+    return options->n_levels > 1 ? options->lists[options->n_levels - 2] : 0;
+}
+
+/* The level over the leaves is trained, or the leaves are renumbered. */
+static uint64_t level_bytes(const struct rt_train_options *options, uint32_t k, uint32_t dim,
+                            uint32_t n_ranks)
+{
+    uint32_t cells = cells_of(options);
+    uint64_t lloyd = cells > 0 ? rt_lloyd_bytes(k / n_ranks + 1, cells, dim, dim) : 0;
+    uint64_t copy = (uint64_t)k * (dim * sizeof(float) + 2 * sizeof(uint32_t));
+    return (uint64_t)cells * dim * sizeof(float) + (uint64_t)k * sizeof(uint32_t) +
+           (lloyd > copy ? lloyd : copy);
+}
+
+static uint64_t beam_bytes(const struct rt_train_options *options, uint32_t k, uint32_t dim)
+{
+    uint32_t cells = cells_of(options);
+    size_t batch = rt_lloyd_batch_rows(dim);
+    if (cells == 0)
+        return 0;
+    return (uint64_t)cells * dim * sizeof(float) + rt_centroid_set_bytes(cells, dim) +
+           rt_centroid_set_bytes_in_cells(k, dim, cells) + rt_assigner_bytes(batch, dim, cells) +
+           batch * (dim + 1) * sizeof(float) + BEAM_SAMPLE * 4 * sizeof(uint32_t);
+}
+
 uint64_t rt_train_bytes(const struct rt_train_options *options, uint64_t sample_rows, uint32_t dim,
                         enum rt_element type, bool native, uint32_t n_ranks)
 {
@@ -583,6 +611,9 @@ uint64_t rt_train_bytes(const struct rt_train_options *options, uint64_t sample_
         uint64_t refine = rt_refine_bytes(n_local, k, dim, n_ranks) + n_local * sizeof(uint32_t);
         work = cells > refine ? cells : refine;
     }
-    uint64_t levels = tree + rt_centroid_set_bytes(k, dim); /* renumbering, then the beam */
-    return rt_sample_bytes(n_local, dim, type, native) + tree + (work > levels ? work : levels);
+    uint64_t levels = level_bytes(options, k, dim, n_ranks);
+    uint64_t beam = options->beam == RT_TRAIN_AUTO ? beam_bytes(options, k, dim) : 0;
+    work = work > levels ? work : levels;
+    work = work > beam ? work : beam;
+    return rt_sample_bytes(n_local, dim, type, native) + tree + work;
 }
