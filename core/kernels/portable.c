@@ -264,6 +264,11 @@ static void find_rank(const float *values, size_t n, size_t rank, float *at, flo
     *at = *next = low;
     if (count > rank)
         return;
+    if (rank == n) {
+        *at = high;
+        *next = INFINITY;
+        return;
+    }
     /* Fewer than rank are <= low, at least rank are <= high. */
     while (count != rank) {
         float middle = low + (high - low) * 0.5f;
