@@ -1,0 +1,88 @@
+"""Answers do not depend on ranks, threads or where vectors lie; what search prints, writes and refuses."""
+import os
+import shutil
+import sys
+
+import numpy as np
+
+from ranktape_cli import check, clustered, distances, end, ok, read_ibin, run, write_bin
+
+rows = clustered(4000, 40, seed=5)
+queries = clustered(60, 40, seed=6)
+write_bin("rows.fbin", rows)
+write_bin("queries.fbin", queries)
+KEYS = {"recall", "k", "queries", "seconds", "queries_per_second", "lists_scanned", "rows_scanned", "reranked"}
+
+
+def search(index, *options, ranks=1, **more):
+    ok("search", index, "queries.fbin", "--out", "found.ibin", *options, ranks=ranks, **more)
+    return open("found.ibin", "rb").read()
+
+
+which = sys.argv[1]
+if which == "answers":
+    for metric in ("l2", "ip", "cosine"):
+        for spherical in ("on", "off"):
+            index = f"{metric}.{spherical}"
+            options = ("--metric", metric, "--lists", "5,40", "--spherical", spherical)
+            ok("build", "rows.fbin", index, *options, ranks=2)
+            ok("build", "rows.fbin", index + ".heap", *options, "--rerank-in-heap", ranks=3)
+            for asked in (("--probes", "6"), ("--probes", "2,9", "--k", "25"), ("--epsilon", "0.3"), ("--probes", "40")):
+                one = search(index, *asked)
+                for ranks, threads in ((2, 1), (3, 1), (1, 3), (2, 2)):
+                    check(search(index, *asked, "--threads", threads, ranks=ranks) == one,
+                          f"{index} {asked}: other answers on {ranks} ranks x {threads} threads")
+                check(search(index + ".heap", *asked, ranks=2) == one, f"{index} {asked}: other answers from the heap")
+        for isa in ("portable", "avx2"):
+            check(search(f"{metric}.on", environment={"RANKTAPE_ISA": isa}) == search(f"{metric}.on"), f"{metric}: {isa}")
+elif which == "options":
+    ok("build", "rows.fbin", "index", "--lists", "5,40", ranks=2)
+    # recall of rows drawn from the index
+    drawn = ok("search", "index", "--sample-truth", "50", "--probes", "40", "--json", ranks=2).json()
+    check(KEYS <= set(drawn) and drawn["queries"] == 50 and drawn["recall"] > 0.98, f"sample: {drawn}")
+    # a filter: only those ids, and still the nearest of them
+    allowed = np.arange(0, 4000, 7, dtype="<u8")
+    allowed.tofile("filter")
+    ok("search", "index", "queries.fbin", "--filter", "filter", "--probes", "40", "--epsilon", "1e6", "--k", "5", "--out",
+       "found.ibin", ranks=2)
+    for query, ids in zip(queries, read_ibin("found.ibin")):
+        want = allowed[np.argsort(distances(rows[allowed], query, "l2"), kind="stable")[:5]]
+        check(set(ids) == set(want), f"filter: {ids} instead of {want}")
+    timed = ok("search", "index", "queries.fbin", "--latency", "--json").json()
+    check(0 < timed["latency_p50_seconds"] <= timed["latency_p99_seconds"], f"latency: {timed}")
+    # every kind of file says the same
+    ok("search", "index", "queries.fbin", "--out", "a.ibin")
+    ok("search", "index", "queries.fbin", "--out", "a.ivecs")
+    ok("search", "index", "queries.fbin", "--out", "a.h5", ranks=2)
+    ids = read_ibin("a.ibin")
+    check((np.fromfile("a.ivecs", "<i4").reshape(60, 11)[:, 1:] == ids).all(), "ivecs differs")
+    try:
+        import h5py
+        with h5py.File("a.h5") as f:
+            check((f["neighbors"][:] == ids).all() and f.attrs["distance"] in ("euclidean", b"euclidean"), "HDF5 differs")
+            want = np.sqrt(((rows[ids] - queries[:, None]).astype(np.float64) ** 2).sum(2))
+            check(np.allclose(f["distances"][:], want, rtol=1e-5), "distances in HDF5")
+    except ImportError:
+        print("no h5py: HDF5 not compared")
+    for truth in ("a.ibin", "a.ivecs", "a.h5"):
+        check(ok("search", "index", "queries.fbin", "--truth", truth, "--json").json()["recall"] == 1, f"recall of {truth}")
+    # a moved heap
+    ok("build", "rows.fbin", "heap", "--lists", "5,40", "--rerank-in-heap")
+    before = search("heap")
+    os.mkdir("elsewhere")
+    shutil.move("rows.fbin", "elsewhere/rows.fbin")
+    check(run("search", "heap", "queries.fbin").code == 2, "a heap that is gone")
+    check(search("heap", "--heap", "0=elsewhere/rows.fbin", ranks=2) == before, "a moved heap")
+    ok("verify", "heap", "--full", "--heap", "0=elsewhere/rows.fbin", ranks=2)
+    # wrong calls
+    for wrong in (("--probes", "1,2,3"), ("--k", "0"), ("--probes", "0"), ("--lists", "4"), ("--sample-truth", "5"),
+                  ("--truth", "a.ibin", "--k", "11"), ("--threads", "0"), ("--epsilon", "-1")):
+        result = run("search", "index", "queries.fbin", *wrong, ranks=2)
+        check(result.code == 2 and len(result.message()) == 1, f"{wrong}: exit {result.code}, {result.message()}")
+    check(run("search", "index").code == 2, "no queries")
+    shown = ok("info", "index", "--lists", "--history", "--json", ranks=0).json()
+    for key in ("rows", "dimension", "metric", "element", "lists", "levels", "generation", "tombstones", "digest"):
+        check(key in shown, f"info lacks {key}")
+    check(shown["levels"] == [5, 40] and shown["lists"] == 40 and len(shown["history"]) == 1, f"info: {shown}")
+    check(ok("verify", "index", "--json", ranks=2).json()["errors"] == [], "errors of a whole index")
+end()
