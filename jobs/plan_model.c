@@ -136,8 +136,6 @@ static enum rt_status check(const struct rt_plan_input *input, const struct rt_o
     if (options->kmeans_dimension > input->dim)
         RT_FAIL(RT_USAGE, "--kmeans-dimension is %llu, rows have %u dimensions",
                 (unsigned long long)options->kmeans_dimension, input->dim);
-    if (options->metric == RT_COSINE && !is_auto(options, RT_OPT_spherical) && !options->spherical)
-        RT_FAIL(RT_USAGE, "--spherical off does not go with cosine, whose rows lie on the sphere");
 done:
     return st;
 }
