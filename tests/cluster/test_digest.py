@@ -1,5 +1,8 @@
 """One result on any number of ranks, tapes, block sizes, BLAS kernels, instruction sets and row formats; another seed gives
 another."""
+import os
+import shutil
+import subprocess
 import sys
 
 import numpy as np
@@ -54,8 +57,16 @@ elif which == "machine":
             same(isa, one, build("rows.fbin", *options, ranks=2, environment={"RANKTAPE_ISA": isa}))
     for core in ("Haswell", "Zen", "SkylakeX"):
         same(core, one, build("rows.fbin", *options, ranks=2, environment={"OPENBLAS_CORETYPE": core}))
-    for proposer in ("int8", "sgemm", "none"):
+    for proposer in ("int8", "sgemm", "none"):  # test builds know this variable
         same(proposer, one, build("rows.fbin", *options, ranks=2, environment={"RANKTAPE_PROPOSER": proposer}))
+    # a library linked with fast math turns denormals off as it loads
+    if shutil.which("gcc"):
+        with open("ftz.c", "w") as f:
+            f.write("int ranktape_test_nothing;")
+        subprocess.run(["gcc", "-Ofast", "-shared", "-fPIC", "ftz.c", "-o", "ftz.so"], check=True)
+        write_bin("tiny.fbin", clustered(1000, 24, seed=1) * np.float32(1e-20))
+        same("with flushing to zero", build("tiny.fbin", *options),
+             build("tiny.fbin", *options, ranks=2, environment={"LD_PRELOAD": os.path.abspath("ftz.so")}))
 elif which == "formats":
     import h5py
     whole = np.random.default_rng(3).integers(0, 100, (2000, 20)).astype(np.uint8)
@@ -73,7 +84,6 @@ elif which == "formats":
     with h5py.File("w.h5", "w") as f:
         f["train"] = whole.astype(np.float32)
         f.create_dataset("packed", data=whole, chunks=(64, 20), compression=1)
-    import os
     os.mkdir("parts")
     for i in range(7):
         write_bin(f"parts/part-{i}.u8bin", whole[i * 300:(i + 1) * 300])
