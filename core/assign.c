@@ -12,17 +12,20 @@
 
 #include <float.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define TILE 64            /* slots of a tile */
 #define BLOCK 64           /* rows of a tile where codes multiply */
 #define GEMM_BLOCK 256     /* and where BLAS does */
-#define GEMM_BYTES 4194304 /* but not more than this */
+#define GEMM_TILES 4       /* tiles that BLAS multiplies at once */
+#define GEMM_BYTES 4194304 /* but not more of rows, nor of centroids, than this */
 #define BATCH 2048         /* rows that descend a tree together: their codes fit the second cache */
 #define NEAREST_LIST 64    /* room of a row's list for one nearest */
 #define SPARE 16           /* entries that pick may write beyond its end */
 #define ARENA_BYTES 6291456
-#define INT8_DIM 2048 /* beyond it the bounds of codes leave too many candidates */
+#define ARENA_SPARE ((size_t)512) /* its parts begin cache lines */
+#define INT8_DIM 2048             /* beyond it the bounds of codes leave too many candidates */
 
 struct pair { /* a cell that a row descends into */
     uint32_t cell, row;
@@ -31,7 +34,7 @@ struct pair { /* a cell that a row descends into */
 struct assigner_sizes {
     size_t n_batch; /* rows */
     size_t arena;
-    size_t gemm_rows;
+    size_t gemm_rows, gemm_tiles;
 };
 
 struct rt_assigner {
@@ -95,7 +98,7 @@ struct target {
 
 static size_t room_for(uint32_t best)
 {
-    return best == 1 ? NEAREST_LIST : (2 * (size_t)best + 2 * TILE + 15) / 16 * 16 + SPARE;
+    return best == 1 ? NEAREST_LIST : (2 * (size_t)best + (size_t)2 * TILE + 15) / 16 * 16 + SPARE;
 }
 
 /* Bytes of arena for one row: its list, two levels of kept cells, its pairs twice. */
@@ -112,15 +115,17 @@ static struct assigner_sizes sizes_of(size_t max_rows, uint32_t dim, uint32_t ma
     size_t most = one > ARENA_BYTES ? one : ARENA_BYTES;
     s.n_batch = max_rows < BATCH ? max_rows : BATCH;
     s.arena = s.n_batch > most / one ? most : s.n_batch * one;
-    s.arena += 8 * 64; /* its parts begin cache lines */
+    s.arena += ARENA_SPARE;
     s.gemm_rows = GEMM_BYTES / sizeof(float) / dim;
+    s.gemm_tiles = s.gemm_rows / TILE;
     s.gemm_rows = s.gemm_rows > GEMM_BLOCK ? GEMM_BLOCK : s.gemm_rows < 16 ? 16 : s.gemm_rows;
+    s.gemm_tiles = s.gemm_tiles > GEMM_TILES ? GEMM_TILES : s.gemm_tiles < 1 ? 1 : s.gemm_tiles;
     return s;
 }
 
 static size_t batch_for(const struct rt_assigner *a, uint32_t best)
 {
-    size_t n = (a->sizes.arena - 8 * 64) / arena_for(best);
+    size_t n = (a->sizes.arena - ARENA_SPARE) / arena_for(best);
     return n < a->sizes.n_batch ? n : a->sizes.n_batch;
 }
 
@@ -135,19 +140,45 @@ static size_t measured_most(uint32_t max_beam)
     return room_for(max_beam > 1 ? max_beam : 2);
 }
 
+/* Of one block and tile, by codes or by BLAS. */
+static size_t products_of(const struct assigner_sizes *s)
+{
+    size_t gemm = s->gemm_rows * s->gemm_tiles * TILE;
+    size_t codes = (size_t)BLOCK * TILE;
+    return gemm > codes ? gemm : codes;
+}
+
 size_t rt_assigner_bytes(size_t max_rows, uint32_t dim, uint32_t max_beam)
 {
     struct assigner_sizes s = sizes_of(max_rows, dim, max_beam);
     size_t a_row = code_stride_of(dim) + 2 * sizeof(float) + sizeof(struct rt_row_bound) +
                    sizeof(uint32_t) + 1;
     return sizeof(struct rt_assigner) + s.n_batch * a_row + s.arena +
-           sizeof(float) * GEMM_BLOCK * TILE + sizeof(float) * dim * (s.gemm_rows + TILE) +
-           sizeof(struct packed) + TILE * code_stride_of(dim) +
+           products_of(&s) * sizeof(float) +
+           sizeof(float) * dim * (s.gemm_rows + s.gemm_tiles * TILE) + sizeof(struct packed) +
+           TILE * code_stride_of(dim) +
            measured_most(max_beam) * (sizeof(uint32_t) + sizeof(float) + sizeof(uint64_t));
+}
+
+/* Test builds take the proposer from the environment, so that whole jobs can be compared (B10). */
+static enum rt_proposer forced(enum rt_proposer wanted)
+{
+#ifdef RT_CHECKS
+    static const struct {
+        const char *name;
+        enum rt_proposer proposer;
+    } names[] = {{"int8", RT_PROPOSE_INT8}, {"sgemm", RT_PROPOSE_SGEMM}, {"none", RT_PROPOSE_NONE}};
+    const char *given = getenv("RANKTAPE_PROPOSER");
+    for (size_t i = 0; given && i < sizeof names / sizeof *names; i++)
+        if (strcmp(given, names[i].name) == 0)
+            return names[i].proposer;
+#endif
+    return wanted;
 }
 
 static enum rt_proposer resolve(enum rt_proposer wanted, uint32_t dim)
 {
+    wanted = forced(wanted);
     enum rt_isa isa = rt_kernels()->isa;
     bool has_products = isa == RT_ISA_AVX512_VNNI || isa == RT_ISA_NEON_DOT;
     if (wanted == RT_PROPOSE_AUTO)
@@ -182,7 +213,7 @@ enum rt_status rt_assigner_new(size_t max_rows, uint32_t dim, uint32_t max_beam,
     RT_TRY(rt_array_new(n, sizeof *a->n_listed, &a->n_listed, err));
     RT_TRY(rt_array_new(n, sizeof *a->wants_all, &a->wants_all, err));
     RT_TRY(rt_array_new(a->sizes.arena, 1, &a->arena, err));
-    RT_TRY(rt_array_new(GEMM_BLOCK * TILE, sizeof *a->a, &a->a, err));
+    RT_TRY(rt_array_new(products_of(&a->sizes), sizeof *a->a, &a->a, err));
     RT_TRY(rt_array_new(1, sizeof *a->packed, &a->packed, err));
     a->packed->codes = NULL;
     RT_TRY(rt_array_new(TILE, a->code_stride, &a->packed->codes, err));
@@ -192,7 +223,7 @@ enum rt_status rt_assigner_new(size_t max_rows, uint32_t dim, uint32_t max_beam,
     if (a->proposer == RT_PROPOSE_SGEMM) {
         size_t row_bytes = dim * sizeof(float);
         RT_TRY(rt_array_new(a->sizes.gemm_rows, row_bytes, &a->gemm_rows, err));
-        RT_TRY(rt_array_new(TILE, row_bytes, &a->gemm_centroids, err));
+        RT_TRY(rt_array_new(a->sizes.gemm_tiles * TILE, row_bytes, &a->gemm_centroids, err));
     }
     *out = a;
     a = NULL;
@@ -510,29 +541,39 @@ static void tile_by_codes(struct rt_assigner *a, const struct target *t, const s
     }
 }
 
-static void tile_by_gemm(struct rt_assigner *a, const struct target *t, const struct tile *tile,
-                         const uint32_t *rows, size_t n)
-{
-    size_t width = 16 * tile->products.n_groups;
-    rt_gemm(n, width, a->dim, a->gemm_rows, a->gemm_centroids, a->a, TILE);
-    for (size_t i = 0; i < n; i++) {
-        float *values = a->a + i * TILE;
-        float least = a->kernels->scale_products(values, tile->products.norm,
-                                                 t->set->is_ip ? -1.0f : -2.0f, width);
-        list_seeded(a, t, tile, rows[i], values, least);
-    }
-}
-
-static void centre_tile(struct rt_assigner *a, const struct target *t, const struct tile *tile)
+/* Centroids of a tile, centred, as rows for BLAS. */
+static void centre_tile(struct rt_assigner *a, const struct target *t, const struct tile *tile,
+                        float *out)
 {
     const struct rt_centroid_set *set = t->set;
-    for (size_t slot = 0; slot < 16 * tile->products.n_groups; slot++) {
-        float *out = a->gemm_centroids + slot * a->dim;
+    for (size_t slot = 0; slot < 16 * tile->products.n_groups; slot++, out += a->dim) {
         if (tile->ids[slot] == UINT32_MAX)
             memset(out, 0, a->dim * sizeof *out);
         else
             (void)a->kernels->centre(set->centroids + (size_t)tile->ids[slot] * a->dim, set->mean,
                                      a->dim, out);
+    }
+}
+
+/* Rows are centred in gemm_rows. */
+static void tiles_by_gemm(struct rt_assigner *a, const struct target *t, const struct tile *tiles,
+                          size_t n_tiles, const uint32_t *rows, size_t n)
+{
+    size_t width = 0;
+    for (size_t i = 0; i < n_tiles; i++) {
+        centre_tile(a, t, &tiles[i], a->gemm_centroids + width * a->dim);
+        width += 16 * tiles[i].products.n_groups;
+    }
+    rt_gemm(n, width, a->dim, a->gemm_rows, a->gemm_centroids, a->a, width);
+    for (size_t r = 0; r < n; r++) {
+        float *values = a->a + r * width;
+        for (size_t i = 0; i < n_tiles; i++) {
+            size_t some = 16 * tiles[i].products.n_groups;
+            float least = a->kernels->scale_products(values, tiles[i].products.norm,
+                                                     t->set->is_ip ? -1.0f : -2.0f, some);
+            list_seeded(a, t, &tiles[i], rows[r], values, least);
+            values += some;
+        }
     }
 }
 
@@ -549,6 +590,12 @@ static size_t n_tiles_of(const struct source *s)
     return s->is_gathered ? (s->n + TILE - 1) / TILE : (s->n_groups + 3) / 4;
 }
 
+/* Where a slot's codes begin: [group][step][16][4]. */
+static size_t place_of(size_t slot, size_t n_steps)
+{
+    return slot / 16 * n_steps * 64 + slot % 16 * 4;
+}
+
 static void gather(struct rt_assigner *a, const struct rt_centroid_set *set, const struct source *s,
                    size_t index, struct tile *out)
 {
@@ -559,11 +606,11 @@ static void gather(struct rt_assigner *a, const struct rt_centroid_set *set, con
     size_t n_groups = (n + 15) / 16;
     out->most_p = out->most_w = 0;
     for (uint32_t i = 0; i < 16 * n_groups; i++) {
-        int8_t *to = packed->codes + i / 16 * n_steps * 64 + i % 16 * 4;
+        int8_t *to = packed->codes + place_of(i, n_steps);
         bool is_empty = i >= n;
         uint32_t id = is_empty ? s->begin : s->subset ? s->subset[at + i] : s->begin + at + i;
         uint32_t slot = set->slot_of[s->subset && is_empty ? s->subset[0] : id];
-        const int8_t *from = set->codes + slot / 16 * n_steps * 64 + slot % 16 * 4;
+        const int8_t *from = set->codes + place_of(slot, n_steps);
         for (size_t step = 0; step < n_steps; step++)
             memcpy(to + step * 64, from + step * 64, 4);
         packed->ids[i] = is_empty ? UINT32_MAX : id;
@@ -609,33 +656,49 @@ static void tile_of(struct rt_assigner *a, const struct rt_centroid_set *set,
     }
 }
 
+static void propose_by_codes(struct rt_assigner *a, const struct target *t,
+                             const struct source *source, const uint32_t *rows, size_t n)
+{
+    size_t n_tiles = n_tiles_of(source);
+    for (size_t index = 0; index < n_tiles; index++) {
+        struct tile tile;
+        tile_of(a, t->set, source, index, &tile);
+        for (size_t at = 0; at < n; at += BLOCK)
+            tile_by_codes(a, t, &tile, rows + at, n - at < BLOCK ? n - at : BLOCK);
+    }
+}
+
+static void propose_by_gemm(struct rt_assigner *a, const struct target *t,
+                            const struct source *source, const uint32_t *rows, size_t n)
+{
+    size_t n_tiles = n_tiles_of(source);
+    size_t at_once = source->is_gathered ? 1 : a->sizes.gemm_tiles; /* packed holds one */
+    for (size_t at = 0; at < n; at += a->sizes.gemm_rows) {
+        size_t some = n - at < a->sizes.gemm_rows ? n - at : a->sizes.gemm_rows;
+        for (size_t i = 0; i < some; i++)
+            (void)a->kernels->centre(t->rows + (size_t)rows[at + i] * a->dim,
+                                     t->set->is_ip ? NULL : t->set->mean, a->dim,
+                                     a->gemm_rows + i * a->dim);
+        for (size_t index = 0; index < n_tiles;) {
+            struct tile tiles[GEMM_TILES];
+            size_t n_here = 0;
+            while (n_here < at_once && index < n_tiles)
+                tile_of(a, t->set, source, index++, &tiles[n_here++]);
+            tiles_by_gemm(a, t, tiles, n_here, rows + at, some);
+        }
+    }
+}
+
 /* Shows the source's centroids to these rows of the batch. */
 static void propose(struct rt_assigner *a, const struct target *t, const struct source *source,
                     const uint32_t *rows, size_t n)
 {
-    bool is_gemm = a->proposer == RT_PROPOSE_SGEMM;
-    size_t at_once = is_gemm ? a->sizes.gemm_rows : BLOCK;
-    size_t n_tiles = n_tiles_of(source);
     if (a->proposer == RT_PROPOSE_NONE || !t->set->can_propose)
         return;
-    for (size_t at = 0; at < n; at += at_once) {
-        size_t some = n - at < at_once ? n - at : at_once;
-        if (is_gemm)
-            for (size_t i = 0; i < some; i++)
-                (void)a->kernels->centre(t->rows + (size_t)rows[at + i] * a->dim,
-                                         t->set->is_ip ? NULL : t->set->mean, a->dim,
-                                         a->gemm_rows + i * a->dim);
-        for (size_t index = 0; index < n_tiles; index++) {
-            struct tile tile;
-            tile_of(a, t->set, source, index, &tile);
-            if (is_gemm) {
-                centre_tile(a, t, &tile);
-                tile_by_gemm(a, t, &tile, rows + at, some);
-            } else {
-                tile_by_codes(a, t, &tile, rows + at, some);
-            }
-        }
-    }
+    if (a->proposer == RT_PROPOSE_SGEMM)
+        propose_by_gemm(a, t, source, rows, n);
+    else
+        propose_by_codes(a, t, source, rows, n);
 }
 
 /* ---- decisions ---- */

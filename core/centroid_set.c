@@ -64,14 +64,15 @@ static size_t steps_of(uint32_t dim)
     return ((size_t)dim + 3) / 4;
 }
 
-static void *take(char *memory, size_t *at, size_t bytes)
+static void *take(uintptr_t memory, size_t *at, size_t bytes)
 {
-    void *part = memory ? memory + *at : NULL;
+    void *part = (void *)(memory + *at);
     *at += (bytes + 63) / 64 * 64;
     return part;
 }
 
-static struct parts layout(char *memory, uint32_t n, uint32_t dim, uint32_t n_cells)
+/* memory 0: for the size alone. */
+static struct parts layout(uintptr_t memory, uint32_t n, uint32_t dim, uint32_t n_cells)
 {
     struct parts s;
     size_t at = 0;
@@ -97,12 +98,12 @@ static struct parts layout(char *memory, uint32_t n, uint32_t dim, uint32_t n_ce
 
 size_t rt_centroid_set_bytes_in_cells(uint32_t n, uint32_t dim, uint32_t n_cells)
 {
-    return layout(NULL, n, dim, n_cells).bytes;
+    return layout(0, n, dim, n_cells).bytes;
 }
 
 size_t rt_centroid_set_bytes(uint32_t n, uint32_t dim)
 {
-    return layout(NULL, n, dim, 0).bytes;
+    return layout(0, n, dim, 0).bytes;
 }
 
 static double gamma_of(double m)
@@ -112,7 +113,7 @@ static double gamma_of(double m)
 
 static void set_constants(struct rt_centroid_set *set, double mean_norm)
 {
-    double lanes = (set->dim + 15) / 16;
+    uint32_t lanes = (set->dim + 15) / 16;
     double l2 = 2 * gamma_of(lanes + 11);
     double ip = gamma_of(lanes + 5);
     if (set->is_ip) {
@@ -254,7 +255,7 @@ enum rt_status rt_centroid_set_view(const float *centroids, uint32_t n, uint32_t
 {
     enum rt_status st = RT_OK;
     struct rt_centroid_set *set = NULL;
-    struct parts s = layout((char *)(uintptr_t)memory, n, dim, n_cells);
+    struct parts s = layout((uintptr_t)memory, n, dim, n_cells);
     RT_TRY(rt_array_zero(1, sizeof *set, &set, err));
     *set = (struct rt_centroid_set){.centroids = centroids,
                                     .n = n,
@@ -296,7 +297,7 @@ enum rt_status rt_centroid_set_new_in_cells(const float *centroids, uint32_t n, 
         memory = owned;
     }
     RT_TRY(rt_array_new((size_t)dim + steps_of(dim), sizeof *scratch, &scratch, err));
-    struct parts s = layout(memory, n, dim, n_cells);
+    struct parts s = layout((uintptr_t)memory, n, dim, n_cells);
     fill(&s, centroids, n, dim, distance == RT_IP, first_child, n_cells, scratch);
     RT_TRY(rt_centroid_set_view(centroids, n, dim, distance, n_cells, memory, out, err));
     (*out)->owned = owned;

@@ -21,30 +21,30 @@ static void f16_to_f32(const void *src, float *dst, size_t n)
 /* 4 rows and one group of 16 centroids: u8 x s8 would saturate in vpmaddubsw (B5), so both go to 16
  * bits. */
 ALWAYS void products(const struct rt_int8_tile *tile, size_t group, const uint8_t *const *rows,
-                     int n_rows, int32_t out[][16])
+                     size_t n_rows, int32_t out[][16])
 {
     const int8_t *codes = tile->codes + group * tile->n_steps * 64;
     __m256i sums[2][4];
-    for (int r = 0; r < n_rows; r++)
-        for (int k = 0; k < 4; k++)
+    for (size_t r = 0; r < n_rows; r++)
+        for (size_t k = 0; k < 4; k++)
             sums[r][k] = _mm256_setzero_si256();
     for (size_t step = 0; step < tile->n_steps; step++) {
         __m256i x[2];
-        for (int r = 0; r < n_rows; r++) {
+        for (size_t r = 0; r < n_rows; r++) {
             int32_t four;
             memcpy(&four, rows[r] + 4 * step, sizeof four);
             four ^= (int32_t)0x80808080; /* code - 128, as s8 */
             x[r] = _mm256_broadcastq_epi64(_mm_cvtepi8_epi16(_mm_cvtsi32_si128(four)));
         }
-        for (int k = 0; k < 4; k++) {
-            __m256i c = _mm256_cvtepi8_epi16(
-                _mm_load_si128((const void *)(codes + step * 64 + (size_t)k * 16)));
-            for (int r = 0; r < n_rows; r++)
+        for (size_t k = 0; k < 4; k++) {
+            __m256i c =
+                _mm256_cvtepi8_epi16(_mm_load_si128((const void *)(codes + step * 64 + k * 16)));
+            for (size_t r = 0; r < n_rows; r++)
                 sums[r][k] = _mm256_add_epi32(sums[r][k], _mm256_madd_epi16(x[r], c));
         }
     }
-    for (int r = 0; r < n_rows; r++)
-        for (int k = 0; k < 4; k++) { /* two partial sums a centroid, 4 centroids */
+    for (size_t r = 0; r < n_rows; r++)
+        for (size_t k = 0; k < 4; k++) { /* two partial sums a centroid, 4 centroids */
             __m256i pairs = _mm256_hadd_epi32(sums[r][k], sums[r][k]);
             _mm_storeu_si128((void *)(out[r] + 4 * k),
                              _mm_unpacklo_epi64(_mm256_castsi256_si128(pairs),

@@ -19,7 +19,7 @@ static void f16_to_f32(const void *src, float *dst, size_t n)
 
 /* u8 x s8 would saturate in vpmaddubsw (B5), so both go to 16 bits. */
 ALWAYS void products(const struct rt_int8_tile *tile, size_t group, const uint8_t *const *rows,
-                     int n_rows, int32_t out[][16])
+                     size_t n_rows, int32_t out[][16])
 {
     const __m512i evens =
         _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
@@ -27,25 +27,25 @@ ALWAYS void products(const struct rt_int8_tile *tile, size_t group, const uint8_
         _mm512_set_epi32(31, 29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1);
     const int8_t *codes = tile->codes + group * tile->n_steps * 64;
     __m512i sums[2][2];
-    for (int r = 0; r < n_rows; r++)
-        for (int k = 0; k < 2; k++)
+    for (size_t r = 0; r < n_rows; r++)
+        for (size_t k = 0; k < 2; k++)
             sums[r][k] = _mm512_setzero_si512();
     for (size_t step = 0; step < tile->n_steps; step++) {
         __m512i x[2];
-        for (int r = 0; r < n_rows; r++) {
+        for (size_t r = 0; r < n_rows; r++) {
             int32_t four;
             memcpy(&four, rows[r] + 4 * step, sizeof four);
             four ^= (int32_t)0x80808080; /* code - 128, as s8 */
             x[r] = _mm512_broadcastq_epi64(_mm_cvtepi8_epi16(_mm_cvtsi32_si128(four)));
         }
-        for (int k = 0; k < 2; k++) {
-            __m512i c = _mm512_cvtepi8_epi16(
-                _mm256_load_si256((const void *)(codes + step * 64 + (size_t)k * 32)));
-            for (int r = 0; r < n_rows; r++)
+        for (size_t k = 0; k < 2; k++) {
+            __m512i c =
+                _mm512_cvtepi8_epi16(_mm256_load_si256((const void *)(codes + step * 64 + k * 32)));
+            for (size_t r = 0; r < n_rows; r++)
                 sums[r][k] = _mm512_add_epi32(sums[r][k], _mm512_madd_epi16(x[r], c));
         }
     }
-    for (int r = 0; r < n_rows; r++) /* two partial sums a centroid, 8 centroids a vector */
+    for (size_t r = 0; r < n_rows; r++) /* two partial sums a centroid, 8 centroids a vector */
         _mm512_storeu_si512(
             (void *)out[r],
             _mm512_add_epi32(_mm512_permutex2var_epi32(sums[r][0], evens, sums[r][1]),

@@ -7,39 +7,39 @@
 #define ALWAYS static inline __attribute__((always_inline))
 
 /* n_rows x n_groups (both constants) sums in registers. */
-ALWAYS void products(const struct rt_int8_tile *tile, const uint8_t *const *rows, int n_rows,
-                     int n_groups, __m512i sums[][4])
+ALWAYS void products(const struct rt_int8_tile *tile, const uint8_t *const *rows, size_t n_rows,
+                     size_t n_groups, __m512i sums[][4])
 {
     const int8_t *codes = tile->codes;
     size_t n_steps = tile->n_steps;
-    for (int r = 0; r < n_rows; r++)
-        for (int g = 0; g < n_groups; g++)
+    for (size_t r = 0; r < n_rows; r++)
+        for (size_t g = 0; g < n_groups; g++)
             sums[r][g] = _mm512_setzero_si512();
     for (size_t step = 0; step < n_steps; step++) {
         __m512i c[4];
-        for (int g = 0; g < n_groups; g++)
-            c[g] = _mm512_load_si512((const void *)(codes + ((size_t)g * n_steps + step) * 64));
-        for (int r = 0; r < n_rows; r++) {
+        for (size_t g = 0; g < n_groups; g++)
+            c[g] = _mm512_load_si512((const void *)(codes + (g * n_steps + step) * 64));
+        for (size_t r = 0; r < n_rows; r++) {
             int32_t four;
             memcpy(&four, rows[r] + 4 * step, sizeof four);
             __m512i x = _mm512_set1_epi32(four);
-            for (int g = 0; g < n_groups; g++)
+            for (size_t g = 0; g < n_groups; g++)
                 sums[r][g] = _mm512_dpbusd_epi32(sums[r][g], x, c[g]);
         }
     }
 }
 
-ALWAYS void part(const struct rt_int8_tile *tile, const uint8_t *const *rows, int n_rows,
-                 int n_groups, const float *row_scale, const float *threshold, float *a,
+ALWAYS void part(const struct rt_int8_tile *tile, const uint8_t *const *rows, size_t n_rows,
+                 size_t n_groups, const float *row_scale, const float *threshold, float *a,
                  uint64_t *mask, float *least)
 {
     __m512i sums[12][4];
     products(tile, rows, n_rows, n_groups, sums);
-    for (int r = 0; r < n_rows; r++) {
+    for (size_t r = 0; r < n_rows; r++) {
         uint64_t bits = 0;
         __m512 smallest = _mm512_set1_ps(INFINITY);
         __m512 factor = _mm512_set1_ps(row_scale[r]);
-        for (int g = 0; g < n_groups; g++) {
+        for (size_t g = 0; g < n_groups; g++) {
             __m512i offset = _mm512_loadu_si512((const void *)(tile->sums + 16 * g));
             __m512 p = _mm512_cvtepi32_ps(_mm512_sub_epi32(sums[r][g], offset));
             p = _mm512_fmadd_ps(factor, _mm512_mul_ps(_mm512_loadu_ps(tile->scale + 16 * g), p),
@@ -59,12 +59,12 @@ ALWAYS void part(const struct rt_int8_tile *tile, const uint8_t *const *rows, in
 }
 
 ALWAYS void all_rows(const struct rt_int8_tile *tile, const uint8_t *const *rows, size_t n_rows,
-                     size_t at_once, int n_groups, const float *row_scale, const float *threshold,
-                     float *a, uint64_t *mask, float *least)
+                     size_t at_once, size_t n_groups, const float *row_scale,
+                     const float *threshold, float *a, uint64_t *mask, float *least)
 {
     size_t r = 0;
     for (; r + at_once <= n_rows; r += at_once)
-        part(tile, rows + r, (int)at_once, n_groups, row_scale + r, least ? NULL : threshold + r,
+        part(tile, rows + r, at_once, n_groups, row_scale + r, least ? NULL : threshold + r,
              a + 64 * r, least ? NULL : mask + r, least ? least + r : NULL);
     for (; r < n_rows; r++)
         part(tile, rows + r, 1, n_groups, row_scale + r, least ? NULL : threshold + r, a + 64 * r,

@@ -16,20 +16,20 @@ typedef float vh __attribute__((vector_size(VECTOR_BYTES / 2))); /* as many f32 
 typedef uint32_t vu __attribute__((vector_size(VECTOR_BYTES)));
 typedef uint64_t vq __attribute__((vector_size(VECTOR_BYTES)));
 
-#define WIDTH (VECTOR_BYTES / 4)
+#define WIDTH ((size_t)VECTOR_BYTES / 4)
 #define NV (16 / WIDTH)       /* vectors of f32 in 16 lanes */
 #define ND (16 / (WIDTH / 2)) /* of f64 */
 #define ALWAYS static inline __attribute__((always_inline))
 
 ALWAYS void load_f32(vf *v, const float *x)
 {
-    for (int k = 0; k < NV; k++)
+    for (size_t k = 0; k < NV; k++)
         memcpy(&v[k], x + k * WIDTH, sizeof v[k]);
 }
 
 ALWAYS void load_f64(vd *v, const float *x)
 {
-    for (int k = 0; k < ND; k++) {
+    for (size_t k = 0; k < ND; k++) {
         vh half;
         memcpy(&half, x + k * (WIDTH / 2), sizeof half);
         v[k] = __builtin_convertvector(half, vd);
@@ -74,7 +74,7 @@ ALWAYS void l2_step(vf *lane, const vf *a, const float *b)
 {
     vf c[NV];
     load_f32(c, b);
-    for (int k = 0; k < NV; k++) {
+    for (size_t k = 0; k < NV; k++) {
         vf difference = a[k] - c[k];
         lane[k] += difference * difference;
     }
@@ -84,7 +84,7 @@ ALWAYS void ip_step(vf *lane, const vf *a, const float *b)
 {
     vf c[NV];
     load_f32(c, b);
-    for (int k = 0; k < NV; k++)
+    for (size_t k = 0; k < NV; k++)
         lane[k] += a[k] * c[k];
 }
 
@@ -95,7 +95,7 @@ ALWAYS void distances(int is_ip, int count, const float *a, const float *const *
 {
     vf lane[4][NV];
     for (int c = 0; c < count; c++)
-        for (int k = 0; k < NV; k++)
+        for (size_t k = 0; k < NV; k++)
             lane[c][k] = (vf){0};
     for (size_t i = 0; i + 16 <= dim; i += 16) {
         vf x[NV];
@@ -176,7 +176,7 @@ ALWAYS void sum_step(enum sum_kind kind, vd *lane, const float *a, const float *
     load_f64(x, a);
     if (kind == SUM_DOT)
         load_f64(y, b);
-    for (int k = 0; k < ND; k++) {
+    for (size_t k = 0; k < ND; k++) {
         if (kind == SUM_ABS)
             x[k] = (vd)((vq)x[k] & (UINT64_MAX >> 1));
         if (kind == SUM_NORM2 || kind == SUM_DOT)
@@ -189,7 +189,7 @@ ALWAYS void sum_step(enum sum_kind kind, vd *lane, const float *a, const float *
 ALWAYS double sum_f64(enum sum_kind kind, const float *a, const float *b, size_t dim)
 {
     vd lane[ND];
-    for (int k = 0; k < ND; k++)
+    for (size_t k = 0; k < ND; k++)
         lane[k] = (vd){0};
     for (size_t i = 0; i + 16 <= dim; i += 16)
         sum_step(kind, lane, a + i, b + i);
@@ -293,7 +293,7 @@ ALWAYS void fht_step(float *x, size_t p, size_t h)
 ALWAYS vf shuffle_f32(vf v, vu place)
 {
     vf out;
-    for (int l = 0; l < WIDTH; l++)
+    for (size_t l = 0; l < WIDTH; l++)
         out[l] = v[place[l]];
     return out;
 }
@@ -323,10 +323,10 @@ static void fht(float *x, size_t p, float scale)
         memcpy(&v, x + i, sizeof v);
         INSIDE(v, 1u);
         INSIDE(v, 2u);
-#if WIDTH > 4
+#if VECTOR_BYTES > 16
         INSIDE(v, 4u);
 #endif
-#if WIDTH > 8
+#if VECTOR_BYTES > 32
         INSIDE(v, 8u);
 #endif
         memcpy(x + i, &v, sizeof v);

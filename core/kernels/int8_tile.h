@@ -2,16 +2,16 @@
 #ifndef RT_CORE_KERNELS_INT8_TILE_H
 #define RT_CORE_KERNELS_INT8_TILE_H
 
-ALWAYS void tile_rows(const struct rt_int8_tile *tile, const uint8_t *const *rows, int n_rows,
+ALWAYS void tile_rows(const struct rt_int8_tile *tile, const uint8_t *const *rows, size_t n_rows,
                       const float *row_scale, float *a, float *least)
 {
     for (size_t group = 0; group < tile->n_groups; group++) {
         int32_t sums[2][16];
         products(tile, group, rows, n_rows, sums);
-        for (int r = 0; r < n_rows; r++) {
+        for (size_t r = 0; r < n_rows; r++) {
             float *out = a + 64 * r + 16 * group;
-            for (int c = 0; c < 16; c++)
-                out[c] = tile->scale[16 * group + (size_t)c] * (float)sums[r][c];
+            for (size_t c = 0; c < 16; c++)
+                out[c] = tile->scale[16 * group + c] * (float)sums[r][c];
             float smallest = scale_products(out, tile->norm + 16 * group, row_scale[r], 16);
             least[r] = smallest < least[r] ? smallest : least[r];
         }

@@ -15,24 +15,24 @@ static void f16_to_f32(const void *src, float *dst, size_t n)
 
 /* Products of two s8 fit 16 bits, and vpadal adds pairs of them into 32. */
 ALWAYS void products(const struct rt_int8_tile *tile, size_t group, const uint8_t *const *rows,
-                     int n_rows, int32_t out[][16])
+                     size_t n_rows, int32_t out[][16])
 {
     const int8_t *codes = tile->codes + group * tile->n_steps * 64;
     int32x4_t sums[2][8];
-    for (int r = 0; r < n_rows; r++)
-        for (int k = 0; k < 8; k++)
+    for (size_t r = 0; r < n_rows; r++)
+        for (size_t k = 0; k < 8; k++)
             sums[r][k] = vdupq_n_s32(0);
     for (size_t step = 0; step < tile->n_steps; step++)
-        for (int r = 0; r < n_rows; r++) {
+        for (size_t r = 0; r < n_rows; r++) {
             uint32_t four;
             memcpy(&four, rows[r] + 4 * step, sizeof four);
             int8x8_t x = vreinterpret_s8_u32(vdup_n_u32(four ^ 0x80808080u)); /* code - 128 */
-            for (int k = 0; k < 8; k++)
-                sums[r][k] = vpadalq_s16(sums[r][k],
-                                         vmull_s8(x, vld1_s8(codes + step * 64 + (size_t)k * 8)));
+            for (size_t k = 0; k < 8; k++)
+                sums[r][k] =
+                    vpadalq_s16(sums[r][k], vmull_s8(x, vld1_s8(codes + step * 64 + k * 8)));
         }
-    for (int r = 0; r < n_rows; r++)
-        for (int k = 0; k < 4; k++) /* two partial sums a centroid */
+    for (size_t r = 0; r < n_rows; r++)
+        for (size_t k = 0; k < 4; k++) /* two partial sums a centroid */
             vst1q_s32(out[r] + 4 * k, vpaddq_s32(sums[r][2 * k], sums[r][2 * k + 1]));
 }
 

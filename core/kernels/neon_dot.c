@@ -4,23 +4,23 @@
 #include "core/kernels/neon_at_most.h"
 
 ALWAYS void products(const struct rt_int8_tile *tile, size_t group, const uint8_t *const *rows,
-                     int n_rows, int32_t out[][16])
+                     size_t n_rows, int32_t out[][16])
 {
     const int8_t *codes = tile->codes + group * tile->n_steps * 64;
     int32x4_t sums[2][4];
-    for (int r = 0; r < n_rows; r++)
-        for (int k = 0; k < 4; k++)
+    for (size_t r = 0; r < n_rows; r++)
+        for (size_t k = 0; k < 4; k++)
             sums[r][k] = vdupq_n_s32(0);
     for (size_t step = 0; step < tile->n_steps; step++)
-        for (int r = 0; r < n_rows; r++) {
+        for (size_t r = 0; r < n_rows; r++) {
             uint32_t four;
             memcpy(&four, rows[r] + 4 * step, sizeof four);
             int8x16_t x = vreinterpretq_s8_u32(vdupq_n_u32(four ^ 0x80808080u)); /* code - 128 */
-            for (int k = 0; k < 4; k++)
-                sums[r][k] = vdotq_s32(sums[r][k], x, vld1q_s8(codes + step * 64 + (size_t)k * 16));
+            for (size_t k = 0; k < 4; k++)
+                sums[r][k] = vdotq_s32(sums[r][k], x, vld1q_s8(codes + step * 64 + k * 16));
         }
-    for (int r = 0; r < n_rows; r++)
-        for (int k = 0; k < 4; k++)
+    for (size_t r = 0; r < n_rows; r++)
+        for (size_t k = 0; k < 4; k++)
             vst1q_s32(out[r] + 4 * k, sums[r][k]);
 }
 

@@ -18,14 +18,14 @@ ALWAYS void centred_step(vf *x, const float *row, const float *mean)
     if (mean) {
         vf m[NV];
         load_f32(m, mean);
-        for (int k = 0; k < NV; k++)
+        for (size_t k = 0; k < NV; k++)
             x[k] -= m[k];
     }
 }
 
 ALWAYS void norm_step(vf *most, vf *norm2, const vf *x)
 {
-    for (int k = 0; k < NV; k++) {
+    for (size_t k = 0; k < NV; k++) {
         vf size = (vf)((vu)x[k] & UINT32_C(0x7fffffff));
         vi is_more = size > most[k];
         most[k] = (vf)(((vu)size & (vu)is_more) | ((vu)most[k] & ~(vu)is_more));
@@ -35,7 +35,7 @@ ALWAYS void norm_step(vf *most, vf *norm2, const vf *x)
 
 ALWAYS void quantise_step(uint8_t *codes, vf *error2, const vf *x, float scale, float inverse)
 {
-    for (int k = 0; k < NV; k++) {
+    for (size_t k = 0; k < NV; k++) {
         vf shifted = x[k] * inverse + ROUNDER;
         vf q = shifted - ROUNDER;
         vf error = x[k] - scale * q;
@@ -55,7 +55,7 @@ static void quantise(const float *row, const float *mean, size_t dim, uint8_t *c
     float tail[16];
     float tail_mean[16];
     size_t whole = dim / 16 * 16;
-    for (int k = 0; k < NV; k++)
+    for (size_t k = 0; k < NV; k++)
         most[k] = norm2[k] = error2[k] = (vf){0};
     for (size_t i = 0; i < whole; i += 16) {
         centred_step(x, row + i, mean ? mean + i : NULL);
@@ -93,7 +93,7 @@ static float centre(const float *row, const float *mean, size_t dim, float *out)
     vf most[NV];
     vf x[NV];
     size_t whole = dim / 16 * 16;
-    for (int k = 0; k < NV; k++)
+    for (size_t k = 0; k < NV; k++)
         most[k] = norm2[k] = (vf){0};
     for (size_t i = 0; i < whole; i += 16) {
         centred_step(x, row + i, mean ? mean + i : NULL);
@@ -114,14 +114,14 @@ static float centre(const float *row, const float *mean, size_t dim, float *out)
 static float scale_products(float *a, const float *norm, float factor, size_t n)
 {
     vf least[NV];
-    for (int k = 0; k < NV; k++)
+    for (size_t k = 0; k < NV; k++)
         least[k] = (vf){0} + INFINITY;
     for (size_t i = 0; i < n; i += 16) {
         vf p[NV];
         vf c[NV];
         load_f32(p, a + i);
         load_f32(c, norm + i);
-        for (int k = 0; k < NV; k++) {
+        for (size_t k = 0; k < NV; k++) {
             p[k] = c[k] + factor * p[k];
             vi is_less = p[k] < least[k];
             least[k] = (vf)(((vu)p[k] & (vu)is_less) | ((vu)least[k] & ~(vu)is_less));
@@ -146,7 +146,7 @@ ALWAYS uint32_t count_at_most(const float *values, size_t n, float most)
 
 ALWAYS void select_least(vf *least, const vf *x, float above)
 {
-    for (int k = 0; k < NV; k++) {
+    for (size_t k = 0; k < NV; k++) {
         vi is_it = (x[k] < least[k]) & (x[k] > above);
         least[k] = (vf)(((vu)x[k] & (vu)is_it) | ((vu)least[k] & ~(vu)is_it));
     }
@@ -158,7 +158,7 @@ ALWAYS float least_above(const float *values, size_t n, float above)
     vf least[NV];
     vf x[NV];
     size_t whole = n / 16 * 16;
-    for (int k = 0; k < NV; k++)
+    for (size_t k = 0; k < NV; k++)
         least[k] = (vf){0} + INFINITY;
     for (size_t i = 0; i < whole; i += 16) {
         load_f32(x, values + i);
@@ -179,11 +179,11 @@ ALWAYS float greatest(const float *values, size_t n)
     vf most[NV];
     vf x[NV];
     size_t whole = n / 16 * 16;
-    for (int k = 0; k < NV; k++)
+    for (size_t k = 0; k < NV; k++)
         most[k] = (vf){0} - INFINITY;
     for (size_t i = 0; i < whole; i += 16) {
         load_f32(x, values + i);
-        for (int k = 0; k < NV; k++) {
+        for (size_t k = 0; k < NV; k++) {
             vi is_it = x[k] > most[k];
             most[k] = (vf)(((vu)x[k] & (vu)is_it) | ((vu)most[k] & ~(vu)is_it));
         }
