@@ -722,16 +722,18 @@ static void part_open(struct rt_assigner *a, const struct target *t, size_t row,
         float b = rt_bound(t->set, &a->bound[row], t->set->p[slot], t->set->w[slot]);
         if (!(values[i] - b <= high))
             continue;
-        if (values[i] + b < low)
+        if (values[i] + b < low) {
+            a->distances[*n_sure] = values[i];
             a->numbers[(*n_sure)++] = ids[i];
-        else
+        } else {
             *(last - ++*n_open) = ids[i];
+        }
     }
 }
 
-/* The candidates on the list of a row, A > 1, with more than A of them: sure ones to `numbers` from
- * the front, those that E must decide behind them. Returns the number of sure ones; *n_open of the
- * others. */
+/* The candidates on the list of a row, A > 1, with more than A of them: sure ones (a in
+ * `distances`) to `numbers` from the front, those that E must decide behind them. Returns the
+ * number of sure ones; *n_open of the others. */
 static size_t part_list(struct rt_assigner *a, const struct target *t, size_t row, size_t *n_open)
 {
     const float *values = t->list_a + row * t->room;
@@ -792,20 +794,16 @@ static void write_nearest(struct rt_assigner *a, const struct target *t, size_t 
 }
 
 /* A row that sees the children of its nearest cell first has a low T for all others. */
-static void put_nearest_first(const struct rt_assigner *a, const struct target *t, size_t row,
-                              uint32_t *kept, size_t n)
+static void put_nearest_first(uint32_t *kept, const float *values, size_t n)
 {
-    const float *values = t->list_a + row * t->room;
-    const uint32_t *ids = t->list_id + row * t->room;
     size_t least = 0;
-    for (size_t i = 1; i < a->n_listed[row]; i++)
+    for (size_t i = 1; i < n; i++)
         least = values[i] < values[least] ? i : least;
-    for (size_t i = 0; i < n; i++)
-        if (kept[i] == ids[least]) {
-            kept[i] = kept[0];
-            kept[0] = ids[least];
-            return;
-        }
+    if (n > 0) {
+        uint32_t first = kept[0];
+        kept[0] = kept[least];
+        kept[least] = first;
+    }
 }
 
 /* The set of the best of one row, in any order and without E where the bounds tell: out has room
@@ -831,7 +829,7 @@ static size_t keep_best(struct rt_assigner *a, const struct target *t, size_t ro
     size_t n_sure = part_list(a, t, row, &n_open);
     rt_assert(n_sure <= t->best && n_sure + n_open >= t->best);
     memcpy(out, a->numbers, n_sure * sizeof *out);
-    put_nearest_first(a, t, row, out, n_sure);
+    put_nearest_first(out, a->distances, n_sure);
     size_t wanted = t->best - n_sure;
     if (n_open > wanted) {
         (void)best_by_e(a, t, row, a->numbers + n_sure, n_open);

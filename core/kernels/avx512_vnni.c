@@ -6,26 +6,86 @@
 
 #define ALWAYS static inline __attribute__((always_inline))
 
-/* n_rows x n_groups (both constants) sums in registers. */
+/* Sums of a few rows and groups in registers, each a variable of its own: arrays of them make the
+ * compiler move all of them about in every step. s_rg is row r, group g. */
+#define EACH_G1(M, r) M(r, 0)
+#define EACH_G2(M, r) EACH_G1(M, r) M(r, 1)
+#define EACH_G3(M, r) EACH_G2(M, r) M(r, 2)
+#define EACH_G4(M, r) EACH_G3(M, r) M(r, 3)
+#define EACH_R1(M, g) M(0, g)
+#define EACH_R4(M, g) M(0, g) M(1, g) M(2, g) M(3, g)
+#define EACH_R6(M, g) EACH_R4(M, g) M(4, g) M(5, g)
+#define EACH_R8(M, g) EACH_R6(M, g) M(6, g) M(7, g)
+#define EACH_R12(M, g) EACH_R8(M, g) M(8, g) M(9, g) M(10, g) M(11, g)
+
+#define DECLARE(r, g) __m512i s_##r##_##g = _mm512_setzero_si512();
+#define LOAD(r, g)                                                                                 \
+    __m512i c_##g = _mm512_load_si512((const void *)(codes + ((size_t)(g)*n_steps + step) * 64));
+#define ADD(r, g) s_##r##_##g = _mm512_dpbusd_epi32(s_##r##_##g, x_##r, c_##g);
+#define STORE(r, g)                                                                                \
+    _mm512_store_si512((void *)(out + (size_t)(r)*64 + (size_t)(g)*16), s_##r##_##g);
+#define DECLARE_ROW(r, each_group)                                                                 \
+    const uint8_t *row_##r = rows[r];                                                              \
+    each_group(DECLARE, r)
+#define STEP_ROW(r, each_group)                                                                    \
+    int32_t four_##r;                                                                              \
+    memcpy(&four_##r, row_##r + 4 * step, sizeof four_##r);                                        \
+    __m512i x_##r = _mm512_set1_epi32(four_##r);                                                   \
+    each_group(ADD, r)
+#define STORE_ROW(r, each_group) each_group(STORE, r)
+
+/* out: 64 for each row, 16 a group; 64-byte aligned. */
+/* clang-format off */
+#define PRODUCTS(n_rows, n_groups)                                                                 \
+    ALWAYS void products_##n_rows##_##n_groups(const struct rt_int8_tile *tile,                    \
+                                               const uint8_t *const *rows, int32_t *out)           \
+    {                                                                                              \
+        const int8_t *codes = tile->codes;                                                         \
+        size_t n_steps = tile->n_steps;                                                            \
+        EACH_R##n_rows(DECLARE_ROW, EACH_G##n_groups)                                              \
+        for (size_t step = 0; step < n_steps; step++) {                                            \
+            EACH_G##n_groups(LOAD, 0)                                                              \
+            EACH_R##n_rows(STEP_ROW, EACH_G##n_groups)                                             \
+        }                                                                                          \
+        EACH_R##n_rows(STORE_ROW, EACH_G##n_groups)                                                \
+    }
+/* clang-format on */
+PRODUCTS(4, 4)
+PRODUCTS(6, 3)
+PRODUCTS(8, 2)
+PRODUCTS(12, 1)
+PRODUCTS(1, 4)
+PRODUCTS(1, 3)
+PRODUCTS(1, 2)
+PRODUCTS(1, 1)
+
 ALWAYS void products(const struct rt_int8_tile *tile, const uint8_t *const *rows, size_t n_rows,
-                     size_t n_groups, __m512i sums[][4])
+                     size_t n_groups, int32_t *out)
 {
-    const int8_t *codes = tile->codes;
-    size_t n_steps = tile->n_steps;
-    for (size_t r = 0; r < n_rows; r++)
-        for (size_t g = 0; g < n_groups; g++)
-            sums[r][g] = _mm512_setzero_si512();
-    for (size_t step = 0; step < n_steps; step++) {
-        __m512i c[4];
-        for (size_t g = 0; g < n_groups; g++)
-            c[g] = _mm512_load_si512((const void *)(codes + (g * n_steps + step) * 64));
-        for (size_t r = 0; r < n_rows; r++) {
-            int32_t four;
-            memcpy(&four, rows[r] + 4 * step, sizeof four);
-            __m512i x = _mm512_set1_epi32(four);
-            for (size_t g = 0; g < n_groups; g++)
-                sums[r][g] = _mm512_dpbusd_epi32(sums[r][g], x, c[g]);
-        }
+    switch (n_rows == 1 ? n_groups : 4 + n_groups) { /* a constant */
+    case 1:
+        products_1_1(tile, rows, out);
+        break;
+    case 2:
+        products_1_2(tile, rows, out);
+        break;
+    case 3:
+        products_1_3(tile, rows, out);
+        break;
+    case 4:
+        products_1_4(tile, rows, out);
+        break;
+    case 5:
+        products_12_1(tile, rows, out);
+        break;
+    case 6:
+        products_8_2(tile, rows, out);
+        break;
+    case 7:
+        products_6_3(tile, rows, out);
+        break;
+    default:
+        products_4_4(tile, rows, out);
     }
 }
 
@@ -33,7 +93,7 @@ ALWAYS void part(const struct rt_int8_tile *tile, const uint8_t *const *rows, si
                  size_t n_groups, const float *row_scale, const float *threshold, float *a,
                  uint64_t *mask, float *least)
 {
-    __m512i sums[12][4];
+    _Alignas(64) int32_t sums[12 * 64];
     products(tile, rows, n_rows, n_groups, sums);
     for (size_t r = 0; r < n_rows; r++) {
         uint64_t bits = 0;
@@ -41,7 +101,8 @@ ALWAYS void part(const struct rt_int8_tile *tile, const uint8_t *const *rows, si
         __m512 factor = _mm512_set1_ps(row_scale[r]);
         for (size_t g = 0; g < n_groups; g++) {
             __m512i offset = _mm512_loadu_si512((const void *)(tile->sums + 16 * g));
-            __m512 p = _mm512_cvtepi32_ps(_mm512_sub_epi32(sums[r][g], offset));
+            __m512 p = _mm512_cvtepi32_ps(_mm512_sub_epi32(
+                _mm512_load_si512((const void *)(sums + r * 64 + g * 16)), offset));
             p = _mm512_fmadd_ps(factor, _mm512_mul_ps(_mm512_loadu_ps(tile->scale + 16 * g), p),
                                 _mm512_loadu_ps(tile->norm + 16 * g));
             _mm512_storeu_ps(a + 64 * r + 16 * g, p);
