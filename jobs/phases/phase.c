@@ -79,12 +79,12 @@ enum rt_status rt_phase_create_file(struct rt_phase_context *context, const char
     rt_bcast_bytes(comm, layout, sizeof *layout, 0);
     RT_LOCAL(rt_h5_open_write(context->way == RT_IO_MPIO ? &comm : NULL, path, layout, context->way,
                               &file, err));
-    RT_AGREE(comm);
-    *out = file;
-    file = NULL;
-done:
-    if (file)
+    st = rt_agree(comm, st, err);
+    if (st == RT_OK)
+        *out = file;
+    else /* on the ranks that could not open it too: closing is collective */
         st = rt_phase_close_file(context, file, st, err);
+done:
     return st;
 }
 

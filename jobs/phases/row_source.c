@@ -142,12 +142,15 @@ enum rt_status rt_row_source_new(MPI_Comm comm, struct rt_rows *rows, const char
     enum rt_status st = RT_OK;
     struct rt_row_source *source = NULL;
     RT_LOCAL(rt_array_zero(1, sizeof *source, &source, err));
+    if (st == RT_OK) {
+        source->comm = MPI_COMM_NULL;
+        (void)pthread_mutex_init(&source->reading, NULL);
+    }
     RT_AGREE(comm);
     const struct rt_rows_info *info = rt_rows_info(rows);
     MPI_Comm_dup(comm, &source->comm);
     MPI_Comm_rank(comm, &source->rank);
     MPI_Comm_size(comm, &source->n_ranks);
-    (void)pthread_mutex_init(&source->reading, NULL);
     source->rows = rows;
     source->row_bytes = (size_t)info->dim * rt_element_size(info->type);
     source->is_scattered = scatter && source->n_ranks > 1;
