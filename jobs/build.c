@@ -328,12 +328,24 @@ done:
     return st;
 }
 
-/* After a failure nothing of this build stays. Without the lock everything in the directory may be
- * another build's: then only a directory that is empty again goes. */
+/* What is on disk decides: the rename of CURRENT may have worked where its sync did not. */
+static bool is_published(const struct build *b)
+{
+    struct rt_manifest *current = NULL;
+    struct rt_error ignored;
+    bool is_ours = rt_manifest_read_current(b->context.dir, &current, &ignored) == RT_OK &&
+                   current->generation == b->context.generation;
+    rt_manifest_free(current);
+    return is_ours;
+}
+
+/* After a failure nothing of this build stays, unless readers have it already. Without the lock
+ * everything in the directory may be another build's: then only a directory that is empty again
+ * goes. */
 static void undo(struct build *b, enum rt_status st)
 {
     struct rt_error ignored;
-    if (b->job->rank != 0 || st == RT_OK)
+    if (b->job->rank != 0 || st == RT_OK || is_published(b))
         return;
     if (b->lock && rt_lock_check(b->lock, &ignored) == RT_OK)
         rt_index_dir_undo(b->context.dir, &b->dir);
@@ -341,12 +353,13 @@ static void undo(struct build *b, enum rt_status st)
         (void)rmdir(b->context.dir);
 }
 
-/* Old generations that --force has replaced. */
+/* What --force has replaced: an old generation, or what an unfinished build has left. */
 static void clean_old(struct build *b)
 {
     struct rt_manifest *current = NULL;
     struct rt_error ignored;
-    if (b->job->rank != 0 || b->dir.generation == 1)
+    if (b->job->rank != 0 ||
+        (b->dir.state != RT_INDEX_PUBLISHED && b->dir.state != RT_INDEX_UNFINISHED))
         return;
     if (rt_manifest_read_current(b->context.dir, &current, &ignored) == RT_OK) {
         const struct rt_manifest *keep[] = {current};
@@ -382,6 +395,7 @@ enum rt_status rt_build_run(struct rt_job *job, struct rt_error *err)
     struct build b = {.job = job, .began = rt_phase_now()};
     b.context = (struct rt_phase_context){
         .job = job, .dir = job->options->argument[1], .base_bytes = job->base_bytes};
+    b.publish.recall = -1; /* not known yet where the manifest keeps the record */
     b.facts = (struct rt_build_facts){.plan = &b.plan,
                                       .train = &b.train,
                                       .insert = &b.insert,
