@@ -176,7 +176,7 @@ static enum rt_status run_job(struct rt_world *world, struct call *call, bool *m
                          .name = rt_job_name(id)};
     if (call->options.json && world->rank == 0)
         job.json = json_object();
-    rt_signals_install();
+    rt_signals_install(has_stall_timeout(id)); /* the jobs with phases, which can stop */
     if (call->options.job == RT_JOB_BUILD || call->options.job == RT_JOB_PLAN)
         prepare_blas(&job);
     job.base_bytes = rt_rss_read().anonymous;
@@ -223,8 +223,10 @@ int main(int argc, char **argv)
         st = flush_output(&world, &err);
     if (st != RT_OK)
         tell(&world, &call, &err);
-    if (must_abort)
+    if (must_abort) {
+        MPI_Barrier(world.all); /* rank 0 has spoken: an abort elsewhere would cut it off */
         MPI_Abort(MPI_COMM_WORLD, rt_exit_code(st));
+    }
     rt_world_end(&world);
     return rt_exit_code(st);
 }

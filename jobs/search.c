@@ -22,6 +22,7 @@
 #include <string.h>
 
 #define BATCH_QUERIES 1024u
+#define BATCH_ENTRIES (UINT64_C(1) << 22) /* of lists, or of hits: 64 MiB or so a thread */
 
 struct search {
     struct rt_job *job;
@@ -190,8 +191,12 @@ static enum rt_status draw_queries(struct search *s, struct rt_error *err)
             native = (const unsigned char *)vectors->vectors + slot * row_bytes;
         } else {
             const struct rt_segment_entry *segment = vectors->segments;
-            while (slot < segment->first_slot || slot >= segment->first_slot + segment->n_slots)
+            const struct rt_segment_entry *end = segment + vectors->shape.n_segments;
+            while (segment < end && slot - segment->first_slot >= segment->n_slots)
                 segment++;
+            if (segment == end)
+                RT_FAIL(RT_DAMAGED, "id %" PRIu64 " lies in no segment of its vectors file",
+                        vectors->ids[slot]);
             RT_TRY(rt_heap_vectors_read(s->heap, segment->first_row + (slot - segment->first_slot),
                                         vector, err));
         }
@@ -200,6 +205,8 @@ static enum rt_status draw_queries(struct search *s, struct rt_error *err)
         if (rt_metric_prepare_row(m->metric, query, m->dim) == RT_ROW_GOOD)
             s->n_queries++;
     }
+    if (s->n_queries == 0)
+        RT_FAIL(RT_INPUT, "'%s' holds no row to draw", options->argument[0]);
 done:
     rt_array_free(vector);
     return st;
@@ -216,8 +223,9 @@ static enum rt_status gather_queries(struct search *s, struct rt_error *err)
             RT_LOCAL(read_truth(s, err));
         if (job->options->out[0])
             RT_LOCAL(rt_neighbours_check_name(
-                job->options->out, s->view->manifest->n_rows ? s->view->manifest->n_rows - 1 : 0,
-                s->n_queries, s->options.k, err));
+                job->options->out,
+                s->view->manifest->next_row ? s->view->manifest->next_row - 1 : 0, s->n_queries,
+                s->options.k, err));
     }
     RT_AGREE(job->comm);
     uint64_t n = s->n_queries;
@@ -247,6 +255,16 @@ static enum rt_status search_batches(struct rt_index_search *search, const float
     }
 done:
     return st;
+}
+
+/* Answers do not depend on the batch; its memory does, on what one query takes. */
+static uint32_t batch_of(const struct search *s, uint32_t n_probes, uint64_t most)
+{
+    uint64_t of_query = n_probes > s->options.k ? n_probes : s->options.k;
+    uint64_t batch = BATCH_ENTRIES / of_query;
+    batch = batch < most ? batch : most;
+    batch = batch < s->n_queries ? batch : s->n_queries;
+    return batch ? (uint32_t)batch : 1;
 }
 
 static enum rt_status run_queries(struct search *s, struct rt_error *err)
@@ -286,7 +304,7 @@ static enum rt_status find_truth(struct search *s, struct rt_error *err)
     struct rt_hit *hits = NULL;
     size_t n = s->n_queries * s->options.k;
     exact.exact = true;
-    exact.batch = exact.batch < 64 ? exact.batch : 64; /* every query probes every list */
+    exact.batch = batch_of(s, rt_tree_leaves(tree)->n, 64); /* every query probes every list */
     for (uint32_t l = 0; l < tree->n_levels; l++)
         exact.probes[l] = tree->levels[l].n;
     RT_LOCAL(rt_array_new(n, sizeof *hits, &hits, err));
@@ -309,14 +327,11 @@ static enum rt_status write_out(const struct search *s, struct rt_error *err)
     enum rt_status st = RT_OK;
     struct rt_neighbours found = {0};
     const struct rt_manifest *m = s->view->manifest;
-    uint64_t largest = 0;
     RT_TRY(rt_neighbours_new(s->n_queries, s->options.k, true, &found, err));
     for (size_t i = 0; i < s->n_queries * s->options.k; i++) {
         found.ids[i] = s->hits[i].id;
         found.distances[i] =
             s->hits[i].id == RT_NO_ID ? INFINITY : rt_metric_shown(m->metric, s->hits[i].distance);
-        if (found.ids[i] != RT_NO_ID && found.ids[i] > largest)
-            largest = found.ids[i];
     }
     RT_TRY(rt_neighbours_write(s->job->options->out, &found, m->metric, m->dim, err));
 done:
@@ -384,7 +399,6 @@ static enum rt_status set_options(struct search *s, struct rt_error *err)
     s->options = (struct rt_index_search_options){.k = (uint32_t)options->k,
                                                   .epsilon = (float)options->epsilon,
                                                   .threads = (uint32_t)options->threads,
-                                                  .batch = BATCH_QUERIES,
                                                   .pin = true,
                                                   .filter = s->filter,
                                                   .n_filter = s->n_filter,
@@ -422,8 +436,7 @@ enum rt_status rt_search_run(struct rt_job *job, struct rt_error *err)
     RT_LOCAL(set_options(&s, err));
     RT_AGREE(job->comm);
     RT_TRY(gather_queries(&s, err));
-    if (s.options.batch > s.n_queries)
-        s.options.batch = (uint32_t)s.n_queries;
+    s.options.batch = batch_of(&s, s.options.probes[s.view->tree.tree.n_levels - 1], BATCH_QUERIES);
     RT_TRY(run_queries(&s, err));
     if (job->options->sample_truth)
         RT_TRY(find_truth(&s, err));

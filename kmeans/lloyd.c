@@ -547,6 +547,8 @@ static enum rt_status iterate(struct work *w, struct rt_lloyd_result *result, st
     bool acted_before = false;
     for (uint32_t i = 0; i < w->setting->n_iterations && !result->has_settled; i++) {
         rt_int128 before = result->joined;
+        if (w->setting->check)
+            RT_LOCAL(w->setting->check(w->setting->check_ctx, err));
         RT_LOCAL(assign_rows(w, err));
         RT_AGREE(w->comm);
         rt_sum_i64(w->comm, w->tally, 3 * (size_t)w->k + 1);

@@ -18,6 +18,10 @@ struct rt_lloyd_setting {
     void *ctx;
     /* After an iteration (1-based), on every rank of the communicator; may be NULL. */
     void (*progress)(void *ctx, uint32_t iteration, uint64_t n_moved, double objective);
+    /* Before each iteration or round of refinement, on every rank, local: a failure (a request to
+     * stop) ends the training on all of them. May be NULL. */
+    enum rt_status (*check)(void *check_ctx, struct rt_error *err);
+    void *check_ctx;
 };
 
 /* Where in the training a call stands; keys its random numbers. Levels from 0 are those of

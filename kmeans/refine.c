@@ -602,6 +602,8 @@ static enum rt_status refine(struct work *w, const struct rt_refine_options *opt
     RT_TRY(make_cells(w, err));
     RT_TRY(first_sums(w, err));
     for (uint32_t round = 0; round < options->n_rounds; round++) {
+        if (w->setting->check)
+            RT_LOCAL(w->setting->check(w->setting->check_ctx, err));
         RT_LOCAL(renew_sets(w, err));
         RT_AGREE(w->comm);
         bool is_half = round == options->n_rounds / 2;

@@ -271,6 +271,8 @@ enum rt_status rt_sample_read(MPI_Comm comm, const struct rt_sample_options *opt
     reading.sample = sample;
     RT_LOCAL(reading_new(&reading, err));
     RT_LOCAL(read_pieces(&reading, err));
+    if (options->have_read)
+        options->have_read(options->ctx, st != RT_OK);
     RT_AGREE(comm);
     MPI_Allreduce(MPI_IN_PLACE, reading.bins, N_BINS, MPI_INT64_T, MPI_SUM, comm);
     drop_far_rows(&reading, voting_limit(reading.bins), &sample->exponent, &lost[1]);

@@ -36,6 +36,9 @@ struct rt_sample_options {
     void (*name_row)(void *ctx, uint64_t row, char *text, size_t text_size);
     /* After each piece read, on every rank, local; may be NULL. */
     void (*progress)(void *ctx, uint64_t rows_done, uint64_t rows_all);
+    /* Every rank has read its rows or failed; collective. A place to wait in for the others, as the
+     * next call is collective. May be NULL. */
+    void (*have_read)(void *ctx, bool has_failed);
 };
 
 /* This rank's part of the sample. Open to kmeans/ only in the sense that its fields may be read;

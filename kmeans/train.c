@@ -547,6 +547,8 @@ enum rt_status rt_train(MPI_Comm comm, const struct rt_train_options *options,
     t.setting.seed = options->seed;
     t.setting.n_iterations = options->n_iterations;
     t.setting.proposer = options->proposer;
+    t.setting.check = options->check;
+    t.setting.check_ctx = options->ctx;
     t.setting.scale = rt_scale_new(sample->exponent, sample->n_total > 0 ? sample->n_total : 1,
                                    sample->row_dim, t.setting.distance, options->spherical);
     if (options->given)

@@ -37,6 +37,8 @@ struct rt_train_options {
      * sum, NaN where unknown. May be NULL. */
     void (*progress)(void *ctx, const char *stage, uint64_t done, uint64_t total, double moved,
                      double objective);
+    /* As in struct rt_lloyd_setting, with ctx. */
+    enum rt_status (*check)(void *ctx, struct rt_error *err);
     /* Memory for the tree that lives longer (node-shared memory): bytes, 64-byte aligned.
      * Collective, called on every rank in the same order; *is_writer: this rank fills it. After the
      * last write `shared_done` is called on every rank (collective), then all may read. NULL:

@@ -19,7 +19,7 @@
  * carry it all. */
 enum {
     WORD_RESUMED = RT_N_COUNTERS,
-    WORD_ENDED,  /* ranks that are in rt_progress_end */
+    WORD_ENDED,  /* ranks that are in rt_progress_end, or rt_progress_meet */
     WORD_FAILED, /* ... with a failure */
     WORD_STOP,   /* ranks that were asked to stop */
     N_WORDS
@@ -32,6 +32,7 @@ struct rt_progress {
     void *context;
 
     bool is_open;
+    bool is_meeting;
     const char *phase, *unit;
     uint64_t total;
     char note[NOTE_BYTES];
@@ -138,7 +139,7 @@ static void show(struct rt_progress *p)
         .seconds = now_seconds() - p->began,
         .note = p->note,
         .n_ranks = p->n_ranks,
-        .is_last = p->latest[WORD_ENDED] == (uint64_t)p->n_ranks,
+        .is_last = !p->is_meeting && p->latest[WORD_ENDED] == (uint64_t)p->n_ranks,
         .is_failed = p->latest[WORD_FAILED] != 0,
         .is_stopping = p->latest[WORD_STOP] != 0,
     };
@@ -197,6 +198,18 @@ static void end_phase(struct rt_progress *p, bool has_failed)
         wait_round(p);
     }
     p->is_open = false;
+}
+
+void rt_progress_meet(struct rt_progress *progress, bool has_failed)
+{
+    struct rt_progress *p = progress;
+    if (!p->is_open)
+        return;
+    p->is_meeting = true;
+    end_phase(p, has_failed);
+    p->is_meeting = false;
+    p->is_open = true;
+    p->latest[WORD_ENDED] = 0;
 }
 
 enum rt_status rt_progress_end(struct rt_progress *progress, enum rt_status st,

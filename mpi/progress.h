@@ -77,6 +77,10 @@ void rt_progress_set_note(struct rt_progress *progress, const char *format, ...)
  * or a stop was asked for: leave the loop, save what is yours, call rt_progress_end. Outside a
  * phase it does nothing and returns true. Beats the watchdog. */
 bool rt_progress_tick(struct rt_progress *progress);
+/* Waits until all ranks have come here, taking part meanwhile, in the middle of a phase: where work
+ * without collective calls ends and one begins. Collective. A rank that has failed says so, and
+ * others learn of it at their next tick. Outside a phase it does nothing. */
+void rt_progress_meet(struct rt_progress *progress, bool has_failed);
 /* Ends the phase. Collective, however often each rank ticked: takes part until all ranks have come
  * here, shows the final sums, then agrees (as RT_AGREE, over the progress's own communicator) on
  * st. A rank that left because tick returned false passes its own st, RT_OK. */

@@ -32,10 +32,12 @@ static size_t append(char *line, size_t n, size_t size, const char *text)
 static void tell_bus_error(const char *name)
 {
     char line[512];
-    size_t n = append(line, 0, sizeof line, "ranktape: bus error in '");
+    size_t n = append(line, 0, sizeof line, "ranktape: bus error in ");
+    n = append(line, n, sizeof line, name ? "'" : "");
     n = append(line, n, sizeof line - 128, name ? name : "a mapped file");
+    n = append(line, n, sizeof line, name ? "'" : "");
     n = append(line, n, sizeof line,
-               "': the file was cut while it was mapped, or its file system is full or failing\n");
+               ": the file was cut while it was mapped, or its file system is full or failing\n");
     ssize_t written = write(STDERR_FILENO, line, n);
     (void)written; /* nothing can be done about it here */
 }
@@ -50,11 +52,16 @@ static void on_bus_error(int signal_number, siginfo_t *info, void *context)
             _exit(1);
         }
     }
+    if (info->si_code == BUS_ADRERR) {
+        tell_bus_error(NULL);
+        _exit(1);
+    }
     struct sigaction action = {.sa_handler = SIG_DFL};
-    (void)sigaction(signal_number, &action, NULL); /* the faulting access comes again and crashes */
+    (void)sigaction(signal_number, &action, NULL);
+    (void)raise(signal_number); /* comes when this returns */
 }
 
-void rt_signals_install(void)
+static void install_stops(void)
 {
     struct sigaction action = {.sa_handler = on_stop, .sa_flags = SA_RESTART};
     (void)sigemptyset(&action.sa_mask);
@@ -62,6 +69,12 @@ void rt_signals_install(void)
     (void)sigaction(SIGTERM, &action, NULL);
     action.sa_flags |= (int)SA_RESETHAND;
     (void)sigaction(SIGINT, &action, NULL);
+}
+
+void rt_signals_install(bool takes_stops)
+{
+    if (takes_stops)
+        install_stops();
     struct sigaction bus = {.sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO};
     (void)sigemptyset(&bus.sa_mask);
     (void)sigaction(SIGBUS, &bus, NULL);

@@ -8,9 +8,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* SIGUSR1, SIGTERM and SIGINT set a flag (a second SIGINT ends the process); SIGBUS inside a
- * guarded range writes one line and ends with 1, elsewhere it crashes as always. */
-void rt_signals_install(void);
+/* With takes_stops SIGUSR1, SIGTERM and SIGINT set a flag (a second SIGINT ends the process); a job
+ * that never looks at it must end as any program does. SIGBUS from a mapped file that has lost
+ * bytes writes one line and ends with 1, any other crashes as always. */
+void rt_signals_install(bool takes_stops);
 /* The signal that asked this process to stop, -1 for rt_signals_ask_stop, 0 for none. */
 int rt_signals_stop_asked(void);
 /* Asks as a signal would: --time-limit. */

@@ -237,7 +237,7 @@ static enum rt_status take_records(void *context, int from, const void *bytes, s
     }
     rt_progress_add(c->context->progress, RT_COUNT_DONE, n_bytes / c->wire_bytes);
     rt_progress_add(c->context->progress, RT_COUNT_BYTES_READ, n_bytes);
-    (void)rt_progress_tick(c->context->progress);
+    RT_TRY(rt_phase_check(c->context, err));
 done:
     return st;
 }

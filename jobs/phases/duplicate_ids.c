@@ -12,8 +12,9 @@
 #include <string.h>
 
 #define PIECE_IDS 65536u
-#define MOST_HELD (UINT64_C(1) << 26) /* pairs of a rank in one pass, where the budget is larger   \
-                                       */
+#define MOST_HELD                                                                                  \
+    (UINT64_C(1) << 26) /* pairs of a rank in one pass, where the budget is larger                 \
+                         */
 
 struct pair {
     uint64_t id, row;

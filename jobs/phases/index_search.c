@@ -171,7 +171,9 @@ static enum rt_status worker_new(struct rt_index_search *s, struct worker *w, st
     struct rt_scan_options scan = {.k = s->options.k,
                                    .epsilon = s->options.epsilon,
                                    .exact = s->options.exact,
-                                   .max_queries = s->options.batch,
+                                   .max_queries =
+                                       (s->options.batch + s->options.threads - 1) /
+                                       s->options.threads, /* a worker's part of a batch */
                                    .max_probes = s->n_probes};
     RT_TRY(rt_scanner_new(&source, &scan, &w->scanner, err));
     if (s->options.heap)

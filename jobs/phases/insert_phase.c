@@ -2,7 +2,9 @@
 
 #include "core/code.h"
 #include "core/memory.h"
+#include "core/units.h"
 #include "io/index_dir.h"
+#include "jobs/phases/first_bad_row.h"
 #include "jobs/phases/row_coder.h"
 #include "kmeans/means.h"
 #include "mpi/agree.h"
@@ -44,6 +46,7 @@ struct inserter {
     struct rt_scale scale;
     struct rt_objective *spread; /* by leaf, this rank's */
     uint64_t n_skipped;
+    uint64_t bad_row; /* met with --bad-rows fail, or RT_NO_BAD_ROW */
 };
 
 static uint64_t least_power_of_two(uint64_t value)
@@ -268,18 +271,6 @@ done:
     return st;
 }
 
-static enum rt_status refuse_bad_row(const struct inserter *in, uint64_t row,
-                                     enum rt_row_verdict verdict, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    char name[256];
-    rt_rows_name_row(in->input->rows, row, name, sizeof name);
-    RT_FAIL(RT_INPUT, "%s %s; mend it, or leave such rows out with --bad-rows skip", name,
-            rt_row_verdict_text(verdict));
-done:
-    return st;
-}
-
 /* Vectors go out in row order, each to its tape; runs of rows of one tape in one piece. */
 static enum rt_status append_vectors(struct inserter *in, uint64_t first_row, size_t n_rows,
                                      const uint64_t *ids, const uint32_t *lists,
@@ -323,7 +314,8 @@ static enum rt_status code_block(struct inserter *in, uint64_t first_row, size_t
         in->rows.lists[at + i] = list;
         if (list == RT_NO_LIST) {
             if (in->context->job->options->bad_rows == RT_BAD_ROWS_FAIL)
-                RT_TRY(refuse_bad_row(in, first_row + i, rows->verdicts[i], err));
+                RT_TRY(rt_refuse_bad_row(in->input->rows, in->bad_row = first_row + i,
+                                         rows->verdicts[i], err));
             in->n_skipped++;
             in->rows.ids[at + i] = RT_NO_ID;
             memset(in->native + i * in->row_bytes, 0, in->row_bytes);
@@ -456,6 +448,18 @@ static void reduce(struct inserter *in)
     out->n_rows = in->out->slots->chunks.n_rows - sums[0];
 }
 
+/* The same on all ranks. */
+static enum rt_status refuse_empty(const struct inserter *in, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    char count[RT_UNITS_TEXT];
+    if (in->out->n_rows == 0)
+        RT_FAIL(RT_INPUT, "all %s rows of '%s' are bad (--bad-rows skip): nothing is left to index",
+                rt_units_count(in->out->n_skipped, count), in->context->job->options->argument[0]);
+done:
+    return st;
+}
+
 static void release(struct inserter *in)
 {
     for (uint32_t tape = 0; in->vectors && tape < in->out->slots->n_tapes; tape++)
@@ -490,7 +494,8 @@ enum rt_status rt_insert_phase(struct rt_phase_context *context,
                           .code_bytes = rt_code_bytes(info->dim),
                           .n_factors = rt_code_n_factors(input->tree->metric),
                           .n_lists = rt_tree_leaves(input->tree)->n,
-                          .row_bytes = info->dim * rt_element_size(info->type)};
+                          .row_bytes = info->dim * rt_element_size(info->type),
+                          .bad_row = RT_NO_BAD_ROW};
     enum rt_metric distance = rt_means_distance(input->tree->metric, input->tree->spherical);
     in.scale =
         rt_scale_new(input->exponent, info->n_rows, info->dim, distance, input->tree->spherical);
@@ -503,8 +508,11 @@ enum rt_status rt_insert_phase(struct rt_phase_context *context,
     RT_TRY(make_vectors_file(&in, &shape, err));
     RT_LOCAL(insert_rows(&in, err));
     st = rt_phase_end(context, &clock, st, &out->record, err);
-    if (st == RT_OK)
+    if (st == RT_OK) {
         reduce(&in);
+        st = refuse_empty(&in, err);
+    }
+    st = rt_first_bad_row(context, input->rows, input->source, in.bad_row, st, err);
 done:
     st = rt_phase_close_file(context, in.tape_file, st, err);
     st = rt_phase_close_file(context, in.vectors_file, st, err);

@@ -4,9 +4,12 @@
 #include "core/memory.h"
 #include "mpi/agree.h"
 #include "mpi/partition.h"
+#include "mpi/signals.h"
 #include "mpi/watchdog.h"
 
 #include <time.h>
+
+#define STOPPED "stopped on request; nothing is published"
 
 double rt_phase_now(void)
 {
@@ -54,6 +57,15 @@ static void measure(struct rt_phase_context *context, const struct rt_phase_cloc
     };
 }
 
+enum rt_status rt_phase_check(struct rt_phase_context *context, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    if (!rt_progress_tick(context->progress) || rt_signals_stop_asked())
+        RT_FAIL(RT_STOPPED, STOPPED);
+done:
+    return st;
+}
+
 enum rt_status rt_phase_end(struct rt_phase_context *context, const struct rt_phase_clock *clock,
                             enum rt_status st, struct rt_phase_record *record, struct rt_error *err)
 {
@@ -61,7 +73,7 @@ enum rt_status rt_phase_end(struct rt_phase_context *context, const struct rt_ph
     RT_TRY(rt_progress_end(context->progress, st, err));
     measure(context, clock, busy, record);
     if (rt_progress_is_stopped(context->progress))
-        RT_FAIL(RT_STOPPED, "stopped on request; nothing is published");
+        RT_FAIL(RT_STOPPED, STOPPED);
 done:
     return st;
 }

@@ -48,6 +48,10 @@ enum rt_status rt_phase_end(struct rt_phase_context *context, const struct rt_ph
                             enum rt_status st, struct rt_phase_record *record,
                             struct rt_error *err) RT_MUST_CHECK;
 
+/* For loops without an end of their own: RT_STOPPED once a stop was asked for or another rank has
+ * failed. Local; takes part as rt_progress_tick does. */
+enum rt_status rt_phase_check(struct rt_phase_context *context, struct rt_error *err) RT_MUST_CHECK;
+
 /* Seconds of a monotonic clock. */
 double rt_phase_now(void);
 

@@ -45,6 +45,8 @@ enum rt_status rt_plan_phase_open(const struct rt_job *job, const char *name, st
         how.type = rt_element_name((enum rt_element)options->type);
     RT_TRY(rt_rows_open(name, &how, rows, err));
     const struct rt_rows_info *info = rt_rows_info(*rows);
+    if (info->n_rows == 0)
+        RT_FAIL(RT_INPUT, "'%s' holds no rows", name);
     input->n_rows = info->n_rows;
     input->dim = info->dim;
     input->type = info->type;

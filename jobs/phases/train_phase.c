@@ -6,6 +6,7 @@
 #include "io/centroids_file.h"
 #include "io/index_dir.h"
 #include "io/tree_file.h"
+#include "jobs/phases/first_bad_row.h"
 #include "kmeans/means.h"
 #include "mpi/agree.h"
 #include "mpi/partition.h"
@@ -18,24 +19,41 @@ struct trainer {
     const struct rt_train_input *input;
     struct rt_train_output *out;
     struct rt_sample *sample;
+    uint64_t bad_row;     /* met in the sample, or RT_NO_BAD_ROW */
     struct rt_tree given; /* --centroids, rotated; private on every rank while training */
     void *given_arrays[3 * RT_MAX_LEVELS];
 };
 
+static enum rt_status check(void *ctx, struct rt_error *err)
+{
+    struct trainer *t = ctx;
+    return rt_phase_check(t->context, err);
+}
+
 static enum rt_status read_rows(void *ctx, uint64_t begin, size_t n_rows, void *rows,
                                 struct rt_error *err)
 {
+    enum rt_status st = RT_OK;
     struct trainer *t = ctx;
-    enum rt_status st = rt_row_source_read(t->input->source, begin, n_rows, rows, err);
     const struct rt_rows_info *info = rt_rows_info(t->input->rows);
+    RT_TRY(rt_phase_check(t->context, err));
+    RT_TRY(rt_row_source_read(t->input->source, begin, n_rows, rows, err));
     rt_progress_add(t->context->progress, RT_COUNT_BYTES_READ,
                     n_rows * info->dim * rt_element_size(info->type));
+done:
     return st;
+}
+
+static void have_read(void *ctx, bool has_failed)
+{
+    struct trainer *t = ctx;
+    rt_progress_meet(t->context->progress, has_failed);
 }
 
 static void name_row(void *ctx, uint64_t row, char *text, size_t text_size)
 {
-    const struct trainer *t = ctx;
+    struct trainer *t = ctx;
+    t->bad_row = row;
     rt_rows_name_row(t->input->rows, row, text, text_size);
 }
 
@@ -117,7 +135,8 @@ static enum rt_status read_sample(struct trainer *t, struct rt_error *err)
                                        .ctx = t,
                                        .read = read_rows,
                                        .name_row = name_row,
-                                       .progress = sample_progress};
+                                       .progress = sample_progress,
+                                       .have_read = have_read};
     return rt_sample_read(t->context->job->comm, &sample, &t->sample, err);
 }
 
@@ -219,6 +238,7 @@ static enum rt_status train(struct trainer *t, struct rt_error *err)
         .given = t->given.n_levels ? &t->given : NULL,
         .ctx = t,
         .progress = train_progress,
+        .check = check,
         .shared_new = share_for_training,
         .shared_done = sharing_done,
     };
@@ -279,7 +299,7 @@ enum rt_status rt_train_phase(struct rt_phase_context *context, const struct rt_
     enum rt_status st = RT_OK;
     struct rt_job *job = context->job;
     struct rt_phase_clock clock;
-    struct trainer t = {.context = context, .input = input, .out = out};
+    struct trainer t = {.context = context, .input = input, .out = out, .bad_row = RT_NO_BAD_ROW};
     const struct rt_rows_info *info = rt_rows_info(input->rows);
     memset(out, 0, sizeof *out);
     rt_phase_begin(context, "train", "rows", 0, &clock);
@@ -287,7 +307,10 @@ enum rt_status rt_train_phase(struct rt_phase_context *context, const struct rt_
     RT_AGREE(job->comm);
     if (job->options->centroids[0] != '\0')
         RT_TRY(read_centroids(&t, err));
-    RT_TRY(read_sample(&t, err));
+    st = read_sample(&t, err);
+    st = rt_first_bad_row(context, input->rows, input->source, t.bad_row, st, err);
+    if (st != RT_OK)
+        goto done;
     out->exponent = t.sample->exponent;
     out->n_sampled = t.sample->n_total;
     out->n_bad = t.sample->n_bad_total;

@@ -113,6 +113,16 @@ elif which == "killed":
         ok("verify", "old", "--full", ranks=1)
 elif which == "signals":
     write_bin("more.fbin", clustered(60000, 48, seed=9))
+
+    def waits_for_signal(pid, number):
+        """Halted still, and the signal has not come."""
+        try:
+            with open(f"/proc/{pid}/status") as f:
+                state = dict(line.split(":", 1) for line in f.read().splitlines())
+        except OSError:
+            return False
+        return state["State"].strip().startswith("T") and not int(state["ShdPnd"], 16) >> (number - 1) & 1
+
     for phase in ("train", "insert", "compact", "publish"):
         for number in (signal.SIGTERM, signal.SIGUSR1):
             n_cases += 1
@@ -134,12 +144,38 @@ elif which == "signals":
         job = start("build", "more.fbin", index, "--lists", "60", ranks=2, environment={"RANKTAPE_FAULT": "insert:1:1:stop"})
         pid = stopped_process()
         os.kill(job.pid, number)
-        time.sleep(0.3)
+        for _ in range(300):
+            if not waits_for_signal(pid, number):
+                break
+            time.sleep(0.01)
         os.kill(pid, signal.SIGCONT)
         result = finish(job)
         check(result.code in codes, f"{number.name} to mpirun: exit {result.code}: {result.err}")
         all_gone(f"{number.name} to mpirun")
         unpublished(f"{number.name} to mpirun", index)
+    # in the middle of any phase
+    seed = int(os.environ.get("RANKTAPE_TEST_SEED", "1"))
+    print(f"seed {seed}")
+    draw = random.Random(seed)
+    for lists in ("300", "20,1200"):
+        for _ in range(3):
+            n_cases += 1
+            index = f"index{n_cases}"
+            job = start("build", "more.fbin", index, "--lists", lists, "--sample-per-list", 1024, ranks=2)
+            while len(processes()) < 2 and job.poll() is None:
+                time.sleep(0.01)
+            time.sleep(draw.uniform(0.3, 2.5))
+            asked = time.monotonic()
+            for pid in processes()[-1:]:
+                os.kill(pid, signal.SIGUSR1)
+            result = finish(job)
+            # before the handler stands a signal ends the process
+            check(result.code in (0, 75, 138), f"SIGUSR1 at any time, {lists}: exit {result.code}: {result.err}")
+            check(time.monotonic() - asked < 10, f"SIGUSR1 at any time, {lists}: took {time.monotonic() - asked:.1f} s")
+            all_gone("SIGUSR1 at any time")
+            if result.code != 0:
+                unpublished("SIGUSR1 at any time", index)
+            print(f"{lists}: exit {result.code}, {time.monotonic() - asked:.1f} s after the signal")
 elif which == "changes":
     # the row file changes while rank 1 stands in the middle of its part
     def halted(name, number, *options):

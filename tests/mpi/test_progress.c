@@ -168,7 +168,7 @@ RT_TEST("a signal to one rank stops all, with one verdict")
 {
     struct rt_progress *p = NULL;
     struct rt_error err;
-    rt_signals_install();
+    rt_signals_install(true);
     CHECK_OK(rt_progress_new(MPI_COMM_WORLD, NULL, NULL, &p, &err));
     for (int bad = 0; bad < n_ranks_now(); bad++) {
         rt_signals_clear();
