@@ -19,7 +19,7 @@ enum rt_proposer { RT_PROPOSE_AUTO = 0, RT_PROPOSE_INT8, RT_PROPOSE_SGEMM, RT_PR
  * is l2 on unit rows). */
 struct rt_centroid_set;
 
-/* Bytes of the store beside n x dim centroids (about dim + 24 a centroid, J2), and of one whose
+/* Bytes of the store beside n x dim centroids (about dim + 28 a centroid, J2), and of one whose
  * centroids are the children of n_cells cells (each cell's children then begin at a multiple of 16,
  * for the descent of a tree). */
 size_t rt_centroid_set_bytes(uint32_t n, uint32_t dim);
