@@ -50,7 +50,8 @@ void rt_centroid_set_free(struct rt_centroid_set *set);
 
 /* Scratch of one thread, for batches of at most max_rows rows and sets of dimension dim. max_beam
  * is the largest `beam`, `beams[l]` (each counted as no more than the cells of its level) or
- * `count` of any later call. Batches of 1,024 rows or more make the descent of a tree fast. */
+ * `count` of any later call; a call beyond these limits ends the program. Batches of 1,024 rows or
+ * more make the descent of a tree fast. */
 struct rt_assigner;
 size_t rt_assigner_bytes(size_t max_rows, uint32_t dim, uint32_t max_beam);
 enum rt_status rt_assigner_new(size_t max_rows, uint32_t dim, uint32_t max_beam,
