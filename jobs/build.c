@@ -280,6 +280,8 @@ static enum rt_status publish(struct build *b, struct rt_error *err)
         {RT_FILE_FROZEN, &b->compact.layout, b->insert.n_rows},
         {RT_FILE_VECTORS, &b->insert.vectors_layout, b->insert.n_rows},
     };
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        b->facts.n_bytes += files[i].layout->size;
     b->facts.digest = digest;
     b->facts.seconds = rt_phase_now() - b->began;
     if (b->job->rank == 0) {

@@ -128,7 +128,7 @@ void rt_build_say_publish(const struct rt_job *job, const struct rt_build_facts 
     char digest[33];
     rt_job_row(job, "publish", "%s   3 files, %s, read back and compared",
                rt_units_seconds(publish->record.seconds, seconds),
-               rt_units_bytes(publish->n_bytes, bytes));
+               rt_units_bytes(facts->n_bytes, bytes));
     if (publish->recall >= 0)
         rt_job_row(job, "", "recall@%" PRIu64 " of the gate %.4f", job->options->min_recall.k,
                    publish->recall);
@@ -186,6 +186,8 @@ json_t *rt_build_record(const struct rt_job *job, const struct rt_build_facts *f
         &facts->train->record, &facts->insert->record, &facts->compact->record,
         &facts->publish->record};
     for (int i = 0; i < RT_N_PHASES; i++) {
+        if (records[i]->seconds == 0) /* the manifest is written inside publish */
+            continue;
         json_t *phase = phase_json(rt_phase_names[i], records[i], &plan->phase[i]);
         if (phase && json_array_append_new(phases, phase) != 0)
             break;
@@ -203,7 +205,7 @@ json_t *rt_build_record(const struct rt_job *job, const struct rt_build_facts *f
         (int)rt_tree_leaves(&facts->train->trained.tree)->n, "seconds", facts->seconds, "digest",
         digest, "rows_skipped", (json_int_t)facts->insert->n_skipped, "memory_bytes",
         (json_int_t)peak_of(facts), "memory_bytes_planned", (json_int_t)plan->peak_bytes, "bytes",
-        (json_int_t)facts->publish->n_bytes, "candidates_per_row",
+        (json_int_t)facts->n_bytes, "candidates_per_row",
         facts->insert->n_rows ? (double)facts->insert->n_candidates / (double)facts->insert->n_rows
                               : 0.0,
         "list_rows", sizes, "training", training_json(facts->train), "phases", phases);

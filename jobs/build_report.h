@@ -24,6 +24,7 @@ struct rt_build_facts {
     const struct rt_compact_output *compact;
     const struct rt_publish_output *publish;
     uint64_t generation;
+    uint64_t n_bytes; /* of all files */
     struct rt_hash128 digest;
     double seconds;
 };
@@ -44,8 +45,8 @@ void rt_build_say_compact(const struct rt_job *job, const struct rt_build_facts 
                           const struct rt_list_sizes *lists);
 void rt_build_say_publish(const struct rt_job *job, const struct rt_build_facts *facts);
 
-/* The record as JSON: phases, lists, planned beside actual, training log. NULL where memory ran
- * out. */
+/* The record as JSON: phases that are over, lists, planned beside actual, training log. NULL where
+ * memory ran out. */
 json_t *rt_build_record(const struct rt_job *job, const struct rt_build_facts *facts,
                         const struct rt_list_sizes *lists);
 

@@ -39,7 +39,8 @@ struct compactor {
     struct rt_phase_context *context;
     const struct rt_compact_input *input;
     uint32_t dim, code_bytes, n_factors, n_lists;
-    size_t wire_bytes; /* of a record */
+    size_t wire_bytes; /* of a record on its way, and on the tape */
+    size_t tape_bytes;
     int n_ranks;
     uint64_t *first_blocks; /* n_lists + 1: where lists begin (prefix sums) */
     uint64_t *rows;         /* n_lists: of all ranks */
@@ -235,8 +236,9 @@ static enum rt_status take_records(void *context, int from, const void *bytes, s
             rt_hash128_add(c->rows_hash, rt_record_hash(head.list, head.id, code, c->code_bytes,
                                                         factors, c->n_factors));
     }
-    rt_progress_add(c->context->progress, RT_COUNT_DONE, n_bytes / c->wire_bytes);
-    rt_progress_add(c->context->progress, RT_COUNT_BYTES_READ, n_bytes);
+    uint64_t n_records = n_bytes / c->wire_bytes;
+    rt_progress_add(c->context->progress, RT_COUNT_DONE, n_records);
+    rt_progress_add(c->context->progress, RT_COUNT_BYTES_READ, n_records * c->tape_bytes);
     RT_TRY(rt_phase_check(c->context, err));
 done:
     return st;
@@ -405,6 +407,8 @@ enum rt_status rt_compact_phase(struct rt_phase_context *context,
                           .n_lists = input->n_lists,
                           .n_ranks = context->job->n_ranks};
     c.wire_bytes = sizeof(struct wire_head) + c.n_factors * sizeof(float) + c.code_bytes;
+    c.tape_bytes = sizeof(uint32_t) + sizeof(uint64_t) + sizeof(struct rt_place) +
+                   c.n_factors * sizeof(float) + c.code_bytes;
     uint64_t n_records = 0;
     for (uint32_t l = 0; l < c.n_lists; l++)
         n_records += input->list_rows[l];

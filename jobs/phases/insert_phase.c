@@ -334,6 +334,8 @@ static enum rt_status code_block(struct inserter *in, uint64_t first_row, size_t
     size_t slot_bytes = sizeof(uint64_t) + sizeof(uint32_t) +
                         (in->out->slots->segments_by_part ? 0 : in->row_bytes);
     rt_progress_add(in->context->progress, RT_COUNT_BYTES_READ, n_rows * in->row_bytes);
+    if (in->context->job->options->scatter && in->context->job->rank != 0)
+        rt_progress_add(in->context->progress, RT_COUNT_BYTES_SENT, n_rows * in->row_bytes);
     rt_progress_add(in->context->progress, RT_COUNT_BYTES_WRITTEN,
                     n_rows * (record_bytes + slot_bytes));
     rt_progress_add(in->context->progress, RT_COUNT_DONE, n_rows);

@@ -21,7 +21,7 @@ struct publisher {
 };
 
 static enum rt_status check_unit(struct rt_h5_file *file, uint32_t dataset, uint64_t unit,
-                                 void *buffer, struct rt_error *err)
+                                 void *buffer, uint64_t *n_rows, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const struct rt_h5_dataset *d = &rt_h5_file_layout(file)->datasets[dataset];
@@ -35,6 +35,7 @@ static enum rt_status check_unit(struct rt_h5_file *file, uint32_t dataset, uint
                 "'%s', dataset %s, rows %" PRIu64 " to %" PRIu64
                 ": what was read back is not what was written",
                 rt_h5_file_path(file), d->name, first, first + n - 1);
+    *n_rows = n;
 done:
     return st;
 }
@@ -55,10 +56,9 @@ static enum rt_status check_dataset(struct publisher *p, struct rt_h5_file *file
         goto done;
     RT_TRY(rt_array_new(d->unit_rows, rt_h5_row_bytes(d), &buffer, err));
     for (uint64_t unit = (mine.begin + step - 1) / step * step; unit < mine.end; unit += step) {
-        RT_TRY(check_unit(file, dataset, unit, buffer, err));
-        p->out->n_units_checked++;
-        rt_progress_add(p->context->progress, RT_COUNT_BYTES_READ,
-                        d->unit_rows * rt_h5_row_bytes(d));
+        uint64_t n_rows = 0;
+        RT_TRY(check_unit(file, dataset, unit, buffer, &n_rows, err));
+        rt_progress_add(p->context->progress, RT_COUNT_BYTES_READ, n_rows * rt_h5_row_bytes(d));
         if (!rt_progress_tick(p->context->progress))
             break;
     }
@@ -105,7 +105,6 @@ static enum rt_status name_files(struct publisher *p, struct rt_error *err)
             rt_index_path(p->context->dir, file->kind, p->context->generation, false, path, err));
         RT_TRY(rt_manifest_add_file(manifest, file->kind, p->context->generation, path,
                                     file->layout, file->rows, err));
-        p->out->n_bytes += file->layout->size;
     }
     manifest->digest = rt_digest(manifest->tree_hash, manifest->rows_hash);
     RT_TRY(rt_fs_sync_dir(p->context->dir, err));

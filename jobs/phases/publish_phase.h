@@ -28,9 +28,7 @@ struct rt_publish_input {
 };
 
 struct rt_publish_output {
-    double recall;    /* of the gate; below 0 without one */
-    uint64_t n_bytes; /* of all files */
-    uint64_t n_units_checked;
+    double recall; /* of the gate; below 0 without one */
     struct rt_phase_record record;
 };
 

@@ -320,6 +320,8 @@ enum rt_status rt_train_phase(struct rt_phase_context *context, const struct rt_
     RT_TRY(train(&t, err));
     RT_TRY(make_sets(&t, err));
     RT_TRY(write_tree(&t, err));
+    if (job->rank == 0)
+        rt_progress_add(context->progress, RT_COUNT_BYTES_WRITTEN, out->layout.size);
     RT_TRY(rt_phase_end(context, &clock, st, &out->record, err));
 done:
     rt_sample_free(t.sample);
