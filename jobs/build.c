@@ -355,6 +355,23 @@ static void undo(struct build *b, enum rt_status st)
         (void)rmdir(b->context.dir);
 }
 
+/* How a build ended, for those whose launcher changes exit codes. The failure itself is the one to
+ * tell: that its report cannot be written says nothing more. */
+static void report_failure(const struct build *b, enum rt_status st, const struct rt_error *err)
+{
+    const struct rt_options *options = b->job->options;
+    struct rt_error ignored;
+    if (b->job->rank != 0 || st == RT_OK || is_published(b) ||
+        check_reports(options, &ignored) != RT_OK)
+        return;
+    json_t *record = json_pack("{s:s, s:s, s:i, s:s}", "job", b->job->name, "status",
+                               st == RT_STOPPED ? "stopped" : "failed", "exit_status",
+                               rt_exit_code(st), "error", err->text);
+    for (uint32_t i = 0; record && i < options->report.n; i++)
+        (void)json_dump_file(record, options->report.text[i], JSON_INDENT(2));
+    json_decref(record);
+}
+
 /* What --force has replaced: an old generation, or what an unfinished build has left. */
 static void clean_old(struct build *b)
 {
@@ -414,6 +431,7 @@ enum rt_status rt_build_run(struct rt_job *job, struct rt_error *err)
         RT_LOCAL(tell(&b, err));
     RT_AGREE(job->comm);
 done:
+    report_failure(&b, st, err);
     release(&b, st);
     return st;
 }

@@ -66,6 +66,25 @@ if which == "directories":
     check(sorted(os.listdir("index")) == ["CURRENT", "frozen-2.h5", "manifest-2.json", "tree-2.h5", "vectors-2.h5"],
           f"after --force: {sorted(os.listdir('index'))}")
     ok("verify", "index", "--full", ranks=2)
+    # published is published: a report that cannot be written takes nothing away
+    held_to("a report without a folder",
+            run("build", "rows.fbin", "index", *LISTS, "--force", "--report", "nowhere/report.json", ranks=2), 1,
+            ["is published", "nowhere/report.json"])
+    check(digest("index") == first, "a report that could not be written has taken the index away")
+    ok("verify", "index", "--full", ranks=2)
+    # a report tells of a failure as well
+    held_to("a report of a refusal", run("build", "rows.fbin", "index", *LISTS, "--report", "report.json", ranks=2), 2,
+            ["--force"])
+    with open("report.json") as f:
+        report = json.load(f)
+    check(report["status"] == "failed" and report["exit_status"] == 2 and "--force" in report["error"], f"report: {report}")
+    # what no generation names goes
+    for orphan in ("tree-9.h5.partial", "manifest-1.json"):
+        with open(f"index/{orphan}", "w") as f:
+            f.write("left behind")
+    ok("verify", "index", "--clean", ranks=2)
+    check(sorted(os.listdir("index")) == ["CURRENT", "frozen-3.h5", "manifest-3.json", "tree-3.h5", "vectors-3.h5"],
+          f"after --clean: {sorted(os.listdir('index'))}")
     # not an index: never replaced
     os.mkdir("photos")
     with open("photos/cat.jpg", "w") as f:
