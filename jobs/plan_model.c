@@ -17,8 +17,8 @@
 #include <string.h>
 
 /* Estimates of what only the data decide. */
-#define AUTO_REFINEMENTS 8
-#define GUESSED_NEIGHBOURS 96 /* of a leaf, mean over the rounds of refinement */
+#define AUTO_REFINEMENTS 10
+#define GUESSED_NEIGHBOURS 120 /* of a leaf, mean over the rounds of refinement */
 #define GUESSED_MOVED 0.3     /* of the sample rows, that a round of refinement moves */
 #define GUESSED_BEAM 12
 #define ROTATION_ROUNDS 4

@@ -7,7 +7,7 @@
 #include "core/tree.h"
 #include "kmeans/sample.h"
 
-#define RT_TRAIN_AUTO UINT32_MAX /* refinements: 8; beam: measured (A8) */
+#define RT_TRAIN_AUTO UINT32_MAX /* refinements: 10; beam: measured (A8) */
 
 enum rt_training { RT_TRAINING_AUTO = 0, RT_TRAINING_LLOYD, RT_TRAINING_HIERARCHICAL };
 
