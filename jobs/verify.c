@@ -155,22 +155,14 @@ static void compare_totals(struct verifier *v, uint64_t n_rows, struct rt_hash12
 {
     const struct rt_manifest *m = v->view->manifest;
     MPI_Comm comm = v->job->comm;
-    uint64_t limbs[5] = {n_rows, hash.low & UINT32_MAX, hash.low >> 32, hash.high & UINT32_MAX,
-                         hash.high >> 32};
-    rt_sum_u64(comm, limbs, 5);
-    uint64_t carry = 0;
-    for (int i = 1; i < 5; i++) {
-        limbs[i] += carry;
-        carry = limbs[i] >> 32;
-        limbs[i] &= UINT32_MAX;
-    }
-    struct rt_hash128 sum = {.low = limbs[1] | limbs[2] << 32, .high = limbs[3] | limbs[4] << 32};
+    struct rt_hash128 sum = rt_sum_hash128(comm, hash);
+    rt_sum_u64(comm, &n_rows, 1);
     char text[LINE];
     if (v->job->rank != 0)
         return;
-    if (limbs[0] != m->n_rows) {
+    if (n_rows != m->n_rows) {
         (void)snprintf(text, sizeof text, "lists hold %" PRIu64 " rows, the manifest says %" PRIu64,
-                       limbs[0], m->n_rows);
+                       n_rows, m->n_rows);
         report(v, text);
     }
     if (sum.low != m->rows_hash.low || sum.high != m->rows_hash.high)

@@ -4,6 +4,7 @@
 #ifndef RT_MPI_PARTITION_H
 #define RT_MPI_PARTITION_H
 
+#include "core/checksum.h"
 #include "core/error.h"
 
 #include <mpi.h>
@@ -50,6 +51,8 @@ void rt_sum_u64(MPI_Comm comm, uint64_t *values, size_t n);
 void rt_sum_i64(MPI_Comm comm, int64_t *values, size_t n);
 void rt_max_u64(MPI_Comm comm, uint64_t *values, size_t n);
 void rt_min_u64(MPI_Comm comm, uint64_t *values, size_t n);
+/* Sum of 128-bit hashes modulo 2^128 (K1). */
+struct rt_hash128 rt_sum_hash128(MPI_Comm comm, struct rt_hash128 mine);
 void rt_max_f32(MPI_Comm comm, float *values, size_t n);
 /* out (counts[my rank] values) = the sum over ranks of my part of `in`, which holds sum(counts)
  * values in rank order. scratch: rt_reduce_scatter_bytes bytes. out may be this rank's own part of

@@ -360,22 +360,6 @@ done:
     return st;
 }
 
-/* Sum of 128-bit hashes over ranks, modulo 2^128: four 32-bit limbs, so that sums of limbs cannot
- * overflow 64 bits. */
-static struct rt_hash128 sum_hashes(MPI_Comm comm, struct rt_hash128 mine)
-{
-    uint64_t limbs[4] = {mine.low & UINT32_MAX, mine.low >> 32, mine.high & UINT32_MAX,
-                         mine.high >> 32};
-    rt_sum_u64(comm, limbs, 4);
-    uint64_t carry = 0;
-    for (int i = 0; i < 4; i++) {
-        limbs[i] += carry;
-        carry = limbs[i] >> 32;
-        limbs[i] &= UINT32_MAX;
-    }
-    return (struct rt_hash128){.low = limbs[0] | limbs[1] << 32, .high = limbs[2] | limbs[3] << 32};
-}
-
 static void release(struct compactor *c)
 {
     rt_unit_writer_free(c->writer);
@@ -428,7 +412,7 @@ enum rt_status rt_compact_phase(struct rt_phase_context *context,
     rt_progress_add(context->progress, RT_COUNT_BYTES_SENT, rt_exchange_sent(exchange));
     RT_LOCAL(rt_unit_writer_end(c.writer, rt_list_fill, err));
     RT_TRY(rt_phase_end(context, &clock, st, &out->record, err));
-    out->rows_hash = sum_hashes(comm, c.rows_hash);
+    out->rows_hash = rt_sum_hash128(comm, c.rows_hash);
 done:
     rt_exchange_free(exchange);
     st = rt_phase_close_file(context, c.file, st, err);

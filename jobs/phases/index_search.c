@@ -68,11 +68,11 @@ enum rt_status rt_index_probes(const struct rt_index_view *view, const uint64_t 
     for (uint32_t l = 0; l < n_levels; l++) {
         uint64_t n = tree->levels[l].n;
         uint64_t keep = leaves;
-        if (l + 1 < n_levels) { /* max(beam, 4 P cells / leaves), system.md */
-            uint64_t wide = (4 * leaves * n + n_leaves - 1) / n_leaves;
-            keep = n_given > 1                   ? given[l]
-                   : wide > view->manifest->beam ? wide
-                                                 : view->manifest->beam;
+        if (l + 1 <
+            n_levels) { /* twice what one nearest leaf asks for: P of them lie further apart */
+            uint64_t wide = (8 * leaves * n + n_leaves - 1) / n_leaves;
+            uint64_t beam = UINT64_C(2) * view->manifest->beam;
+            keep = n_given > 1 ? given[l] : wide > beam ? wide : beam;
         }
         probes[l] = (uint32_t)(keep < n ? keep : n);
     }
