@@ -15,15 +15,15 @@ cmake --build "$root/build" -j "$(nproc)"
 # Open MPI asks twice before it runs as root.
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 mpirun=$(sed -n 's/^MPIEXEC_EXECUTABLE:.*=//p' "$root/build/CMakeCache.txt")
-demo=$root/build/demo
-mkdir -p "$demo"
+mkdir -p "$root/build/demo"
+cd "$root/build/demo" # so that the commands read as one would type them
+PATH=$root/build:$PATH
 
-# Shows a command as one would type it, and runs it.
+# Shows a command and runs it.
 run() {
-    printf '\n$ %s\n' "$(printf '%s ' "$@" | sed "s|$root/||g; s|^[^ ]*/mpiexec[^ ]*|mpirun|")"
+    printf '\n$ %s\n' "$*" | sed 's|^[$] [^ ]*/mpi[^ ]* --oversubscribe --bind-to none|$ mpirun|'
     "$@" </dev/null
 }
-run "$root/build/ranktape" synth "$demo/rows.u8bin" --rows 100000 --dim 128 --force \
-    --queries "$demo/queries.u8bin" --query-count 1000 --truth "$demo/truth.ibin"
-run "$mpirun" --oversubscribe --bind-to none -n 2 "$root/build/ranktape" build "$demo/rows.u8bin" "$demo/index.rt" --force
-run "$root/build/ranktape" search "$demo/index.rt" "$demo/queries.u8bin" --k 10 --truth "$demo/truth.ibin"
+run ranktape synth rows.u8bin --rows 100000 --dim 128 --queries queries.u8bin --truth truth.ibin --force
+run "$mpirun" --oversubscribe --bind-to none -n 2 ranktape build rows.u8bin index.rt --force
+run ranktape search index.rt queries.u8bin --truth truth.ibin
