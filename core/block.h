@@ -1,4 +1,5 @@
-/* 32 codes packed for the fast scan (4 bits a dimension group, layout in docs/format.md), and back. */
+/* 32 codes packed for the fast scan (4 bits a dimension group, layout in docs/format.md), and back.
+ */
 #ifndef RT_CORE_BLOCK_H
 #define RT_CORE_BLOCK_H
 
@@ -16,7 +17,8 @@ static inline size_t rt_block_code_bytes(uint32_t dim)
 {
     return (size_t)rt_block_groups(dim) * 16;
 }
-/* Puts row `place` (0..31)'s code (rt_code_bytes) into a block whose bytes for that place are zero. */
+/* Puts row `place` (0..31)'s code (rt_code_bytes) into a block whose bytes for that place are zero.
+ */
 void rt_block_put(uint8_t *block, uint32_t dim, uint32_t place, const uint8_t *code);
 /* Takes it out again. */
 void rt_block_get(const uint8_t *block, uint32_t dim, uint32_t place, uint8_t *code);

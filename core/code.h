@@ -1,5 +1,5 @@
-/* The 1-bit code of a row against its centroid, its factors, and the distance estimate they give (RaBitQ, arXiv
- * 2405.12497; docs and sources of each formula at its declaration). */
+/* The 1-bit code of a row against its centroid, its factors, and the distance estimate they give
+ * (RaBitQ, arXiv 2405.12497; docs and sources of each formula at its declaration). */
 #ifndef RT_CORE_CODE_H
 #define RT_CORE_CODE_H
 
@@ -9,22 +9,23 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Factors of a row, all f32, never NaN: |u|^2, |u|^2/|u|_1, error factor; under ip also g = -<u,c>. u = x - c with
- * residual, x without. */
+/* Factors of a row, all f32, never NaN: |u|^2, |u|^2/|u|_1, error factor; under ip also g = -<u,c>.
+ * u = x - c with residual, x without. */
 #define RT_MAX_FACTORS 4
 static inline uint32_t rt_code_n_factors(enum rt_metric metric)
 {
     return metric == RT_IP ? 4u : 3u;
 }
-/* Bytes of one row's code on a tape: bit i of the row is bit i mod 8 of byte i/8, padding bits 0. */
+/* Bytes of one row's code on a tape: bit i of the row is bit i mod 8 of byte i/8, padding bits 0.
+ */
 static inline uint32_t rt_code_bytes(uint32_t dim)
 {
     return (dim + 7) / 8;
 }
 
-/* Encodes one rotated row against its rotated centroid (centroid NULL: no residual, u = x). factors has
- * rt_code_n_factors entries. scratch: dim floats. */
-void rt_code_encode(enum rt_metric metric, const float *row, const float *centroid, uint32_t dim, float *scratch,
-                    uint8_t *code, float *factors);
+/* Encodes one rotated row against its rotated centroid (centroid NULL: no residual, u = x). factors
+ * has rt_code_n_factors entries. scratch: dim floats. */
+void rt_code_encode(enum rt_metric metric, const float *row, const float *centroid, uint32_t dim,
+                    float *scratch, uint8_t *code, float *factors);
 
 #endif

@@ -1,5 +1,6 @@
-/* Every large allocation of the program: overflow-checked, 64-byte aligned, counted, so that a rank can hold its
- * budget and report its peak (private bytes; node-shared memory is counted by mpi/shared). */
+/* Every large allocation of the program: overflow-checked, 64-byte aligned, counted, so that a rank
+ * can hold its budget and report its peak (private bytes; node-shared memory is counted by
+ * mpi/shared). */
 #ifndef RT_CORE_MEMORY_H
 #define RT_CORE_MEMORY_H
 
@@ -9,13 +10,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Stores in *(T **)out a new array of count elements of size bytes, contents undefined; count 0 gives a valid pointer.
- * Free with rt_array_free. Fails with RT_NOMEM, naming the size. */
-enum rt_status rt_array_new(size_t count, size_t size, void *out, struct rt_error *err) RT_MUST_CHECK;
+/* Stores in *(T **)out a new array of count elements of size bytes, contents undefined; count 0
+ * gives a valid pointer. Free with rt_array_free. Fails with RT_NOMEM, naming the size. */
+enum rt_status rt_array_new(size_t count, size_t size, void *out,
+                            struct rt_error *err) RT_MUST_CHECK;
 /* The same, filled with zero bytes. */
-enum rt_status rt_array_zero(size_t count, size_t size, void *out, struct rt_error *err) RT_MUST_CHECK;
-/* Grows or shrinks *(T **)array (NULL: new), keeping the contents; *array is untouched on failure. */
-enum rt_status rt_array_resize(size_t count, size_t size, void *array, struct rt_error *err) RT_MUST_CHECK;
+enum rt_status rt_array_zero(size_t count, size_t size, void *out,
+                             struct rt_error *err) RT_MUST_CHECK;
+/* Grows or shrinks *(T **)array (NULL: new), keeping the contents; *array is untouched on failure.
+ */
+enum rt_status rt_array_resize(size_t count, size_t size, void *array,
+                               struct rt_error *err) RT_MUST_CHECK;
 void rt_array_free(void *array); /* NULL is fine */
 
 /* Bytes held now, and the most held since the last rt_memory_reset_peak, over all threads. */

@@ -108,7 +108,8 @@ struct rt_h5_range {
 };
 /* Where the bytes of datasets that have checksums lie, and of those checksums; with small_too of
  * all datasets. Ascending; returns their number, at most 2 x RT_H5_MAX_DATASETS. */
-uint32_t rt_h5_ranges(const struct rt_h5_layout *layout, bool small_too, struct rt_h5_range *ranges);
+uint32_t rt_h5_ranges(const struct rt_h5_layout *layout, bool small_too,
+                      struct rt_h5_range *ranges);
 
 /* Around every HDF5 call of other files: takes the mutex and silences HDF5's own printing. */
 void rt_h5_enter(void);

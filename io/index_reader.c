@@ -269,6 +269,17 @@ done:
     return st;
 }
 
+static enum rt_status check_tree(const struct rt_index_view *view, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_error found;
+    RT_TRY(check_units(view->tree.map, err));
+    if (rt_tree_check(&view->tree.tree, &found) != RT_OK)
+        RT_FAIL(RT_DAMAGED, "'%s' is damaged: %s", rt_h5_map_path(view->tree.map), found.text);
+done:
+    return st;
+}
+
 enum rt_status rt_index_open_manifest(const char *dir, struct rt_manifest *manifest,
                                       enum rt_index_check check, struct rt_index_view **out,
                                       struct rt_error *err)
@@ -282,10 +293,8 @@ enum rt_status rt_index_open_manifest(const char *dir, struct rt_manifest *manif
     if (!view->dir)
         RT_FAIL(RT_NOMEM, "out of memory: the name of an index");
     RT_TRY(open_files(view, err));
-    if (check >= RT_CHECK_TREE) {
-        RT_TRY(check_units(view->tree.map, err));
-        RT_TRY(rt_tree_check(&view->tree.tree, err));
-    }
+    if (check >= RT_CHECK_TREE)
+        RT_TRY(check_tree(view, err));
     if (check >= RT_CHECK_ALL)
         RT_TRY(check_directory(view, err));
     *out = view;
@@ -665,6 +674,33 @@ static void verify_records(struct verifying *run, const struct rt_tape_view *tap
     }
 }
 
+/* Slots that hold a row: with as many of them as records, and each record's place holding its id,
+ * no slot is used twice and none holds a row that is in no list. */
+static void verify_slots(struct verifying *run, const struct rt_vectors_view *vectors,
+                         uint64_t begin, uint64_t end)
+{
+    char text[RT_PATH_MAX + 120];
+    for (uint64_t slot = begin; slot < end; slot++) {
+        bool is_used = vectors->ids[slot] != RT_NO_ID;
+        uint32_t list = vectors->lists[slot];
+        run->counts.n_slots += is_used;
+        if (is_used ? list < run->view->n_lists : list == RT_NO_LIST)
+            continue;
+        (void)snprintf(text, sizeof text,
+                       "'%s' is damaged: slot %" PRIu64 " is %s, its list says %" PRIu32,
+                       rt_h5_map_path(vectors->map), slot, is_used ? "used" : "unused", list);
+        report(run, text);
+    }
+}
+
+/* A part of n. */
+static void share_of(uint64_t n, uint32_t part, uint32_t n_parts, uint64_t *begin, uint64_t *end)
+{
+    uint64_t step = n / n_parts + 1;
+    *begin = step * part < n ? step * part : n;
+    *end = step * (part + 1) < n ? step * (part + 1) : n;
+}
+
 enum rt_status rt_index_verify_lists(const struct rt_index_view *view, uint32_t part,
                                      uint32_t n_parts, rt_index_report say, void *context,
                                      struct rt_index_verified *out, uint64_t *n_rows,
@@ -674,6 +710,8 @@ enum rt_status rt_index_verify_lists(const struct rt_index_view *view, uint32_t 
     struct verifying run = {.view = view, .report = say, .context = context};
     struct rt_hash128 sum = {0, 0};
     uint64_t rows = 0;
+    uint64_t begin = 0;
+    uint64_t end = 0;
     uint8_t *code = NULL;
     RT_TRY(rt_array_new(view->code_bytes, 1, &code, err));
     for (uint32_t list = part; list < view->n_lists; list += n_parts) {
@@ -682,11 +720,12 @@ enum rt_status rt_index_verify_lists(const struct rt_index_view *view, uint32_t 
             break;
     }
     for (size_t i = 0; i < view->n_appendable; i++) {
-        uint64_t n = view->appendable[i].records.n_records;
-        uint64_t step = n / n_parts + 1;
-        uint64_t begin = step * part < n ? step * part : n;
-        uint64_t end = step * (part + 1) < n ? step * (part + 1) : n;
+        share_of(view->appendable[i].records.n_records, part, n_parts, &begin, &end);
         verify_records(&run, &view->appendable[i], begin, end, &rows, &sum);
+    }
+    for (size_t i = 0; i < view->n_vectors; i++) {
+        share_of(view->vectors[i].shape.n_slots, part, n_parts, &begin, &end);
+        verify_slots(&run, &view->vectors[i], begin, end);
     }
     *out = run.counts;
     *n_rows = rows;

@@ -19,7 +19,7 @@
 /* Estimates of what only the data decide. */
 #define AUTO_REFINEMENTS 10
 #define GUESSED_NEIGHBOURS 120 /* of a leaf, mean over the rounds of refinement */
-#define GUESSED_MOVED 0.3     /* of the sample rows, that a round of refinement moves */
+#define GUESSED_MOVED 0.3      /* of the sample rows, that a round of refinement moves */
 #define GUESSED_BEAM 12
 #define ROTATION_ROUNDS 4
 

@@ -160,10 +160,6 @@ RT_TEST("options that contradict each other or the rows are refused")
     CHECK_STATUS(RT_USAGE, make(&input));
     CHECK(strstr(err.text, "--kmeans-dimension is 129, rows have 128") != NULL);
     begin();
-    set(RT_OPT_metric, "cosine");
-    set(RT_OPT_spherical, "off");
-    CHECK_STATUS(RT_USAGE, make(&input));
-    begin();
     input.n_rows = 0;
     CHECK_STATUS(RT_INPUT, make(&input));
 }
