@@ -68,6 +68,7 @@ enum rt_status rt_index_place(const struct rt_index_view *view, uint32_t segment
 typedef void (*rt_index_report)(void *context, const char *text);
 struct rt_index_verified {
     uint64_t n_units, n_bytes, n_errors;
+    uint64_t n_slots; /* in use, of vectors files */
 };
 /* Part `part` of n_parts (a rank's) of all checksum units of all files, and for part 0 the hashes
  * of checksums. Fails only where it could not look (RT_NOMEM); damage is reported and counted. */
@@ -76,9 +77,9 @@ enum rt_status rt_index_verify_checksums(const struct rt_index_view *view, uint3
                                          struct rt_index_verified *out,
                                          struct rt_error *err) RT_MUST_CHECK;
 /* Part of the lists: directory entries, padding of last blocks, places against the vectors file (id
- * and list equal), and the sum of row hashes over frozen and appendable rows of the part (H_rows
- * less tombstones: none in version 1 builds), to be added up over parts and compared with the
- * manifest. */
+ * and list equal), slots in use, and the sum of row hashes over frozen and appendable rows of the
+ * part (H_rows less tombstones: none in version 1 builds), to be added up over parts and compared
+ * with the manifest. */
 enum rt_status rt_index_verify_lists(const struct rt_index_view *view, uint32_t part,
                                      uint32_t n_parts, rt_index_report report, void *context,
                                      struct rt_index_verified *out, uint64_t *n_rows,

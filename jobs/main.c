@@ -213,6 +213,7 @@ int main(int argc, char **argv)
     rt_blas_choice_make(argv);
     enum rt_status st = rt_world_begin(&argc, &argv, asks_for_mpio(argc, argv), &world, &err);
     rt_fpenv_set();
+    call.knows_job = argc > 1 && rt_job_parse(argv[1], &call.options.job) == 0; /* for messages */
     if (st == RT_OK)
         st = share_call(&world, argc, argv, &call, &err);
     if (st == RT_OK && call.wish == WISH_JOB)

@@ -150,19 +150,27 @@ static void say(const struct verifier *v, const char *what, uint64_t n_errors, c
     rt_job_row(v->job, what, "%-58s %s", text, n_errors ? "DAMAGED" : "ok");
 }
 
-/* Sums over ranks; rows and hash against the manifest. */
-static void compare_totals(struct verifier *v, uint64_t n_rows, struct rt_hash128 hash)
+/* Sums over ranks; rows and hash against the manifest, slots in use against the rows. */
+static void compare_totals(struct verifier *v, uint64_t n_rows, uint64_t n_slots,
+                           struct rt_hash128 hash)
 {
     const struct rt_manifest *m = v->view->manifest;
     MPI_Comm comm = v->job->comm;
     struct rt_hash128 sum = rt_sum_hash128(comm, hash);
     rt_sum_u64(comm, &n_rows, 1);
+    rt_sum_u64(comm, &n_slots, 1);
     char text[LINE];
     if (v->job->rank != 0)
         return;
     if (n_rows != m->n_rows) {
         (void)snprintf(text, sizeof text, "lists hold %" PRIu64 " rows, the manifest says %" PRIu64,
                        n_rows, m->n_rows);
+        report(v, text);
+    }
+    if (n_slots != n_rows) {
+        (void)snprintf(text, sizeof text,
+                       "%" PRIu64 " slots of vectors files are in use, for %" PRIu64 " rows",
+                       n_slots, n_rows);
         report(v, text);
     }
     if (sum.low != m->rows_hash.low || sum.high != m->rows_hash.high)
@@ -226,7 +234,7 @@ static enum rt_status check(struct verifier *v, struct rt_error *err)
     RT_LOCAL(rt_index_verify_lists(v->view, (uint32_t)job->rank, (uint32_t)job->n_ranks, report, v,
                                    &lists, &n_rows, &hash, err));
     RT_AGREE(job->comm);
-    compare_totals(v, n_rows, hash);
+    compare_totals(v, n_rows, lists.n_slots, hash);
     uint64_t n_before = n_errors;
     n_errors = errors_of_all(v);
     say(v, "structure", n_errors - n_before, "%s rows in lists", v->view->manifest->n_rows);
@@ -246,8 +254,8 @@ static enum rt_status check(struct verifier *v, struct rt_error *err)
     rt_job_set(job, "rows_recomputed", json_integer((json_int_t)v->n_coded));
     if (n_errors) {
         char count[RT_UNITS_TEXT];
-        RT_FAIL(RT_DAMAGED, "'%s' is damaged: %s errors", job->options->argument[0],
-                rt_units_count(n_errors, count));
+        RT_FAIL(RT_DAMAGED, "'%s' is damaged: %s error%s", job->options->argument[0],
+                rt_units_count(n_errors, count), n_errors == 1 ? "" : "s");
     }
 done:
     return st;
