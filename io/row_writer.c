@@ -162,6 +162,7 @@ enum rt_status rt_row_target_create(const char *path, const struct rt_row_target
     char file[RT_PATH_MAX];
     const char *dataset = NULL;
     const struct rt_row_suffix *suffix = NULL;
+    bool is_ours = false;
     struct rt_row_target t = {
         .n_rows = options->n_rows, .dim = options->dim, .type = (uint32_t)options->type};
     RT_TRY(take_apart(path, PARTIAL, file, &dataset, &suffix, err));
@@ -170,12 +171,15 @@ enum rt_status rt_row_target_create(const char *path, const struct rt_row_target
     t.stride_bytes = t.dim * rt_element_size(options->type) + (t.has_dimension_prefix ? 4u : 0u);
     if (!dataset)
         dataset = options->dataset ? options->dataset : "/train";
+    is_ours = true;
     if (suffix->format == RT_ROW_HDF5)
         RT_TRY(create_hdf5(file, dataset, options->metric, &t, err));
     else
         RT_TRY(create_flat(file, suffix->format, &t, err));
     *out = t;
 done:
+    if (st != RT_OK && is_ours)
+        (void)unlink(file);
     return st;
 }
 

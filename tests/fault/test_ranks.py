@@ -70,6 +70,38 @@ elif which == "mpio":
     faulty("read:0:2", ["rows.fbin"], "--scatter", ranks=3)
     faulty("malloc:1:40", ["out of memory"], "--scatter", ranks=3)
     faulty("malloc:2:60", ["out of memory"], "--pin", "off", ranks=3)
+elif which == "others":
+    # the other jobs: a seeded choice of points, on each kind of rank
+    seed = int(os.environ.get("RANKTAPE_TEST_SEED", "1"))
+    print(f"seed {seed}")
+    draw = random.Random(seed)
+    ok("build", "rows.fbin", "index", *LISTS, ranks=2)
+    ok("build", "rows.fbin", "heap", *LISTS, "--rerank-in-heap", ranks=2)
+    write_bin("query.fbin", rows[:50])
+    jobs = [("search", "index", "query.fbin", "--out", "found.ibin", "--threads", 2), ("search", "index", "--sample-truth", 20),
+            ("search", "heap", "query.fbin"), ("verify", "index", "--full"), ("verify", "heap", "--full"),
+            ("info", "index", "--lists"), ("plan", "rows.fbin"),
+            ("synth", "new.fbin", "--rows", 2000, "--dim", 8, "--queries", "q.fbin", "--truth", "t.ibin", "--force")]
+    for job in jobs:
+        for point, most in (("malloc", 40), ("read", 6), ("open", 5), ("map", 3), ("write", 4), ("fsync", 3), ("rename", 2)):
+            rank = draw.randrange(3)
+            fault = f"{point}:{rank}:{draw.randint(1, most)}"
+            result = run(*job, ranks=3, environment={"RANKTAPE_FAULT": fault})
+            if result.code == 0:  # it does not come so far
+                all_gone(f"{job} {fault}")
+                continue
+            held_to(f"{job[0]} {fault}", result, 1, [], job=job[0])
+            left = [name for name in os.listdir(".") if name.endswith(".partial")]
+            check(not left, f"{job} {fault}: {left} are left")
+    for job in jobs:
+        ok(*job, ranks=3)
+    for job in jobs[:2] + jobs[3:4]:  # killed: mpirun ends all, and the index is as it was
+        job = start(*job, ranks=3, environment={"RANKTAPE_FAULT": "map:1:2:kill"})
+        result = finish(job)
+        check(result.code not in (0, 2), f"{job.args}, rank 1 killed: exit {result.code}")
+        check(result.seconds < 30, f"{job.args}, rank 1 killed: took {result.seconds:.1f} s")
+        all_gone("rank 1 killed")
+    ok("verify", "index", "--full", ranks=1)
 elif which == "killed":
     for phase in ("train", "insert", "compact", "publish"):
         for rank in (0, 2):
