@@ -618,6 +618,13 @@ static void verify_block(struct verifying *run, uint32_t list, const struct rt_l
         rt_block_get(block->codes, dim, row, code);
         for (uint32_t f = 0; f < view->n_factors; f++)
             factors[f] = block->factors[f * RT_BLOCK_ROWS + row];
+        if (block->ids[row] != RT_NO_ID && block->ids[row] > view->manifest->largest_id) {
+            (void)snprintf(text, sizeof text,
+                           "list %" PRIu32 ": row %" PRIu64
+                           " has a larger id than the manifest says",
+                           list, block->ids[row]);
+            report(run, text);
+        }
         if (block->ids[row] == RT_NO_ID) {
             (void)snprintf(text, sizeof text, "list %" PRIu32 ": a row without id", list);
             report(run, text);

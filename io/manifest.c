@@ -206,11 +206,13 @@ static json_t *lists_to_json(const struct rt_manifest *manifest, json_t *root)
 static json_t *manifest_to_json(const struct rt_manifest *m)
 {
     char seed[24];
+    char largest[24];
     (void)snprintf(seed, sizeof seed, "%llu", (unsigned long long)m->rotation_seed);
+    (void)snprintf(largest, sizeof largest, "%llu", (unsigned long long)m->largest_id);
     json_t *root = json_pack(
         "{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:s, s:b, s:b, s:b, s:s, s:o, s:o, s:o, "
         "s:o, s:o, s:o, s:o, "
-        "s:o, s:o}",
+        "s:s, s:o, s:o}",
         "format", RT_FORMAT_NAME, "version", number(m->version), "generation",
         number(m->generation), "fingerprint", hash(m->fingerprint), "tree_hash", hash(m->tree_hash),
         "rows_hash", hash(m->rows_hash), "digest", hash(m->digest), "dimension", number(m->dim),
@@ -219,8 +221,8 @@ static json_t *manifest_to_json(const struct rt_manifest *m)
         "rotation_seed", seed, "rotation_version", number(m->rotation_version), "beam",
         number(m->beam), "rows", number(m->n_rows), "rows_frozen", number(m->n_rows_frozen),
         "rows_appendable", number(m->n_rows_appendable), "rows_skipped", number(m->n_rows_skipped),
-        "tombstones", number(m->n_tombstones), "next_row", number(m->next_row), "segments",
-        number(m->n_segments));
+        "tombstones", number(m->n_tombstones), "largest_id", largest, "next_row",
+        number(m->next_row), "segments", number(m->n_segments));
     return root ? lists_to_json(m, root) : NULL;
 }
 
@@ -572,6 +574,7 @@ static enum rt_status parse_counts(const struct reading *from, const json_t *roo
     RT_TRY(get_number(from, root, "rows_appendable", MOST_NUMBER, &m->n_rows_appendable));
     RT_TRY(get_number(from, root, "rows_skipped", MOST_NUMBER, &m->n_rows_skipped));
     RT_TRY(get_number(from, root, "tombstones", MOST_NUMBER, &m->n_tombstones));
+    RT_TRY(get_wide(from, root, "largest_id", &m->largest_id));
     RT_TRY(get_number(from, root, "next_row", MOST_NUMBER, &m->next_row));
     RT_TRY(get_u32(from, root, "segments", UINT32_MAX, &m->n_segments));
 done:

@@ -48,6 +48,7 @@ struct rt_manifest {
     uint64_t n_rows_frozen, n_rows_appendable;
     uint64_t n_rows_skipped; /* --bad-rows skip, ever */
     uint64_t n_tombstones;
+    uint64_t largest_id; /* at least that of every row ever in the index; 0 where there was none */
     uint64_t next_row;   /* heap rows seen so far: the default id of the next one inserted */
     uint32_t n_segments; /* numbers given so far */
 

@@ -214,6 +214,7 @@ static enum rt_status fill_manifest(struct build *b, struct rt_manifest **out, s
     m->n_rows = b->insert.n_rows;
     m->n_rows_frozen = b->insert.n_rows;
     m->n_rows_skipped = b->insert.n_skipped;
+    m->largest_id = b->insert.largest_id;
     m->next_row = rows->n_rows;
     m->n_segments = b->insert.slots->n_segments;
     for (size_t i = 0; i < rows->n_files; i++) {

@@ -222,10 +222,8 @@ static enum rt_status gather_queries(struct search *s, struct rt_error *err)
         if (job->options->truth[0])
             RT_LOCAL(read_truth(s, err));
         if (job->options->out[0])
-            RT_LOCAL(rt_neighbours_check_name(
-                job->options->out,
-                s->view->manifest->next_row ? s->view->manifest->next_row - 1 : 0, s->n_queries,
-                s->options.k, err));
+            RT_LOCAL(rt_neighbours_check_name(job->options->out, s->view->manifest->largest_id,
+                                              s->n_queries, s->options.k, err));
     }
     RT_AGREE(job->comm);
     uint64_t n = s->n_queries;

@@ -46,6 +46,7 @@ struct inserter {
     struct rt_scale scale;
     struct rt_objective *spread; /* by leaf, this rank's */
     uint64_t n_skipped;
+    uint64_t largest_id;
     uint64_t bad_row; /* met with --bad-rows fail, or RT_NO_BAD_ROW */
 };
 
@@ -322,6 +323,8 @@ static enum rt_status code_block(struct inserter *in, uint64_t first_row, size_t
             continue;
         }
         count_row(in, list, rows->distances[i]);
+        if (in->rows.ids[at + i] > in->largest_id)
+            in->largest_id = in->rows.ids[at + i];
         rt_row_coder_encode(in->coder, i, list, in->rows.codes + (at + i) * in->code_bytes,
                             in->rows.factors + (at + i) * in->n_factors);
         if (in->input->gate)
@@ -446,6 +449,8 @@ static void reduce(struct inserter *in)
     rt_row_coder_counts(in->coder, &rows, &sums[1]);
     rt_sum_u64(comm, sums, 2);
     out->n_skipped = sums[0];
+    out->largest_id = in->largest_id;
+    rt_max_u64(comm, &out->largest_id, 1);
     out->n_candidates = sums[1];
     out->n_rows = in->out->slots->chunks.n_rows - sums[0];
 }

@@ -44,6 +44,7 @@ struct rt_insert_output {
     struct rt_leaf_statistics leaves;
     uint64_t n_rows;       /* of all ranks, without skipped ones */
     uint64_t n_skipped;    /* of all ranks */
+    uint64_t largest_id;   /* of all ranks; 0 where all rows are bad */
     uint64_t n_candidates; /* centroids that E measured, over all ranks (B8) */
     struct rt_phase_record record;
 };

@@ -40,6 +40,7 @@ static struct rt_manifest *make_manifest(void)
     m->n_rows_frozen = 11;
     m->n_rows_appendable = 4;
     m->n_rows_skipped = 2;
+    m->largest_id = UINT64_MAX - 1;
     m->next_row = 17;
     m->n_segments = 3;
     CHECK_OK(rt_manifest_add_heap(m, &heaps[0], &err));
@@ -76,8 +77,8 @@ RT_TEST("a manifest is read back as it was written")
     REQUIRE(n);
     CHECK_OK(rt_manifest_print(n, &again, &n_again, &err));
     CHECK(n_bytes == n_again && memcmp(text, again, n_bytes) == 0);
-    CHECK(n->rotation_seed == UINT64_MAX && n->fingerprint.high == UINT64_MAX &&
-          n->digest.low == UINT64_MAX);
+    CHECK(n->rotation_seed == UINT64_MAX && n->largest_id == UINT64_MAX - 1 &&
+          n->fingerprint.high == UINT64_MAX && n->digest.low == UINT64_MAX);
     CHECK(n->n_heaps == 2 && strcmp(n->heaps[0].path, "a\xff\xfe'.fvecs") == 0 &&
           n->heaps[0].mtime_ns == -5);
     CHECK(n->heaps[0].dataset == NULL && strcmp(n->heaps[1].dataset, "/train") == 0 &&

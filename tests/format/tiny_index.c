@@ -400,6 +400,7 @@ static enum rt_status publish(struct tiny *t, struct rt_error *err)
     m->n_rows = t->options->n_rows;
     m->n_rows_appendable = t->options->n_appendable;
     m->n_rows_frozen = m->n_rows - m->n_rows_appendable;
+    m->largest_id = UINT64_MAX - 1;
     m->next_row = m->n_rows;
     RT_TRY(rt_manifest_add_heap(m, &heap, err));
     RT_TRY(rt_manifest_write(t->dir, m, &hash, err));
