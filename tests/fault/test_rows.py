@@ -179,6 +179,15 @@ elif which == "ids":
         held_to("an id over 2^31-1 in 32 bits", run("search", "good", "query.fbin", "--out", out, ranks=2), 2,
                 [out, "2^31-1"], job="search")
         gone("an id over 2^31-1 in 32 bits", out)
+    one = ascending.copy()
+    one[3] = 2**31  # not among what is found: told before any work all the same
+    ok("build", "rows.fbin", "one", "--ids", ids("one_large.u64", one), "--lists", "5", ranks=2)
+    write_bin("far.fbin", rows[4:5])
+    held_to("one id over 2^31-1", run("search", "one", "far.fbin", "--k", 1, "--out", "far.ibin", ranks=1), 2,
+            ["2,147,483,648"], job="search")
+    one[3] = 2**31 - 1
+    ok("build", "rows.fbin", "one", "--ids", ids("one_less.u64", one), "--lists", "5", "--force", ranks=2)
+    ok("search", "one", "far.fbin", "--k", 1, "--out", "far.ibin", ranks=1)
     ok("search", "good", "query.fbin", "--out", "found.h5", "--k", 1, "--probes", 5, ranks=2)
     import h5py
     with h5py.File("found.h5") as f:
