@@ -111,23 +111,6 @@ done:
     return st;
 }
 
-static enum rt_status take_pairs(void *context, int from, const void *bytes, size_t n_bytes,
-                                 struct rt_error *err)
-{
-    (void)from;
-    enum rt_status st = RT_OK;
-    struct search *s = context;
-    size_t n = n_bytes / sizeof *s->held;
-    if (s->n_held + n > s->room) { /* one id many times over makes a part larger than others */
-        s->room = 2 * (s->n_held + n);
-        RT_TRY(rt_array_resize(s->room, sizeof *s->held, &s->held, err));
-    }
-    memcpy(s->held + s->n_held, bytes, n_bytes);
-    s->n_held += n;
-done:
-    return st;
-}
-
 static int by_id_then_row(const void *a, const void *b)
 {
     const struct pair *x = a;
@@ -137,12 +120,44 @@ static int by_id_then_row(const void *a, const void *b)
     return x->row < y->row ? -1 : x->row > y->row;
 }
 
+/* Of an id that stands here many times its first two rows are enough to name it; else one id for
+ * all rows would bring them all to one rank. */
+static void keep_two(struct search *s)
+{
+    size_t n = 0;
+    if (s->n_held)
+        qsort(s->held, s->n_held, sizeof *s->held, by_id_then_row);
+    for (size_t i = 0; i < s->n_held; i++)
+        if (n < 2 || s->held[n - 2].id != s->held[i].id)
+            s->held[n++] = s->held[i];
+    s->n_held = n;
+}
+
+static enum rt_status take_pairs(void *context, int from, const void *bytes, size_t n_bytes,
+                                 struct rt_error *err)
+{
+    (void)from;
+    enum rt_status st = RT_OK;
+    struct search *s = context;
+    size_t n = n_bytes / sizeof *s->held;
+    if (s->n_held + n > s->room) {
+        keep_two(s);
+        if (2 * (s->n_held + n) > s->room) {
+            s->room = 2 * (s->n_held + n);
+            RT_TRY(rt_array_resize(s->room, sizeof *s->held, &s->held, err));
+        }
+    }
+    memcpy(s->held + s->n_held, bytes, n_bytes);
+    s->n_held += n;
+done:
+    return st;
+}
+
 /* The least repeated id here: id, first row, second row; id RT_NONE where none is. */
 #define RT_NONE UINT64_MAX
 static void look(struct search *s, uint64_t found[3])
 {
-    if (s->n_held)
-        qsort(s->held, s->n_held, sizeof *s->held, by_id_then_row);
+    keep_two(s);
     for (size_t i = 1; i < s->n_held; i++)
         if (s->held[i].id == s->held[i - 1].id && s->held[i].id < found[0]) {
             found[0] = s->held[i].id;

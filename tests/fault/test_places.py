@@ -143,6 +143,14 @@ elif which == "locks":
     check(digest("stale") == first, "a build over a killed one has another digest")
     check("LOCK" not in os.listdir("stale") and not [n for n in os.listdir("stale") if n.endswith(".partial")],
           f"after a build over a killed one: {os.listdir('stale')}")
+    # several at once: one of them has it
+    for number in range(3):
+        jobs = [start("build", "rows.fbin", f"race{number}", *LISTS, ranks=1) for _ in range(3)]
+        results = [finish(job) for job in jobs]
+        codes = sorted(result.code for result in results)
+        check(codes == [0, 2, 2], f"builds at once: {codes}: {[r.err for r in results]}")
+        check(digest(f"race{number}") == first and not os.path.exists(f"race{number}/LOCK"), "builds at once")
+        ok("verify", f"race{number}", "--full", ranks=1)
     # one of another host cannot be judged: named, and taken only when asked
     lock = {"host": "elsewhere", "boot_id": "another", "pid": 4711, "start_time": 1, "job_id": "99", "restart_count": 0,
             "nonce": "0" * 32, "since": int(time.time()), "pid_space": "pid:[1]"}

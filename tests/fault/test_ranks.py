@@ -121,6 +121,15 @@ elif which == "killed":
                 check(not [f for f in os.listdir(index) if f.endswith(".partial") or f == "LOCK"],
                       f"{name}: {os.listdir(index)}")
     ok("verify", index, "--full", ranks=2)
+    # a rank that hangs is noticed
+    for rank in (0, 1):
+        job = start("build", "rows.fbin", "hung", *LISTS, "--force", "--stall-timeout", 3, ranks=3,
+                    environment={"RANKTAPE_FAULT": f"insert:{rank}:1:stop"})
+        result = finish(job)
+        check(result.code != 0 and "--stall-timeout" in result.err, f"rank {rank} hangs: exit {result.code}: {result.err}")
+        check(result.seconds < 30, f"rank {rank} hangs: took {result.seconds:.1f} s")
+        all_gone(f"rank {rank} hangs")
+        unpublished(f"rank {rank} hangs", "hung")
     # at any time, over an index that must stay what it is
     write_bin("more.fbin", clustered(60000, 48, seed=9))
     ok("build", "rows.fbin", "old", *LISTS, ranks=2)

@@ -157,6 +157,12 @@ elif which == "ids":
         refuses(f"duplicate, {name}", "rows.fbin", words, "--ids", ids(f"{name}.u64", values), ranks=(1, 2, 3, 7))
     refuses("one id for all", "rows.fbin", ["id 5 ", "row 0 ", "row 1"], "--ids", ids("one.u64", np.full(N, 5)),
             ranks=(1, 3))
+    write_bin("many.u8bin", np.arange(400000, dtype=np.uint32).view(np.uint8).reshape(-1, 4))
+    same = np.full(400000, 7, np.uint64)
+    same[200000:] = np.arange(200000) * 5 + 1  # 6 stands at row 200,001 too
+    same[399999] = 6
+    refuses("half of all ids the same", "many.u8bin", ["id 6 ", "row 200,001 ", "row 399,999"], "--ids",
+            ids("same.u64", same), "--lists", "4", ranks=(1, 3))
     none = ascending.copy()
     none[433] = 2**64 - 1
     refuses("2^64-1", "rows.fbin", ["none.u64", "433", "no id"], "--ids", ids("none.u64", none), ranks=(1, 2, 3))
