@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#define MOST_LIST_BYTES (UINT64_C(256) << 20)
+
 /* FILE or FILE.h5:/dataset; a bare HDF5 file gets `dataset`. */
 static enum rt_status add(struct rt_heap_names *names, const char *name, const char *dataset,
                           struct rt_error *err)
@@ -132,6 +134,10 @@ static enum rt_status add_list(struct rt_heap_names *names, const char *list, co
     struct rt_input_file file = RT_INPUT_CLOSED;
     char *text = NULL;
     RT_TRY(rt_input_open(list, &file, err));
+    if (file.size > MOST_LIST_BYTES) /* not to be held in memory before it is looked at */
+        RT_FAIL(RT_INPUT,
+                "'%s' is %s bytes, too many for a list of files; without @ it is read as rows",
+                list, RT_GROUPED(file.size));
     size_t n_bytes = (size_t)file.size;
     RT_TRY(rt_array_new(n_bytes, 1, &text, err));
     RT_TRY(rt_input_read(&file, text, n_bytes, 0, err));

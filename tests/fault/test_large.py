@@ -39,6 +39,7 @@ if which == "headers":
     plan = ok("plan", "count.npy", "--json", ranks=2).json()
     check(plan["lists"] == min(int(16 * n ** 0.5), n // 256), f"plan of {n} rows: {plan['lists']} lists")
     refuses("one byte less", sparse("short.npy", header, len(header) + n - 1), ["short.npy", f"{n + len(header) - 1:,}"])
+    refuses("rows taken for a list", "@count.npy", ["count.npy", "list of files"])
     refuses("one byte more", sparse("more.u8bin", struct.pack("<II", 2**31 + 7, 3), 8 + 3 * (2**31 + 7) + 1), ["more.u8bin"])
     refuses("2^32-1 x 65,535", sparse("product.fbin", struct.pack("<II", 2**32 - 1, 65535), 2**20), ["product.fbin"])
 elif which == "heap":
