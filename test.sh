@@ -28,13 +28,15 @@ run_tests() {
         --output-junit "$results/$stage.xml" "$@" </dev/null
 }
 
-
 run_stage() {
     local peer=$root/build-dev/ranktape open=()
     # Where Open MPI and MPICH stand side by side, whichever is the default, Open MPI is meant.
     if command -v mpicc.openmpi >/dev/null; then
         open=("-DMPI_C_COMPILER=$(command -v mpicc.openmpi)" "-DMPIEXEC_EXECUTABLE=$(command -v mpiexec.openmpi)")
     fi
+    case $stage in
+    clang | mpich) [[ -x $peer ]] || build dev "${open[@]}" ;;
+    esac
     case $stage in
     dev)
         build dev "${open[@]}"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Another build of the program (RANKTAPE_PEER: another compiler, another MPI) makes the same index of the same rows.
 set -euo pipefail
-[[ -n ${RANKTAPE:-} && -x ${PEER:-} ]] || { echo 'needs two programs'; exit 77; }
+[[ -n ${RANKTAPE:-} && -x ${PEER:-} ]] || { echo 'needs two programs'; exit 1; }
 read -ra launch <<<"$MPIEXEC"
 
 "$RANKTAPE" synth rows.fbin --rows 20000 --dim 48
