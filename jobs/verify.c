@@ -65,6 +65,16 @@ done:
     return st;
 }
 
+/* +0 is not -0, and a NaN is itself: codes are compared as they are stored. */
+static bool same_bits(float a, float b)
+{
+    uint32_t x = 0;
+    uint32_t y = 0;
+    memcpy(&x, &a, sizeof x);
+    memcpy(&y, &b, sizeof y);
+    return x == y;
+}
+
 /* Row `row` of a block: its vector is fetched, coded again, and must give the same bits. */
 static enum rt_status check_code(struct verifier *v, uint32_t list,
                                  const struct rt_list_blocks *blocks, uint64_t block, uint32_t row,
@@ -100,10 +110,10 @@ static enum rt_status check_code(struct verifier *v, uint32_t list,
     rt_block_get(blocks->codes + block * rt_block_code_bytes(m->dim), m->dim, row, v->code);
     bool is_same = memcmp(v->code, v->expected, v->view->code_bytes) == 0;
     for (uint32_t f = 0; f < v->view->n_factors; f++)
-        is_same = is_same &&
-                  memcmp(&factors[f],
-                         &blocks->factors[(block * v->view->n_factors + f) * RT_BLOCK_ROWS + row],
-                         sizeof(float)) == 0;
+        is_same =
+            is_same &&
+            same_bits(factors[f],
+                      blocks->factors[(block * v->view->n_factors + f) * RT_BLOCK_ROWS + row]);
     if (!is_same) {
         (void)snprintf(text, sizeof text,
                        "id %" PRIu64 " in list %" PRIu32
