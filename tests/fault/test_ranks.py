@@ -256,4 +256,14 @@ elif which == "changes":
             words = [name] + (["shrank"] if change == change_cut else ["changed"])
             held_to(f"{change.__name__} at read {number}", finish(job), 2, words)
             gone(change.__name__, f"{name}.index")
+    # an index that is cut under a reader, which has it mapped: one line a rank, no crash
+    ok("build", "rows.fbin", "mapped", *LISTS, ranks=2)
+    job = start("search", "mapped", "rows.fbin", "--probes", 30, ranks=2, environment={"RANKTAPE_FAULT": "malloc:1:36:stop"})
+    pid = stopped_process()
+    for name in ("frozen-1.h5", "vectors-1.h5"):
+        os.truncate(f"mapped/{name}", 4096)
+    os.kill(pid, signal.SIGCONT)
+    result = finish(job)
+    check(result.code == 1 and "bus error in" in result.err, f"cut under a reader: exit {result.code}: {result.err}")
+    all_gone("cut under a reader")
 end()
