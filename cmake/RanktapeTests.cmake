@@ -19,11 +19,12 @@ if(NOT RT_PYTHON)
 endif()
 
 # mpirun reads stdin to its end, so every test gets none. More ranks than cores must yield, not spin; two ranks bound to one
-# core each would starve their threads; the quiet copy mechanism spares a warning in containers.
+# core each would starve their threads; the quiet copy mechanism spares a warning in containers; UCX would complain on stdout where
+# there is no /sys.
 set(rt_mpi_environment OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1
     OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_btl_vader_single_copy_mechanism=none
     OMPI_MCA_rmaps_base_oversubscribe=1 PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe
-    PRTE_MCA_hwloc_default_binding_policy=none OPENBLAS_NUM_THREADS=1)
+    PRTE_MCA_hwloc_default_binding_policy=none OPENBLAS_NUM_THREADS=1 UCX_LOG_LEVEL=fatal)
 
 # Open MPI's plugins are gone before leaks are reported; with the fast unwinder the suppressions would not match them. The
 # search for leaks dies in thread-local memory that it has intercepted itself (gcc 12, glibc 2.36).
