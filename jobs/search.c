@@ -5,7 +5,6 @@
 #include "core/memory.h"
 #include "core/random.h"
 #include "core/units.h"
-#include "io/ids.h"
 #include "io/index_reader.h"
 #include "io/neighbours.h"
 #include "io/rows.h"
@@ -28,46 +27,23 @@ struct search {
     struct rt_job *job;
     struct rt_index_view *view;
     struct rt_heap_vectors *heap;
-    uint64_t *filter;
-    size_t n_filter;
+    struct rt_id_filter *filter;
     float *queries; /* n_queries x dim, prepared, on all ranks */
     size_t n_queries;
     uint64_t *truth; /* n_queries x truth_k, rank 0; NULL: none */
     uint32_t truth_k;
     struct rt_index_search_options options;
-    struct rt_hit *hits;          /* n_queries x k, rank 0 */
+    struct rt_hit *hits;          /* n_queries x k, rank 0; NULL elsewhere */
     struct rt_scan_count *counts; /* n_queries */
     double seconds;
     double *latencies; /* n_queries, sorted; with --latency */
 };
-
-static int by_value(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a;
-    uint64_t y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
-}
 
 static int by_seconds(const void *a, const void *b)
 {
     double x = *(const double *)a;
     double y = *(const double *)b;
     return x < y ? -1 : x > y;
-}
-
-static enum rt_status read_filter(struct search *s, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    struct rt_ids *ids = NULL;
-    RT_TRY(rt_ids_open(s->job->options->filter, RT_IDS_ANY, &ids, err));
-    s->n_filter = (size_t)rt_ids_count(ids);
-    RT_TRY(rt_array_new(s->n_filter, sizeof *s->filter, &s->filter, err));
-    RT_TRY(rt_ids_read(ids, 0, s->n_filter, s->filter, err));
-    if (s->n_filter)
-        qsort(s->filter, s->n_filter, sizeof *s->filter, by_value);
-done:
-    rt_ids_close(ids);
-    return st;
 }
 
 /* Every rank opens the same generation: a publish between two opens would tear them apart. */
@@ -85,9 +61,9 @@ static enum rt_status open_index(struct search *s, struct rt_error *err)
                 options->argument[0]);
     if (s->view->manifest->rerank_in_heap)
         RT_LOCAL(rt_heap_vectors_open(s->view->manifest, &options->heap, &s->heap, err));
-    if (options->filter[0])
-        RT_LOCAL(read_filter(s, err));
     RT_AGREE(s->job->comm);
+    if (options->filter[0])
+        RT_TRY(rt_id_filter_read(s->job, options->filter, &s->filter, err));
 done:
     return st;
 }
@@ -232,7 +208,8 @@ static enum rt_status gather_queries(struct search *s, struct rt_error *err)
     if (job->rank != 0)
         RT_LOCAL(
             rt_array_new(s->n_queries, s->view->manifest->dim * sizeof(float), &s->queries, err));
-    RT_LOCAL(rt_array_new(s->n_queries, s->options.k * sizeof *s->hits, &s->hits, err));
+    if (job->rank == 0)
+        RT_LOCAL(rt_array_new(s->n_queries, s->options.k * sizeof *s->hits, &s->hits, err));
     RT_LOCAL(rt_array_zero(s->n_queries, sizeof *s->counts, &s->counts, err));
     RT_AGREE(job->comm);
     rt_bcast_bytes(job->comm, s->queries, n * s->view->manifest->dim * sizeof(float), 0);
@@ -248,7 +225,7 @@ static enum rt_status search_batches(struct rt_index_search *search, const float
     enum rt_status st = RT_OK;
     for (size_t q = 0; q < n_queries; q += batch) {
         size_t n = n_queries - q < batch ? n_queries - q : batch;
-        RT_TRY(rt_index_search_run(search, queries + q * dim, n, hits + q * k,
+        RT_TRY(rt_index_search_run(search, queries + q * dim, n, hits ? hits + q * k : NULL,
                                    counts ? counts + q : NULL, err));
     }
 done:
@@ -281,8 +258,8 @@ static enum rt_status run_queries(struct search *s, struct rt_error *err)
         RT_AGREE(s->job->comm);
         for (size_t q = 0; q < s->n_queries; q++) {
             began = rt_phase_now();
-            RT_TRY(rt_index_search_run(search, s->queries + q * dim, 1, s->hits + q * s->options.k,
-                                       NULL, err));
+            RT_TRY(rt_index_search_run(search, s->queries + q * dim, 1,
+                                       s->hits ? s->hits + q * s->options.k : NULL, NULL, err));
             s->latencies[q] = rt_phase_now() - began;
         }
         qsort(s->latencies, s->n_queries, sizeof *s->latencies, by_seconds);
@@ -305,13 +282,15 @@ static enum rt_status find_truth(struct search *s, struct rt_error *err)
     exact.batch = batch_of(s, rt_tree_leaves(tree)->n, 64); /* every query probes every list */
     for (uint32_t l = 0; l < tree->n_levels; l++)
         exact.probes[l] = tree->levels[l].n;
-    RT_LOCAL(rt_array_new(n, sizeof *hits, &hits, err));
-    RT_LOCAL(rt_array_new(n, sizeof *s->truth, &s->truth, err));
+    if (s->job->rank == 0) {
+        RT_LOCAL(rt_array_new(n, sizeof *hits, &hits, err));
+        RT_LOCAL(rt_array_new(n, sizeof *s->truth, &s->truth, err));
+    }
     RT_AGREE(s->job->comm);
     RT_TRY(rt_index_search_new(s->job, s->view, &exact, &search, err));
     RT_TRY(search_batches(search, s->queries, s->n_queries, tree->dim, exact.k, exact.batch, hits,
                           NULL, err));
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; hits && s->truth && i < n; i++)
         s->truth[i] = hits[i].id;
     s->truth_k = s->options.k;
 done:
@@ -399,7 +378,6 @@ static enum rt_status set_options(struct search *s, struct rt_error *err)
                                                   .threads = (uint32_t)options->threads,
                                                   .pin = true,
                                                   .filter = s->filter,
-                                                  .n_filter = s->n_filter,
                                                   .heap = s->heap};
     if (options->truth[0] && options->sample_truth)
         RT_FAIL(RT_USAGE, "--truth and --sample-truth cannot be given together");
@@ -418,7 +396,7 @@ static void release(struct search *s)
 {
     rt_heap_vectors_close(s->heap);
     rt_index_close(s->view);
-    rt_array_free(s->filter);
+    rt_id_filter_free(s->filter);
     rt_array_free(s->queries);
     rt_array_free(s->truth);
     rt_array_free(s->hits);

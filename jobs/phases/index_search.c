@@ -11,7 +11,6 @@
 
 #include <math.h>
 #include <pthread.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* One thread of a rank: its scanner, and what the callbacks lend. */
@@ -55,6 +54,7 @@ enum rt_status rt_index_probes(const struct rt_index_view *view, const uint64_t 
     const struct rt_tree *tree = &view->tree.tree;
     uint32_t n_levels = tree->n_levels;
     uint32_t n_leaves = rt_tree_leaves(tree)->n;
+    rt_assert(n_leaves > 0); /* no level of an opened index is empty */
     if (n_given > 1 && n_given != n_levels)
         RT_FAIL(RT_USAGE,
                 "--probes has %u numbers, the index %u levels: give one number for the leaves, or "
@@ -141,19 +141,10 @@ done:
     return st;
 }
 
-static int by_value(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a;
-    uint64_t y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
 static bool is_wanted(void *context, uint64_t id, uint64_t generation)
 {
     (void)generation;
-    const struct rt_index_search_options *options =
-        &((const struct worker *)context)->search->options;
-    return bsearch(&id, options->filter, options->n_filter, sizeof id, by_value) != NULL;
+    return rt_id_filter_has(((const struct worker *)context)->search->options.filter, id);
 }
 
 static enum rt_status worker_new(struct rt_index_search *s, struct worker *w, struct rt_error *err)

@@ -7,6 +7,7 @@
 #include "io/index_reader.h"
 #include "jobs/job.h"
 #include "jobs/phases/heap_vectors.h"
+#include "jobs/phases/id_filter.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,9 +21,8 @@ struct rt_index_search_options {
     uint32_t threads;
     uint32_t batch; /* queries at once, at most */
     bool pin;
-    const uint64_t *filter; /* ascending ids that may be found; NULL: all. Lent */
-    size_t n_filter;
-    struct rt_heap_vectors *heap; /* where vectors stay in the heap; lent */
+    const struct rt_id_filter *filter; /* ids that may be found; NULL: all. Lent */
+    struct rt_heap_vectors *heap;      /* where vectors stay in the heap; lent */
 };
 
 /* probes as given on the command line (n of them: none, one for the leaves, or one a level) to one
@@ -41,8 +41,8 @@ void rt_index_search_free(
     struct rt_index_search *search); /* collective; NULL on all ranks is fine */
 
 /* n_queries <= batch prepared queries (rt_metric_prepare_row), the same on all ranks. hits:
- * n_queries x k, filled on rank 0, by (distance, id), distances as E gives them. counts: n_queries,
- * filled on rank 0, sums over ranks; may be NULL. Collective. */
+ * n_queries x k, on rank 0, by (distance, id), distances as E gives them; may be NULL elsewhere.
+ * counts: n_queries, sums over ranks; may be NULL on all ranks. Collective. */
 enum rt_status rt_index_search_run(struct rt_index_search *search, const float *queries,
                                    size_t n_queries, struct rt_hit *hits,
                                    struct rt_scan_count *counts,

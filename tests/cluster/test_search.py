@@ -1,11 +1,13 @@
 """Answers do not depend on ranks, threads or where vectors lie; what search prints, writes and refuses."""
 import os
 import shutil
+import subprocess
 import sys
+import time
 
 import numpy as np
 
-from ranktape_cli import check, clustered, distances, end, ok, read_ibin, run, write_bin
+from ranktape_cli import LAUNCHER, PROGRAM, check, clustered, distances, end, ok, read_ibin, run, write_bin
 
 rows = clustered(4000, 40, seed=5)
 queries = clustered(60, 40, seed=6)
@@ -17,6 +19,30 @@ KEYS = {"recall", "k", "queries", "seconds", "queries_per_second", "lists_scanne
 def search(index, *options, ranks=1, **more):
     ok("search", index, "queries.fbin", "--out", "found.ibin", *options, ranks=ranks, **more)
     return open("found.ibin", "rb").read()
+
+
+def memory_of_ranks(*arguments, ranks):
+    """A search's most private bytes and most address space of each rank, looked at while it runs."""
+    job = subprocess.Popen(LAUNCHER + ["-n", str(ranks), PROGRAM, "search"] + [str(a) for a in arguments],
+                           stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    private, space = {}, {}
+    while job.poll() is None:
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                if os.readlink(f"/proc/{pid}/cwd") != os.getcwd() or os.readlink(f"/proc/{pid}/exe") != os.path.realpath(PROGRAM):
+                    continue
+                with open(f"/proc/{pid}/environ") as f:
+                    known = dict(line.split("=", 1) for line in f.read().split("\0") if "=" in line)
+                with open(f"/proc/{pid}/status") as f:
+                    held = {line.split(":")[0]: int(line.split()[1]) << 10 for line in f if line.endswith("kB\n")}
+            except (OSError, ValueError):
+                continue
+            rank = int(known.get("OMPI_COMM_WORLD_RANK", known.get("PMI_RANK", -1)))
+            private[rank] = max(private.get(rank, 0), held.get("RssAnon", 0))
+            space[rank] = max(space.get(rank, 0), held.get("VmPeak", 0))
+        time.sleep(0.01)
+    check(job.returncode == 0 and set(space) == set(range(ranks)), f"{arguments}: exit {job.returncode}, ranks {set(space)}")
+    return private, space
 
 
 which = sys.argv[1]
@@ -74,6 +100,15 @@ elif which == "options":
     check(run("search", "heap", "queries.fbin").code == 2, "a heap that is gone")
     check(search("heap", "--heap", "0=elsewhere/rows.fbin", ranks=2) == before, "a moved heap")
     ok("verify", "heap", "--full", "--heap", "0=elsewhere/rows.fbin", ranks=2)
+    # only rank 0 keeps the answers to all queries, and the ranks of a node one filter
+    write_bin("many.fbin", np.repeat(queries, 100, 0))
+    _, space = memory_of_ranks("index", "many.fbin", "--k", 2000, "--probes", 1, ranks=2)
+    answers = 6000 * 2000 * 16
+    check(space[0] - space[1] > 0.8 * answers, f"address space of ranks {space}, answers {answers} bytes")
+    np.arange(6_000_000, dtype="<u8").tofile("wide.u64")
+    few, _ = memory_of_ranks("index", "many.fbin", "--filter", "filter", ranks=2)
+    many, _ = memory_of_ranks("index", "many.fbin", "--filter", "wide.u64", ranks=2)
+    check(many[1] - few[1] < 24e6, f"private bytes of rank 1: {few[1]} with a short filter, {many[1]} with 48 MB")
     # wrong calls
     for wrong in (("--probes", "1,2,3"), ("--k", "0"), ("--probes", "0"), ("--lists", "4"), ("--sample-truth", "5"),
                   ("--truth", "a.ibin", "--k", "11"), ("--threads", "0"), ("--epsilon", "-1")):
