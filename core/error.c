@@ -24,6 +24,11 @@ enum rt_status rt_error_set(struct rt_error *err, enum rt_status status, const c
     return status;
 }
 
+const char *rt_status_name(enum rt_status status)
+{
+    return status == RT_OK ? "done" : status == RT_STOPPED ? "stopped" : "failed";
+}
+
 int rt_exit_code(enum rt_status status)
 {
     switch (status) {

@@ -32,6 +32,8 @@ enum rt_status rt_error_set(struct rt_error *err, enum rt_status status, const c
 
 /* Exit code of the program for a status (0, 1, 2, 75). */
 int rt_exit_code(enum rt_status status);
+/* How reports and --json name the end of a job: "done", "stopped" or "failed". */
+const char *rt_status_name(enum rt_status status);
 
 /* Both need in the body: enum rt_status st = RT_OK; struct rt_error *err; label done. */
 #define RT_TRY(call)                                                                               \

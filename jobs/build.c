@@ -319,7 +319,7 @@ static enum rt_status tell(struct build *b, struct rt_error *err)
         (void)json_object_set_new(record, "options",
                                   rt_options_json(b->job->options, RT_CLASS_NONE));
     if (record)
-        (void)json_object_set_new(record, "status", json_string("done"));
+        (void)json_object_set_new(record, "status", json_string(rt_status_name(RT_OK)));
     for (uint32_t i = 0; i < reports->n && record; i++)
         if (json_dump_file(record, reports->text[i], JSON_INDENT(2)) != 0)
             RT_FAIL(RT_IO, "the index is published, but its report '%s' cannot be written",
@@ -365,9 +365,9 @@ static void report_failure(const struct build *b, enum rt_status st, const struc
     if (b->job->rank != 0 || st == RT_OK || is_published(b) ||
         check_reports(options, &ignored) != RT_OK)
         return;
-    json_t *record = json_pack("{s:s, s:s, s:i, s:s}", "job", b->job->name, "status",
-                               st == RT_STOPPED ? "stopped" : "failed", "exit_status",
-                               rt_exit_code(st), "error", err->text);
+    json_t *record =
+        json_pack("{s:s, s:s, s:i, s:o}", "job", b->job->name, "status", rt_status_name(st),
+                  "exit_status", rt_exit_code(st), "error", rt_job_text_json(err->text));
     for (uint32_t i = 0; record && i < options->report.n; i++)
         (void)json_dump_file(record, options->report.text[i], JSON_INDENT(2));
     json_decref(record);
@@ -398,11 +398,7 @@ static void release(struct build *b, enum rt_status st)
     rt_insert_output_free(&b->insert);
     rt_progress_free(b->context.progress);
     if (b->view)
-        rt_progress_view_end(b->view,
-                             st == RT_OK        ? "done"
-                             : st == RT_STOPPED ? "stopped"
-                                                : "failed",
-                             NULL);
+        rt_progress_view_end(b->view, rt_status_name(st), NULL);
     rt_progress_view_free(b->view);
     undo(b, st);
     rt_lock_release(b->lock);

@@ -2,6 +2,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define LABEL_COLUMNS 11
@@ -109,7 +110,7 @@ static json_t *texts_json(const struct rt_texts *texts)
 {
     json_t *array = texts->n ? json_array() : json_null();
     for (uint32_t i = 0; array && i < texts->n; i++)
-        (void)json_array_append_new(array, json_string(texts->text[i]));
+        (void)json_array_append_new(array, rt_job_text_json(texts->text[i]));
     return array;
 }
 
@@ -120,12 +121,18 @@ static json_t *gate_json(const struct rt_gate *gate)
     return json_pack("[f, I]", gate->recall, (json_int_t)gate->k);
 }
 
-/* File names need not be UTF-8, which JSON's strings are: then the place stays, the name is lost.
- */
-static json_t *text_json(const char *text)
+json_t *rt_job_text_json(const char *text)
 {
-    json_t *value = text[0] ? json_string(text) : json_null();
-    return value ? value : json_string("(not UTF-8)");
+    json_t *value = json_string(text);
+    if (value)
+        return value;
+    char *ascii = strdup(text);
+    for (char *c = ascii; c && *c; c++)
+        if ((unsigned char)*c >= 0x80)
+            *c = '?';
+    value = ascii ? json_string(ascii) : NULL;
+    free(ascii);
+    return value;
 }
 
 static json_t *value_json(const struct rt_options *options, enum rt_option_index index)
@@ -153,7 +160,7 @@ static json_t *value_json(const struct rt_options *options, enum rt_option_index
         rt_options_text(options, index, text, sizeof text);
         return json_string(text);
     case RT_TYPE_TEXT:
-        return text_json(field);
+        return *(const char *)field ? rt_job_text_json(field) : json_null();
     case RT_TYPE_NUMBERS:
         return numbers_json(field);
     case RT_TYPE_TEXTS:

@@ -50,6 +50,10 @@ void rt_job_debug(const struct rt_job *job, const char *format, ...) RT_PRINTF(2
 /* Whether info goes out on this rank, for what draws its own lines (progress). */
 bool rt_job_says_info(const struct rt_job *job);
 
+/* A string of JSON, whose strings are UTF-8: of other text (file names may be anything) only what
+ * is ASCII stays, the rest becomes '?'. NULL where memory ran out. */
+json_t *rt_job_text_json(const char *text);
+
 /* Puts value under key into the JSON answer (reference stolen; freed where there is no answer to
  * fill). */
 void rt_job_set(const struct rt_job *job, const char *key, json_t *value);

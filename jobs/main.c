@@ -130,8 +130,10 @@ static enum rt_status print_json(struct rt_job *job, enum rt_status st, const ch
 {
     if (!job->json)
         return st;
+    rt_job_set(job, "status", json_string(rt_status_name(st)));
+    rt_job_set(job, "exit_status", json_integer(rt_exit_code(st)));
     if (st != RT_OK)
-        rt_job_set(job, "error", json_string(text));
+        rt_job_set(job, "error", rt_job_text_json(text));
     (void)json_dumpf(job->json, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
     (void)putchar('\n');
     json_decref(job->json);

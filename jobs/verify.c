@@ -217,7 +217,7 @@ static json_t *collect(struct verifier *v)
             }
             for (uint32_t i = 0; i < n && n_kept < MOST_TOLD; i++, n_kept++) {
                 rt_job_print(v->job, "  %s", v->told + i * LINE);
-                (void)json_array_append_new(errors, json_string(v->told + i * LINE));
+                (void)json_array_append_new(errors, rt_job_text_json(v->told + i * LINE));
             }
         }
     }
@@ -295,6 +295,19 @@ done:
     return st;
 }
 
+/* What ended the job before it could look further is an error of the index as well. */
+static void set_only_error(const struct rt_job *job, const struct rt_error *err)
+{
+    json_t *errors = json_array();
+    if (!job->json || json_object_get(job->json, "errors") || !errors) {
+        json_decref(errors);
+        return;
+    }
+    (void)json_array_append_new(errors, rt_job_text_json(err->text));
+    rt_job_set(job, "errors", errors);
+    rt_job_set(job, "n_errors", json_integer(1));
+}
+
 enum rt_status rt_verify_run(struct rt_job *job, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
@@ -306,6 +319,8 @@ enum rt_status rt_verify_run(struct rt_job *job, struct rt_error *err)
         RT_LOCAL(clean(&v, err));
     RT_AGREE(job->comm);
 done:
+    if (st != RT_OK)
+        set_only_error(job, err);
     rt_heap_vectors_close(v.heap);
     rt_rotation_free(v.rotation);
     rt_index_close(v.view);

@@ -31,7 +31,7 @@ class Result:
 
 def run(*arguments, ranks=1, environment=None, timeout=120, launcher=None):
     """One job. ranks 0: without the launcher."""
-    command = [PROGRAM] + [str(a) for a in arguments]
+    command = [PROGRAM] + [a if isinstance(a, bytes) else str(a) for a in arguments]
     if ranks:
         command = (launcher or LAUNCHER) + ["-n", str(ranks)] + command
     env = dict(os.environ, **(environment or {}))

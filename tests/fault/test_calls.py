@@ -65,9 +65,14 @@ if which == "options":
     second = run(*build, ranks=0, environment={"PMI_SIZE": "2", "PMI_RANK": "1"})
     check(second.code == 2 and not second.message(), f"the second lone rank: exit {second.code}: {second.err}")
     gone("the second lone rank", "index")
-    # JSON says how it ended as well
-    result = run("build", "nowhere.fbin", "index", "--json", ranks=2)
-    check(result.code == 2 and "nowhere.fbin" in result.json()["error"], f"--json: {result.out}")
+    # JSON says how it ended as well, whatever bytes the names are of
+    for job, arguments in (("build", (b"nowhere\xff.fbin", "index")), ("info", (b"nowhere\xff",)), ("verify", (b"nowhere\xff",)),
+                           ("search", (b"nowhere\xff", "query.fbin"))):
+        result = run(job, *arguments, "--json", ranks=2)
+        said = result.json()
+        check(result.code == 2 and "nowhere?" in said["error"], f"{job} --json: exit {result.code}, {result.out}")
+        check(said["status"] == "failed" and said["exit_status"] == 2, f"{job} --json: {result.out}")
+        check(job != "verify" or said["errors"] == [said["error"]], f"verify --json: {result.out}")
 elif which == "queries":
     ok("build", "rows.fbin", "index", "--lists", "4,30", ranks=2)
     ok("build", "rows.fbin", "cosine", "--lists", "30", "--metric", "cosine", ranks=1)
