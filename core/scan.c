@@ -12,7 +12,7 @@
 #define SLICE 16u        /* queries that share one pass over a chunk of a list's blocks */
 #define CHUNK_BLOCKS 64u /* 2,048 rows: their codes and factors stay in the cache meanwhile */
 #define GOOD_BUFFER 512u
-#define PREFETCH_LINES 8u /* of a vector; the hardware follows from there */
+#define PREFETCH_BYTES ((size_t)512) /* of a vector; the hardware follows from there */
 #define DIGIT_BITS 11u
 
 /* A row that may be among the k least: its bound was <= tau when it was kept. What is compared is
@@ -94,7 +94,7 @@ static struct sizes sizes_of(const struct rt_scan_source *source,
                              const struct rt_scan_options *options)
 {
     struct sizes s;
-    size_t groups = (rt_block_groups(source->tree->dim) + 3u) / 4 * 4;
+    size_t groups = ((size_t)rt_block_groups(source->tree->dim) + 3) / 4 * 4;
     s.queries = options->max_queries;
     s.hits = product(s.queries, options->k);
     s.candidates = product(s.queries, buffer_of(options));
@@ -271,7 +271,7 @@ static size_t pop_least(struct query *q, uint64_t *taken, size_t most)
 
 static void prefetch_rows(const void *const *rows, size_t n, size_t bytes)
 {
-    size_t reach = bytes < 64 * PREFETCH_LINES ? bytes : 64 * PREFETCH_LINES;
+    size_t reach = bytes < PREFETCH_BYTES ? bytes : PREFETCH_BYTES;
     for (size_t i = 0; i < n; i++) {
         const char *row = rows[i];
         for (size_t offset = 0; offset < reach; offset += 64)
@@ -435,7 +435,7 @@ static size_t fill_slice(struct rt_scanner *s, const uint64_t *pairs, size_t n_p
 {
     const uint32_t list = (uint32_t)(pairs[0] >> 32);
     const float *centroid = rt_tree_leaves(s->source.tree)->centroids + (size_t)list * s->dim;
-    const size_t table_bytes = (s->n_groups + 3u) / 4 * 64;
+    const size_t table_bytes = ((size_t)s->n_groups + 3) / 4 * 64;
     size_t n = 0;
     for (; *next < n_pairs && n < SLICE; ++*next) {
         size_t number = (uint32_t)pairs[*next] >> 1;
@@ -575,7 +575,7 @@ done:
 
 static void begin_batch(struct rt_scanner *s, const struct rt_scan_batch *batch)
 {
-    const size_t table_bytes = (s->n_groups + 3u) / 4 * 64;
+    const size_t table_bytes = ((size_t)s->n_groups + 3) / 4 * 64;
     rt_assert(batch->n_queries <= s->options.max_queries);
     rt_assert(batch->n_probes <= s->options.max_probes && batch->part < batch->n_parts);
     s->batch = *batch;

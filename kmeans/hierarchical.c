@@ -659,10 +659,10 @@ uint64_t rt_hierarchical_bytes(uint64_t n_local, uint32_t k, uint32_t dim, uint6
         n_local * (row_bytes + sizeof(uint64_t)                 /* what arrives */
                    + 2 * sizeof(uint32_t) + sizeof(uint64_t)) + /* cell, order, position */
         rt_exchange_bytes((int)n_ranks, 0) +
-        n_ranks * 4 * sizeof(uint64_t);
-    uint64_t coarse = (2 * COARSE_ROWS_PER_CELL * n_cells / n_ranks + 1) * dim * sizeof(float) +
-                      rt_lloyd_bytes(2 * COARSE_ROWS_PER_CELL * n_cells / n_ranks + 1,
-                                     (uint32_t)n_cells, dim, dim);
+        4 * sizeof(uint64_t) * n_ranks;
+    uint64_t coarse_rows = UINT64_C(2) * COARSE_ROWS_PER_CELL * n_cells / n_ranks + 1;
+    uint64_t coarse = coarse_rows * dim * sizeof(float) +
+                      rt_lloyd_bytes(coarse_rows, (uint32_t)n_cells, dim, dim);
     uint64_t cells = rt_lloyd_bytes(n_local, (uint32_t)(4 * n_cells), dim, dim);
     uint64_t most = travel > coarse ? travel : coarse;
     return (most > cells ? most : cells) + n_cells * (dim * sizeof(float) + 6 * sizeof(uint64_t));

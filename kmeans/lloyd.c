@@ -259,8 +259,8 @@ void rt_lloyd_unite(MPI_Comm comm, float *values, size_t n)
     int n_ranks = 0;
     MPI_Comm_size(comm, &n_ranks);
     for (size_t at = 0; n_ranks > 1 && at < n; at += UNITE_FLOATS)
-        MPI_Allreduce(MPI_IN_PLACE, values + at, (int)least(n - at, UNITE_FLOATS), MPI_UINT32_T,
-                      MPI_BOR, comm);
+        MPI_Allreduce(MPI_IN_PLACE, (void *)(values + at), (int)least(n - at, UNITE_FLOATS),
+                      MPI_UINT32_T, MPI_BOR, comm); /* of their bits: others' are zero */
 }
 
 enum rt_status rt_lloyd_first(MPI_Comm comm, const struct rt_lloyd_setting *setting,

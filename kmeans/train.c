@@ -595,7 +595,7 @@ static uint64_t beam_bytes(const struct rt_train_options *options, uint32_t k, u
         return 0;
     return (uint64_t)cells * dim * sizeof(float) + rt_centroid_set_bytes(cells, dim) +
            rt_centroid_set_bytes_in_cells(k, dim, cells) + rt_assigner_bytes(batch, dim, cells) +
-           batch * (dim + 1) * sizeof(float) + BEAM_SAMPLE * 4 * sizeof(uint32_t);
+           batch * (dim + 1) * sizeof(float) + 4 * sizeof(uint32_t) * BEAM_SAMPLE;
 }
 
 uint64_t rt_train_bytes(const struct rt_train_options *options, uint64_t sample_rows, uint32_t dim,

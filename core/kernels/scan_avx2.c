@@ -244,7 +244,7 @@ static inline void sums_of(const uint8_t *entries, const uint8_t *codes, uint32_
     for (size_t g = 0; g < n_groups; g += 256) {
         __m256i words[2];
         word_sums(entries + 16 * g, codes + 16 * g, n_groups - g < 256 ? n_groups - g : 256, words);
-        for (int h = 0; h < 2; h++) {
+        for (size_t h = 0; h < 2; h++) {
             __m256i low = _mm256_cvtepu16_epi32(_mm256_castsi256_si128(words[h]));
             __m256i high = _mm256_cvtepu16_epi32(_mm256_extracti128_si256(words[h], 1));
             sums[2 * h] = _mm256_add_epi32(sums[2 * h], low);
@@ -258,7 +258,7 @@ static void block_sums(const uint8_t *entries, const uint8_t *codes, uint32_t n_
 {
     __m256i all[4];
     sums_of(entries, codes, n_groups, all);
-    for (int q = 0; q < 4; q++)
+    for (size_t q = 0; q < 4; q++)
         _mm256_storeu_si256((__m256i *)(void *)(sums + 8 * q), all[q]);
 }
 

@@ -260,7 +260,7 @@ static enum rt_status allocate_window(struct compactor *c, struct rt_error *err)
     enum rt_status st = RT_OK;
     size_t n = (size_t)c->window_blocks;
     RT_TRY(rt_array_new(n, rt_block_code_bytes(c->dim), &c->codes, err));
-    RT_TRY(rt_array_new(n, c->n_factors * RT_BLOCK_ROWS * sizeof(float), &c->factors, err));
+    RT_TRY(rt_array_new(n, sizeof(float) * c->n_factors * RT_BLOCK_ROWS, &c->factors, err));
     RT_TRY(rt_array_new(n, RT_BLOCK_ROWS * sizeof(uint64_t), &c->ids, err));
     RT_TRY(rt_array_new(n, RT_BLOCK_ROWS * sizeof(struct rt_place), &c->places, err));
 done:

@@ -15,7 +15,8 @@ static enum rt_status draw(struct rt_recall_gate *gate, const struct rt_rows *ro
     const struct rt_rows_info *info = rt_rows_info(rows);
     void *native = NULL;
     RT_TRY(rt_array_new(gate->dim, rt_element_size(gate->element), &native, err));
-    uint64_t n_tried = info->n_rows < 4 * RT_GATE_QUERIES ? info->n_rows : 4 * RT_GATE_QUERIES;
+    const uint64_t most = UINT64_C(4) * RT_GATE_QUERIES;
+    uint64_t n_tried = info->n_rows < most ? info->n_rows : most;
     for (uint64_t i = 0; i < n_tried && gate->n_queries < RT_GATE_QUERIES; i++) {
         float *query = gate->queries + (size_t)gate->n_queries * gate->dim;
         uint64_t row = rt_random_permute(seed, RT_RANDOM_GATE, i, info->n_rows);
