@@ -4,10 +4,14 @@ set -euo pipefail
 command -v debootstrap >/dev/null || { echo 'no debootstrap'; exit 77; }
 ((EUID == 0)) || { echo 'needs root'; exit 77; }
 unshare --mount --pid --fork true 2>/dev/null || { echo 'may not unshare'; exit 77; }
-mirror=${DEBIAN_MIRROR:-$(sed -nE 's/^(deb |URIs: )(\[[^]]*\] )?(https?:[^ ]*[^ \/])\/? ?.*/\3/p' \
-    /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | grep -v security | head -n 1)}
+# The mirror that apt here uses for this release, or one that is named.
+# shellcheck disable=SC2016 # apt expands it
+mirror=${DEBIAN_MIRROR:-$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Codename: bookworm' \
+    2>/dev/null | sed -n 1p)}
+[[ -n $mirror ]] || { echo 'apt knows no mirror of Debian 12 here, and DEBIAN_MIRROR names none'; exit 77; }
 tree=$PWD/bookworm
-debootstrap --variant=minbase bookworm "$tree" "${mirror:-http://deb.debian.org/debian}" >debootstrap.log 2>&1 || {
+rm -rf --one-file-system "$tree"
+debootstrap --variant=minbase bookworm "$tree" "$mirror" >debootstrap.log 2>&1 || {
     tail -n 5 debootstrap.log
     echo 'no Debian mirror in reach'
     exit 77
