@@ -4,6 +4,7 @@
 #include "core/random.h"
 #include "mpi/agree.h"
 #include "mpi/partition.h"
+#include "mpi/traffic.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -222,6 +223,7 @@ static void gather_candidates(struct first_rows *f, int rank, int n_ranks)
         f->all[f->first_own + n].number = rt_sample_number(f->sample, f->begin + i);
         n++;
     }
+    rt_traffic_add((uint64_t)bytes * (uint64_t)(n_ranks - 1));
     MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_BYTE, f->all, shares, starts, MPI_BYTE, f->comm);
 }
 
@@ -258,6 +260,7 @@ void rt_lloyd_unite(MPI_Comm comm, float *values, size_t n)
 {
     int n_ranks = 0;
     MPI_Comm_size(comm, &n_ranks);
+    rt_traffic_add(n_ranks > 1 ? n * sizeof *values : 0);
     for (size_t at = 0; n_ranks > 1 && at < n; at += UNITE_FLOATS)
         MPI_Allreduce(MPI_IN_PLACE, (void *)(values + at), (int)least(n - at, UNITE_FLOATS),
                       MPI_UINT32_T, MPI_BOR, comm); /* of their bits: others' are zero */
@@ -384,6 +387,8 @@ static void share_slice(struct work *w, size_t first, size_t n)
     }
     size_t own_first = first + (size_t)starts[w->rank] / w->dim;
     size_t n_own = (size_t)shares[w->rank] / w->dim;
+    rt_traffic_add((n - n_own) * w->dim * sizeof(int64_t) +
+                   n_own * w->dim * sizeof(float) * (uint64_t)(w->n_ranks - 1));
     MPI_Reduce_scatter(MPI_IN_PLACE, w->sums, shares, MPI_INT64_T, MPI_SUM, w->comm);
     rt_means_divide(&setting->scale, w->sums, counts_of(w) + own_first, n_own, w->dim,
                     setting->spherical, w->centroids + own_first * w->dim);

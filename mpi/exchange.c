@@ -2,6 +2,7 @@
 
 #include "core/memory.h"
 #include "mpi/agree.h"
+#include "mpi/traffic.h"
 #include "mpi/watchdog.h"
 
 #include <string.h>
@@ -21,7 +22,6 @@ struct rt_exchange {
     size_t capacity;
     char *buffers[N_BUFFERS];
     unsigned char *flags; /* n_ranks: I have bytes for r; n_ranks: r has bytes for me */
-    uint64_t n_sent;
 };
 
 /* What the callbacks of this rank have come to; `others` is true once a peer has said that it
@@ -89,11 +89,6 @@ void rt_exchange_free(struct rt_exchange *exchange)
         rt_array_free(exchange->buffers[i]);
     rt_array_free(exchange->flags);
     rt_array_free(exchange);
-}
-
-uint64_t rt_exchange_sent(const struct rt_exchange *exchange)
-{
-    return exchange->n_sent;
 }
 
 static struct head head_of(const char *buffer)
@@ -183,7 +178,7 @@ static void trade(struct round *round, int to, int from, bool sends, bool receiv
             if (requests[slot] != MPI_REQUEST_NULL)
                 continue;
             size_t n = fill(round, to, x->buffers[slot]);
-            x->n_sent += n - sizeof(struct head);
+            rt_traffic_add(n - sizeof(struct head));
             MPI_Issend(x->buffers[slot], (int)n, MPI_BYTE, to, TAG_PIECE, x->comm, &requests[slot]);
             sends = head_of(x->buffers[slot]).more;
         }

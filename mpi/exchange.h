@@ -40,7 +40,5 @@ void rt_exchange_free(struct rt_exchange *exchange); /* collective; NULL (on all
 enum rt_status rt_exchange_round(struct rt_exchange *exchange, const uint64_t *has_bytes_for,
                                  rt_exchange_source source, rt_exchange_sink sink, void *context,
                                  struct rt_error *err) RT_MUST_CHECK;
-/* Payload bytes this rank sent to other ranks so far. */
-uint64_t rt_exchange_sent(const struct rt_exchange *exchange);
 
 #endif

@@ -1,5 +1,7 @@
 #include "mpi/partition.h"
 
+#include "mpi/traffic.h"
+
 #include <string.h>
 
 /* ---- shares: pure functions ---- */
@@ -82,12 +84,21 @@ static size_t piece_of(size_t n, size_t at, size_t size)
     return n - at < most ? n - at : most;
 }
 
+/* What a rank puts into a reduction leaves it once, unless it is alone. */
+static void count_for_others(MPI_Comm comm, uint64_t n_bytes)
+{
+    int n_ranks = 0;
+    MPI_Comm_size(comm, &n_ranks);
+    rt_traffic_add(n_ranks > 1 ? n_bytes : 0);
+}
+
 void rt_exscan_u64(MPI_Comm comm, const uint64_t *in, uint64_t *out, size_t n)
 {
     int rank = 0;
     MPI_Comm_rank(comm, &rank);
     if (in != out)
         memcpy(out, in, n * sizeof *out);
+    count_for_others(comm, n * sizeof *out);
     for (size_t at = 0, piece = 0; at < n; at += piece) {
         piece = piece_of(n, at, sizeof *out);
         MPI_Exscan(MPI_IN_PLACE, out + at, (int)piece, MPI_UINT64_T, MPI_SUM, comm);
@@ -100,6 +111,7 @@ static void reduce_all(MPI_Comm comm, void *values, size_t n, MPI_Datatype type,
                        MPI_Op op)
 {
     char *bytes = values;
+    count_for_others(comm, n * size);
     for (size_t at = 0, piece = 0; at < n; at += piece) {
         piece = piece_of(n, at, size);
         MPI_Allreduce(MPI_IN_PLACE, bytes + at * size, (int)piece, type, op, comm);
@@ -168,6 +180,7 @@ void rt_reduce_scatter_i64(MPI_Comm comm, const int64_t *in, int64_t *out, const
             end += now[r];
             part += counts[r];
         }
+        rt_traffic_add((uint64_t)(end - packed - now[rank]) * sizeof *end);
         MPI_Reduce_scatter(packed, out + (now[rank] ? at : 0), now, MPI_INT64_T, MPI_SUM, comm);
     }
 }
@@ -199,6 +212,7 @@ void rt_allgatherv_bytes(MPI_Comm comm, const void *mine, void *all, const uint6
         for (uint64_t at = 0; at < counts[out] || at < counts[in]; at += RT_PIECE_BYTES) {
             size_t n_out = at < counts[out] ? piece_of(counts[out], at, 1) : 0;
             size_t n_in = at < counts[in] ? piece_of(counts[in], at, 1) : 0;
+            rt_traffic_add(n_out);
             MPI_Sendrecv(bytes + out_begin + (n_out ? at : 0), (int)n_out, MPI_BYTE,
                          n_out ? next : MPI_PROC_NULL, 0, bytes + in_begin + (n_in ? at : 0),
                          (int)n_in, MPI_BYTE, n_in ? before : MPI_PROC_NULL, 0, comm,
@@ -211,6 +225,12 @@ void rt_allgatherv_bytes(MPI_Comm comm, const void *mine, void *all, const uint6
 void rt_bcast_bytes(MPI_Comm comm, void *buffer, uint64_t n_bytes, int root)
 {
     char *bytes = buffer;
+    int rank = 0;
+    int n_ranks = 0;
+    MPI_Comm_rank(comm, &rank);
+    MPI_Comm_size(comm, &n_ranks);
+    if (rank == root)
+        rt_traffic_add(n_bytes * (uint64_t)(n_ranks - 1));
     for (size_t at = 0, piece = 0; at < n_bytes; at += piece) {
         piece = piece_of(n_bytes, at, 1);
         MPI_Bcast(bytes + at, (int)piece, MPI_BYTE, root, comm);

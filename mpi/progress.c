@@ -3,6 +3,7 @@
 #include "core/memory.h"
 #include "mpi/agree.h"
 #include "mpi/signals.h"
+#include "mpi/traffic.h"
 #include "mpi/watchdog.h"
 
 #include <stdarg.h>
@@ -37,6 +38,7 @@ struct rt_progress {
     uint64_t total;
     char note[NOTE_BYTES];
     atomic_uint_fast64_t mine[WORD_RESUMED + 1];
+    uint64_t traffic_before; /* bytes sent when the phase began */
     double began, last_call;
 
     /* Rounds: every rank joins every round, in order, but when it likes. */
@@ -86,6 +88,7 @@ void rt_progress_begin(struct rt_progress *progress, const char *phase, const ch
     for (size_t i = 0; i < sizeof p->mine / sizeof *p->mine; i++)
         atomic_store(&p->mine[i], 0);
     memset(p->latest, 0, sizeof p->latest);
+    p->traffic_before = rt_traffic_bytes();
     p->began = now_seconds();
     p->last_call = p->began;
     p->round_began = p->began;
@@ -118,6 +121,7 @@ void rt_progress_set_note(struct rt_progress *progress, const char *format, ...)
 
 static void join_round(struct rt_progress *p, double now, bool has_ended, bool has_failed)
 {
+    atomic_store(&p->mine[RT_COUNT_BYTES_SENT], rt_traffic_bytes() - p->traffic_before);
     for (int i = 0; i <= WORD_RESUMED; i++)
         p->sent[i] = atomic_load_explicit(&p->mine[i], memory_order_relaxed);
     p->sent[WORD_ENDED] = has_ended;

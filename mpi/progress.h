@@ -29,7 +29,7 @@ enum rt_counter {
     RT_COUNT_DONE = 0, /* units of the phase: rows, cells, records, files */
     RT_COUNT_BYTES_READ,
     RT_COUNT_BYTES_WRITTEN,
-    RT_COUNT_BYTES_SENT,
+    RT_COUNT_BYTES_SENT, /* kept by progress itself: rt_traffic_bytes since the phase began */
     RT_COUNT_SKIPPED,
     RT_COUNT_OTHER, /* as the phase likes */
     RT_N_COUNTERS
@@ -63,7 +63,7 @@ void rt_progress_free(struct rt_progress *progress);
  * literals; total is the same number on all ranks, over all ranks. */
 void rt_progress_begin(struct rt_progress *progress, const char *phase, const char *unit,
                        uint64_t total);
-/* Adds to this rank's counter. Any thread. */
+/* Adds to this rank's counter (not RT_COUNT_BYTES_SENT). Any thread. */
 void rt_progress_add(struct rt_progress *progress, enum rt_counter counter, uint64_t amount);
 /* Says that of this rank's done units `amount` (added by rt_progress_add as well) were done before
  * a resume. */

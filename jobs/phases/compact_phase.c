@@ -409,7 +409,6 @@ enum rt_status rt_compact_phase(struct rt_phase_context *context,
     RT_TRY(rt_exchange_new(comm, 0, &exchange, err));
     for (c.round = 0; c.round < out->n_rounds; c.round++)
         RT_TRY(run_round(&c, exchange, err));
-    rt_progress_add(context->progress, RT_COUNT_BYTES_SENT, rt_exchange_sent(exchange));
     RT_LOCAL(rt_unit_writer_end(c.writer, rt_list_fill, err));
     RT_TRY(rt_phase_end(context, &clock, st, &out->record, err));
     out->rows_hash = rt_sum_hash128(comm, c.rows_hash);

@@ -336,9 +336,9 @@ static enum rt_status code_block(struct inserter *in, uint64_t first_row, size_t
     size_t record_bytes = columns_bytes(in->dim, in->n_factors, 1);
     size_t slot_bytes = sizeof(uint64_t) + sizeof(uint32_t) +
                         (in->out->slots->segments_by_part ? 0 : in->row_bytes);
-    rt_progress_add(in->context->progress, RT_COUNT_BYTES_READ, n_rows * in->row_bytes);
-    if (in->context->job->options->scatter && in->context->job->rank != 0)
-        rt_progress_add(in->context->progress, RT_COUNT_BYTES_SENT, n_rows * in->row_bytes);
+    size_t id_bytes = rt_row_source_has_ids(in->input->source) ? sizeof(uint64_t) : 0;
+    rt_progress_add(in->context->progress, RT_COUNT_BYTES_READ,
+                    n_rows * (in->row_bytes + id_bytes));
     rt_progress_add(in->context->progress, RT_COUNT_BYTES_WRITTEN,
                     n_rows * (record_bytes + slot_bytes));
     rt_progress_add(in->context->progress, RT_COUNT_DONE, n_rows);

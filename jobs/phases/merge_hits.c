@@ -2,6 +2,7 @@
 
 #include "core/memory.h"
 #include "mpi/agree.h"
+#include "mpi/traffic.h"
 
 #include <string.h>
 
@@ -29,6 +30,7 @@ enum rt_status rt_merge_hits(MPI_Comm comm, struct rt_hit *hits, size_t n_querie
             int n_bytes = (int)(n * k * sizeof *hits);
             struct rt_hit *mine = hits + first * k;
             if (rank % (2 * step) == step) {
+                rt_traffic_add((uint64_t)n_bytes);
                 MPI_Send(mine, n_bytes, MPI_BYTE, rank - step, 0, comm);
             } else if (rank % (2 * step) == 0 && rank + step < n_ranks) {
                 MPI_Recv(theirs, n_bytes, MPI_BYTE, rank + step, 0, comm, MPI_STATUS_IGNORE);

@@ -3,6 +3,7 @@
 #include "core/memory.h"
 #include "io/ids.h"
 #include "mpi/agree.h"
+#include "mpi/traffic.h"
 
 #include <pthread.h>
 #include <time.h>
@@ -196,6 +197,7 @@ static enum rt_status ask(struct rt_row_source *source, enum kind kind, uint64_t
         size_t n = piece_rows(source, kind, n_rows - done);
         size_t bytes = n * entry_bytes(source, kind);
         MPI_Recv(out, (int)bytes, MPI_BYTE, 0, TAG_PIECE, source->comm, MPI_STATUS_IGNORE);
+        rt_traffic_add(bytes); /* here: rank 0's own phase may end before it has answered all */
         out += bytes;
         done += n;
     }
