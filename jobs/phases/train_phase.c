@@ -12,6 +12,8 @@
 #include "mpi/partition.h"
 #include "mpi/world.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 struct trainer {
@@ -79,7 +81,26 @@ static void train_progress(void *ctx, const char *stage, uint64_t done, uint64_t
     (void)rt_progress_tick(t->context->progress);
 }
 
-/* Node-shared memory for one array of the tree or one store. Collective over the node. */
+/* Says on which nodes the tree is not shared, and why on the first of them. Collective. */
+static void warn_of_copies(const struct rt_job *job, const struct rt_shared *shared)
+{
+    char reason[200];
+    char host[RT_MAX_HOST];
+    bool is_copied = rt_shared_kind(shared) != RT_SHARED_WINDOW && rt_shared_reason(shared)[0];
+    uint64_t first = is_copied ? (uint64_t)job->rank : UINT64_MAX;
+    uint64_t n_nodes = is_copied && job->world->node_rank == 0;
+    rt_min_u64(job->comm, &first, 1);
+    if (first == UINT64_MAX)
+        return;
+    rt_sum_u64(job->comm, &n_nodes, 1);
+    (void)snprintf(reason, sizeof reason, "%s", rt_shared_reason(shared));
+    rt_bcast_bytes(job->comm, reason, sizeof reason, (int)first);
+    rt_world_host_of(job->world, (int)first, host);
+    rt_job_warn(job, "the tree is kept once a rank on %" PRIu64 " of %d nodes (%s: %s)", n_nodes,
+                job->world->n_nodes, host, reason);
+}
+
+/* Node-shared memory for one array of the tree or one store. Collective. */
 static enum rt_status share(struct trainer *t, size_t n_bytes, void **out, bool *is_writer,
                             struct rt_error *err)
 {
@@ -87,12 +108,12 @@ static enum rt_status share(struct trainer *t, size_t n_bytes, void **out, bool 
     struct rt_train_output *o = t->out;
     struct rt_shared_options options = {.use_window = t->context->job->options->pin};
     struct rt_shared *shared = NULL;
-    RT_TRY(rt_shared_new(t->context->job->world->node, n_bytes, &options, &shared, err));
+    RT_LOCAL(rt_shared_new(t->context->job->world->node, n_bytes, &options, &shared, err));
+    RT_AGREE(t->context->job->comm); /* nodes differ in what they have free */
     o->shares[o->n_shares++] = shared;
     o->shared_kind = rt_shared_kind(shared);
     t->context->shared_bytes += rt_shared_rank_bytes(shared);
-    if (o->shared_kind != RT_SHARED_WINDOW && rt_shared_reason(shared)[0] && o->n_shares == 1)
-        rt_job_warn(t->context->job, "the tree is kept once a rank: %s", rt_shared_reason(shared));
+    warn_of_copies(t->context->job, shared);
     *out = rt_shared_target(shared);
     *is_writer = rt_range_count(rt_shared_fill(shared, 1)) > 0;
 done:
