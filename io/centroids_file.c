@@ -1,5 +1,6 @@
 #include "io/centroids_file.h"
 
+#include "core/checksum.h"
 #include "core/memory.h"
 #include "core/metric.h"
 #include "io/hdf5_matrix.h"
@@ -21,6 +22,18 @@ void rt_centroids_free(struct rt_centroids *centroids)
         rt_array_free(centroids->levels[i].parent);
     }
     *centroids = (struct rt_centroids){.dim = 0};
+}
+
+uint64_t rt_centroids_hash(const struct rt_centroids *centroids)
+{
+    uint64_t words[2 * RT_MAX_LEVELS + 1] = {centroids->n_levels};
+    for (uint32_t l = 0; l < centroids->n_levels; l++) {
+        const struct rt_centroids_level *level = &centroids->levels[l];
+        words[2 * l + 1] = rt_hash64(level->vectors, level->n * centroids->dim * sizeof(float));
+        words[2 * l + 2] =
+            level->parent ? rt_hash64(level->parent, level->n * sizeof(uint32_t)) : 0;
+    }
+    return rt_hash64(words, sizeof words);
 }
 
 static enum rt_status check_dim(const char *path, uint64_t found, uint32_t dim,

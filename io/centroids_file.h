@@ -32,5 +32,7 @@ struct rt_centroids {
 enum rt_status rt_centroids_read(const char *name, uint32_t dim, struct rt_centroids *out,
                                  struct rt_error *err) RT_MUST_CHECK;
 void rt_centroids_free(struct rt_centroids *centroids); /* its arrays; zeroes it */
+/* Of all levels' vectors and parents: tells whether two readings of a file gave the same. */
+uint64_t rt_centroids_hash(const struct rt_centroids *centroids);
 
 #endif

@@ -33,6 +33,7 @@ struct rt_plan_input {
     uint64_t shm_bytes;                   /* free in /dev/shm; UINT64_MAX: not known */
     uint32_t given_levels[RT_MAX_LEVELS]; /* of --centroids, where n_given_levels is not 0 */
     uint32_t n_given_levels;
+    uint64_t given_hash; /* rt_centroids_hash: training reads the file again */
 };
 
 struct rt_plan_cost {

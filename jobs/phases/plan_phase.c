@@ -28,6 +28,7 @@ static enum rt_status count_centroids(const char *name, struct rt_plan_input *in
     struct rt_centroids centroids = {0};
     RT_TRY(rt_centroids_read(name, input->dim, &centroids, err));
     input->n_given_levels = centroids.n_levels;
+    input->given_hash = rt_centroids_hash(&centroids);
     for (uint32_t l = 0; l < centroids.n_levels; l++)
         input->given_levels[l] = centroids.levels[l].n;
 done:

@@ -208,6 +208,19 @@ done:
     return st;
 }
 
+/* Read again rather than kept since the plan: until now its memory was free for others. */
+static enum rt_status read_file(const struct trainer *t, uint32_t dim, struct rt_centroids *file,
+                                struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const char *name = t->context->job->options->centroids;
+    RT_TRY(rt_centroids_read(name, dim, file, err));
+    if (rt_centroids_hash(file) != t->input->plan->input.given_hash)
+        RT_FAIL(RT_INPUT, "'%s' changed after the build was planned with it; run again", name);
+done:
+    return st;
+}
+
 static enum rt_status read_centroids(struct trainer *t, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
@@ -216,7 +229,7 @@ static enum rt_status read_centroids(struct trainer *t, struct rt_error *err)
     uint32_t counts[RT_MAX_LEVELS + 1] = {0};
     uint32_t dim = rt_rows_info(t->input->rows)->dim;
     if (job->rank == 0)
-        RT_LOCAL(rt_centroids_read(job->options->centroids, dim, &file, err));
+        RT_LOCAL(read_file(t, dim, &file, err));
     RT_AGREE(job->comm);
     counts[0] = file.n_levels;
     for (uint32_t l = 0; l < file.n_levels; l++)

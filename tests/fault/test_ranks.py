@@ -256,6 +256,14 @@ elif which == "changes":
             words = [name] + (["shrank"] if change == change_cut else ["changed"])
             held_to(f"{change.__name__} at read {number}", finish(job), 2, words)
             gone(change.__name__, f"{name}.index")
+    # so do the centroids, between plan and training
+    write_bin("given.fbin", rows[:30])
+    job = start("build", "rows.fbin", "given", "--centroids", "given.fbin", ranks=2, environment={"RANKTAPE_FAULT": "train:0:1:stop"})
+    pid = stopped_process()
+    write_bin("given.fbin", rows[1:31])
+    os.kill(pid, signal.SIGCONT)
+    held_to("other centroids", finish(job), 2, ["given.fbin", "changed"])
+    gone("other centroids", "given")
     # an index that is cut under a reader, which has it mapped: one line a rank, no crash
     ok("build", "rows.fbin", "mapped", *LISTS, ranks=2)
     job = start("search", "mapped", "rows.fbin", "--probes", 30, ranks=2, environment={"RANKTAPE_FAULT": "malloc:1:36:stop"})
