@@ -188,8 +188,10 @@ static enum rt_status pass_gate(struct publisher *p, struct rt_error *err)
     RT_LOCAL(rt_index_open_manifest(p->context->dir, manifest, RT_CHECK_TREE, &view, err));
     RT_AGREE(job->comm);
     RT_TRY(rt_recall_gate_merge(job->comm, p->input->gate, err));
-    if (p->input->gate->n_queries)
-        RT_TRY(ask_index(p, view, err));
+    if (p->input->gate->n_queries == 0) /* the same on all ranks */
+        RT_FAIL(RT_GATE, "--min-recall: every row drawn as a query is bad, so recall cannot be "
+                         "measured; nothing is published");
+    RT_TRY(ask_index(p, view, err));
     if (job->rank == 0 && p->out->recall < p->input->min_recall)
         st = rt_error_set(err, RT_GATE, __FILE__, __LINE__,
                           "recall@%" PRIu32 " is %.4f on %" PRIu32

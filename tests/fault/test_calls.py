@@ -115,6 +115,13 @@ elif which == "queries":
         unpublished("gate", f"gate{ranks}")
         ok("build", "rows.fbin", f"gate{ranks}", "--lists", "30", "--min-recall", "0.5", "--force", ranks=ranks)
         ok("verify", f"gate{ranks}", "--full", ranks=1)
+    # no row drawn is good: that is said, and no recall made up
+    none = np.full_like(rows, np.nan)
+    none[7] = rows[7]
+    write_bin("none_good.fbin", none)
+    held_to("gate without queries", run("build", "none_good.fbin", "none_good", "--lists", "1", "--bad-rows", "skip",
+                                        "--min-recall", "0.1", ranks=2), 1, ["--min-recall", "every row drawn", "bad"])
+    unpublished("gate without queries", "none_good")
     # a heap that has changed since, where vectors are read from it
     ok("build", "rows.fbin", "heap", "--lists", "30", "--rerank-in-heap", ranks=2)
     ok("search", "heap", "query.fbin", ranks=2)
