@@ -1,8 +1,7 @@
-#include "io/index_reader.h"
+#include "io/index_rows.h"
 
 #include "core/code.h"
 #include "core/memory.h"
-#include "core/record.h"
 #include "io/index_dir.h"
 
 #include <errno.h>
@@ -153,6 +152,21 @@ done:
     return st;
 }
 
+static enum rt_status open_tombstones(struct rt_index_view *view,
+                                      const struct rt_manifest_file *file, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    char path[RT_PATH_MAX];
+    struct rt_tombstones_view *opened = &view->tombstones[view->n_tombstones];
+    RT_TRY(check_file(view, file, path, err));
+    RT_TRY(rt_tombstones_open(path, opened, err));
+    view->n_tombstones++;
+    RT_TRY(check_origin(view, file, opened->map, opened->shape.generation,
+                        opened->shape.fingerprint, err));
+done:
+    return st;
+}
+
 /* ---- the whole ---- */
 
 static int by_first_segment(const void *a, const void *b)
@@ -184,6 +198,7 @@ static enum rt_status open_files(struct rt_index_view *view, struct rt_error *er
     RT_TRY(rt_array_zero(n, sizeof *view->frozen, &view->frozen, err));
     RT_TRY(rt_array_zero(n, sizeof *view->appendable, &view->appendable, err));
     RT_TRY(rt_array_zero(n, sizeof *view->vectors, &view->vectors, err));
+    RT_TRY(rt_array_zero(n, sizeof *view->tombstones, &view->tombstones, err));
     for (size_t i = 0; i < n; i++) { /* sorted: the tree comes first */
         const struct rt_manifest_file *file = &manifest->files[i];
         if (file->kind != RT_FILE_TREE && !view->tree.map)
@@ -202,7 +217,8 @@ static enum rt_status open_files(struct rt_index_view *view, struct rt_error *er
             RT_TRY(open_vectors(view, file, err));
             break;
         case RT_FILE_TOMBSTONES:
-            RT_FAIL(RT_USAGE, "'%s' has tombstones, which this ranktape does not read", view->dir);
+            RT_TRY(open_tombstones(view, file, err));
+            break;
         }
     }
     if (view->n_frozen == 0)
@@ -359,385 +375,14 @@ void rt_index_close(struct rt_index_view *view)
         rt_tape_close(&view->appendable[i]);
     for (size_t i = 0; i < view->n_vectors; i++)
         rt_vectors_close(&view->vectors[i]);
+    for (size_t i = 0; i < view->n_tombstones; i++)
+        rt_tombstones_close(&view->tombstones[i]);
     rt_tree_file_close(&view->tree);
     rt_array_free(view->frozen);
     rt_array_free(view->appendable);
     rt_array_free(view->vectors);
+    rt_array_free(view->tombstones);
     rt_manifest_free(view->manifest);
     free(view->dir);
     rt_array_free(view);
-}
-
-/* ---- lists and places ---- */
-
-void rt_list_blocks_part(const struct rt_index_view *view, const struct rt_list_blocks *blocks,
-                         uint64_t first, uint64_t n_blocks, struct rt_list_blocks *part)
-{
-    part->n_blocks = n_blocks;
-    part->codes = blocks->codes + first * rt_block_code_bytes(view->manifest->dim);
-    part->factors = blocks->factors + first * view->n_factors * RT_BLOCK_ROWS;
-    part->ids = blocks->ids + first * RT_BLOCK_ROWS;
-    part->places = blocks->places + first * RT_BLOCK_ROWS;
-}
-
-static const struct rt_list_view *frozen_file(const struct rt_index_view *view, uint64_t generation)
-{
-    for (size_t i = view->n_frozen; i-- > 0;)
-        if (view->frozen[i].shape.generation == generation)
-            return &view->frozen[i];
-    return NULL;
-}
-
-enum rt_status rt_index_list(const struct rt_index_view *view, uint32_t list,
-                             struct rt_list_blocks *blocks, uint64_t *n_rows, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    const struct rt_list_view *directory = &view->frozen[view->n_frozen - 1];
-    if (list >= view->n_lists)
-        RT_FAIL(RT_DAMAGED, "'%s' is damaged: there is no list %" PRIu32, view->dir, list);
-    uint64_t rows = directory->rows[list];
-    uint64_t first = directory->first_blocks[list];
-    uint64_t n = rows / RT_BLOCK_ROWS + (rows % RT_BLOCK_ROWS != 0);
-    const struct rt_list_view *file = n > 0 ? frozen_file(view, directory->files[list]) : directory;
-    if (!file)
-        RT_FAIL(RT_DAMAGED,
-                "'%s' is damaged: list %" PRIu32 " is in a file of generation %" PRIu64
-                ", which is not there",
-                rt_h5_map_path(directory->map), list, directory->files[list]);
-    memset(blocks, 0, sizeof *blocks);
-    if (n > 0) {
-        if (first > file->shape.n_blocks || n > file->shape.n_blocks - first)
-            RT_FAIL(RT_DAMAGED,
-                    "'%s' is damaged: list %" PRIu32 " reaches beyond the blocks of '%s'",
-                    rt_h5_map_path(directory->map), list, rt_h5_map_path(file->map));
-        rt_list_blocks_part(view, &file->blocks, first, n, blocks);
-    }
-    *n_rows = rows;
-done:
-    return st;
-}
-
-static const struct rt_vectors_view *file_of_segment(const struct rt_index_view *view,
-                                                     uint32_t segment)
-{
-    size_t begin = 0;
-    size_t end = view->n_vectors;
-    while (begin < end) { /* the last file that begins at or before it */
-        size_t middle = begin + (end - begin) / 2;
-        if (view->vectors[middle].shape.first_segment <= segment)
-            begin = middle + 1;
-        else
-            end = middle;
-    }
-    const struct rt_vectors_view *file = begin > 0 ? &view->vectors[begin - 1] : NULL;
-    return file && segment - file->shape.first_segment < file->shape.n_segments ? file : NULL;
-}
-
-enum rt_status rt_index_place(const struct rt_index_view *view, uint32_t segment, uint32_t slot,
-                              struct rt_place_view *out, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    const struct rt_vectors_view *file = file_of_segment(view, segment);
-    if (!file)
-        RT_FAIL(RT_DAMAGED, "'%s' is damaged: there is no segment %" PRIu32, view->dir, segment);
-    const struct rt_segment_entry *entry = &file->segments[segment - file->shape.first_segment];
-    if (slot >= entry->n_slots)
-        RT_FAIL(RT_DAMAGED, "'%s' is damaged: segment %" PRIu32 " has no slot %" PRIu32,
-                rt_h5_map_path(file->map), segment, slot);
-    uint64_t at = entry->first_slot + slot;
-    uint64_t vector_bytes = rt_element_size(file->shape.element) * file->shape.dim;
-    out->vector = file->vectors ? (const char *)file->vectors + at * vector_bytes : NULL;
-    out->heap_row = entry->first_row == RT_NO_ROW ? RT_NO_ROW : entry->first_row + slot;
-    out->id = file->ids[at];
-    out->list = file->lists[at];
-done:
-    return st;
-}
-
-/* ---- verify ---- */
-
-struct verifying {
-    const struct rt_index_view *view;
-    rt_index_report report;
-    void *context;
-    struct rt_index_verified counts;
-};
-
-static void report(struct verifying *run, const char *text)
-{
-    run->counts.n_errors++;
-    if (run->report)
-        run->report(run->context, text);
-}
-
-/* Units [begin, end) of those counted through all files, this one's beginning at *at. */
-static void verify_units(struct verifying *run, const struct rt_h5_map *map, uint64_t begin,
-                         uint64_t end, uint64_t *at)
-{
-    const struct rt_h5_layout *layout = rt_h5_map_layout(map);
-    for (uint32_t d = 0; d < layout->n_datasets; d++) {
-        const struct rt_h5_dataset *dataset = &layout->datasets[d];
-        uint64_t n = rt_h5_n_units(dataset);
-        uint64_t unit = begin > *at ? begin - *at : 0;
-        for (; unit < n && *at + unit < end; unit++) {
-            struct rt_error err;
-            if (rt_h5_map_check_unit(map, d, unit, &err) != RT_OK)
-                report(run, err.text);
-            uint64_t rows = dataset->dims[0] - unit * dataset->unit_rows;
-            run->counts.n_units++;
-            run->counts.n_bytes +=
-                (rows < dataset->unit_rows ? rows : dataset->unit_rows) * rt_h5_row_bytes(dataset);
-        }
-        *at += n;
-    }
-}
-
-static uint64_t units_of(const struct rt_h5_map *map)
-{
-    const struct rt_h5_layout *layout = rt_h5_map_layout(map);
-    uint64_t n = 0;
-    for (uint32_t d = 0; d < layout->n_datasets; d++)
-        n += rt_h5_n_units(&layout->datasets[d]);
-    return n;
-}
-
-/* The n-th map of the view, NULL behind the last. */
-static const struct rt_h5_map *map_of(const struct rt_index_view *view, size_t n)
-{
-    if (n == 0)
-        return view->tree.map;
-    n -= 1;
-    if (n < view->n_frozen)
-        return view->frozen[n].map;
-    n -= view->n_frozen;
-    if (n < view->n_appendable)
-        return view->appendable[n].map;
-    n -= view->n_appendable;
-    return n < view->n_vectors ? view->vectors[n].map : NULL;
-}
-
-/* The hashes of checksums that the manifest keeps. */
-static void verify_sums(struct verifying *run, const struct rt_h5_map *map)
-{
-    struct rt_hash128 hash;
-    struct rt_error err;
-    char text[RT_PATH_MAX + 80];
-    const char *path = rt_h5_map_path(map);
-    const char *name = strrchr(path, '/');
-    const struct rt_manifest *manifest = run->view->manifest;
-    if (rt_h5_hash_sums(path, rt_h5_map_layout(map), &hash, &err) != RT_OK) {
-        report(run, err.text);
-        return;
-    }
-    for (size_t i = 0; i < manifest->n_files; i++) {
-        char expected[64];
-        const struct rt_manifest_file *file = &manifest->files[i];
-        (void)snprintf(expected, sizeof expected, "/%s-%" PRIu64 ".h5",
-                       rt_file_kind_name(file->kind), file->number);
-        if (!name || strcmp(name, expected) != 0)
-            continue;
-        if (hash.low != file->hashes.sums.low || hash.high != file->hashes.sums.high) {
-            (void)snprintf(text, sizeof text,
-                           "'%s' is damaged: its checksums do not match the manifest", path);
-            report(run, text);
-        }
-    }
-}
-
-enum rt_status rt_index_verify_checksums(const struct rt_index_view *view, uint32_t part,
-                                         uint32_t n_parts, rt_index_report say, void *context,
-                                         struct rt_index_verified *out, struct rt_error *err)
-{
-    struct verifying run = {.view = view, .report = say, .context = context};
-    uint64_t total = 0;
-    uint64_t at = 0;
-    (void)err;
-    for (size_t i = 0; map_of(view, i); i++)
-        total += units_of(map_of(view, i));
-    __extension__ typedef unsigned __int128 wide;
-    uint64_t begin = (uint64_t)((wide)total * part / n_parts);
-    uint64_t end = (uint64_t)((wide)total * (part + 1) / n_parts);
-    for (size_t i = 0; map_of(view, i); i++) {
-        verify_units(&run, map_of(view, i), begin, end, &at);
-        if (part == 0)
-            verify_sums(&run, map_of(view, i));
-    }
-    *out = run.counts;
-    return RT_OK;
-}
-
-/* A record's place holds this id and list. */
-static void verify_place(struct verifying *run, uint32_t list, uint64_t id, struct rt_place place)
-{
-    struct rt_place_view there;
-    struct rt_error err;
-    char text[240];
-    if (rt_index_place(run->view, place.segment, place.slot, &there, &err) != RT_OK) {
-        report(run, err.text);
-    } else if (there.id != id || there.list != list) {
-        (void)snprintf(text, sizeof text,
-                       "list %" PRIu32 ": row %" PRIu64 " has its vector at segment %" PRIu32
-                       " slot %" PRIu32 ", but there lies row %" PRIu64 " of list %" PRIu32,
-                       list, id, place.segment, place.slot, there.id, there.list);
-        report(run, text);
-    }
-}
-
-static bool is_padding(const struct rt_list_blocks *block, uint32_t dim, uint32_t n_factors,
-                       uint32_t row, uint8_t *code)
-{
-    bool good = block->ids[row] == RT_NO_ID && block->places[row].segment == 0 &&
-                block->places[row].slot == 0;
-    rt_block_get(block->codes, dim, row, code);
-    for (uint32_t i = 0; i < rt_code_bytes(dim); i++)
-        good = good && code[i] == 0;
-    for (uint32_t f = 0; f < n_factors; f++)
-        good = good && block->factors[f * RT_BLOCK_ROWS + row] == 0.0f;
-    return good;
-}
-
-/* Rows [0, n_rows) of a block, the rest padding. code: rt_code_bytes. */
-static void verify_block(struct verifying *run, uint32_t list, const struct rt_list_blocks *block,
-                         uint32_t n_rows, uint8_t *code, struct rt_hash128 *sum)
-{
-    const struct rt_index_view *view = run->view;
-    uint32_t dim = view->manifest->dim;
-    char text[120];
-    for (uint32_t row = 0; row < RT_BLOCK_ROWS; row++) {
-        float factors[RT_MAX_FACTORS];
-        if (row >= n_rows) {
-            if (!is_padding(block, dim, view->n_factors, row, code)) {
-                (void)snprintf(text, sizeof text,
-                               "list %" PRIu32 ": its last block is not padded as it must be",
-                               list);
-                report(run, text);
-                return;
-            }
-            continue;
-        }
-        rt_block_get(block->codes, dim, row, code);
-        for (uint32_t f = 0; f < view->n_factors; f++)
-            factors[f] = block->factors[f * RT_BLOCK_ROWS + row];
-        if (block->ids[row] != RT_NO_ID && block->ids[row] > view->manifest->largest_id) {
-            (void)snprintf(text, sizeof text,
-                           "list %" PRIu32 ": row %" PRIu64
-                           " has a larger id than the manifest says",
-                           list, block->ids[row]);
-            report(run, text);
-        }
-        if (block->ids[row] == RT_NO_ID) {
-            (void)snprintf(text, sizeof text, "list %" PRIu32 ": a row without id", list);
-            report(run, text);
-        }
-        *sum = rt_hash128_add(*sum, rt_record_hash(list, block->ids[row], code, view->code_bytes,
-                                                   factors, view->n_factors));
-        verify_place(run, list, block->ids[row], block->places[row]);
-    }
-}
-
-static void verify_list(struct verifying *run, uint32_t list, uint8_t *code, uint64_t *n_rows,
-                        struct rt_hash128 *sum)
-{
-    struct rt_list_blocks blocks;
-    struct rt_list_blocks block;
-    struct rt_error err;
-    uint64_t rows = 0;
-    if (rt_index_list(run->view, list, &blocks, &rows, &err) != RT_OK) {
-        report(run, err.text);
-        return;
-    }
-    for (uint64_t b = 0; b < blocks.n_blocks; b++) {
-        uint64_t left = rows - b * RT_BLOCK_ROWS;
-        rt_list_blocks_part(run->view, &blocks, b, 1, &block);
-        verify_block(run, list, &block, left < RT_BLOCK_ROWS ? (uint32_t)left : RT_BLOCK_ROWS, code,
-                     sum);
-    }
-    *n_rows += rows;
-}
-
-static void verify_records(struct verifying *run, const struct rt_tape_view *tape, uint64_t begin,
-                           uint64_t end, uint64_t *n_rows, struct rt_hash128 *sum)
-{
-    const struct rt_index_view *view = run->view;
-    const struct rt_tape_records *records = &tape->records;
-    char text[120];
-    for (uint64_t i = begin; i < end; i++) {
-        if (records->ids[i] == RT_NO_ID)
-            continue;
-        if (records->lists[i] >= view->n_lists) {
-            (void)snprintf(text, sizeof text,
-                           "appendable row %" PRIu64 " belongs to list %" PRIu32
-                           ", which is not there",
-                           records->ids[i], records->lists[i]);
-            report(run, text);
-            continue;
-        }
-        *sum = rt_hash128_add(
-            *sum, rt_record_hash(records->lists[i], records->ids[i],
-                                 records->codes + i * view->code_bytes, view->code_bytes,
-                                 records->factors + i * view->n_factors, view->n_factors));
-        verify_place(run, records->lists[i], records->ids[i], records->places[i]);
-        ++*n_rows;
-    }
-}
-
-/* Slots that hold a row: with as many of them as records, and each record's place holding its id,
- * no slot is used twice and none holds a row that is in no list. */
-static void verify_slots(struct verifying *run, const struct rt_vectors_view *vectors,
-                         uint64_t begin, uint64_t end)
-{
-    char text[RT_PATH_MAX + 120];
-    for (uint64_t slot = begin; slot < end; slot++) {
-        bool is_used = vectors->ids[slot] != RT_NO_ID;
-        uint32_t list = vectors->lists[slot];
-        run->counts.n_slots += is_used;
-        if (is_used ? list < run->view->n_lists : list == RT_NO_LIST)
-            continue;
-        (void)snprintf(text, sizeof text,
-                       "'%s' is damaged: slot %" PRIu64 " is %s, its list says %" PRIu32,
-                       rt_h5_map_path(vectors->map), slot, is_used ? "used" : "unused", list);
-        report(run, text);
-    }
-}
-
-/* A part of n. */
-static void share_of(uint64_t n, uint32_t part, uint32_t n_parts, uint64_t *begin, uint64_t *end)
-{
-    uint64_t step = n / n_parts + 1;
-    *begin = step * part < n ? step * part : n;
-    *end = step * (part + 1) < n ? step * (part + 1) : n;
-}
-
-enum rt_status rt_index_verify_lists(const struct rt_index_view *view, uint32_t part,
-                                     uint32_t n_parts, rt_index_report say, void *context,
-                                     struct rt_index_verified *out, uint64_t *n_rows,
-                                     struct rt_hash128 *rows_hash, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    struct verifying run = {.view = view, .report = say, .context = context};
-    struct rt_hash128 sum = {0, 0};
-    uint64_t rows = 0;
-    uint64_t begin = 0;
-    uint64_t end = 0;
-    uint8_t *code = NULL;
-    RT_TRY(rt_array_new(view->code_bytes, 1, &code, err));
-    for (uint32_t list = part; list < view->n_lists; list += n_parts) {
-        verify_list(&run, list, code, &rows, &sum);
-        if (UINT32_MAX - list < n_parts)
-            break;
-    }
-    for (size_t i = 0; i < view->n_appendable; i++) {
-        share_of(view->appendable[i].records.n_records, part, n_parts, &begin, &end);
-        verify_records(&run, &view->appendable[i], begin, end, &rows, &sum);
-    }
-    for (size_t i = 0; i < view->n_vectors; i++) {
-        share_of(view->vectors[i].shape.n_slots, part, n_parts, &begin, &end);
-        verify_slots(&run, &view->vectors[i], begin, end);
-    }
-    *out = run.counts;
-    *n_rows = rows;
-    *rows_hash = sum;
-done:
-    rt_array_free(code);
-    return st;
 }

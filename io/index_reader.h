@@ -9,6 +9,7 @@
 #include "io/list_file.h"
 #include "io/manifest.h"
 #include "io/tape_file.h"
+#include "io/tombstones.h"
 #include "io/tree_file.h"
 #include "io/vectors_file.h"
 
@@ -22,6 +23,8 @@ struct rt_index_view {
     struct rt_tape_view *appendable;
     size_t n_vectors;
     struct rt_vectors_view *vectors; /* ascending first_segment */
+    size_t n_tombstones;             /* files */
+    struct rt_tombstones_view *tombstones;
     uint32_t n_lists, n_factors, code_bytes;
 };
 
@@ -43,47 +46,5 @@ enum rt_status rt_index_open_manifest(const char *dir, struct rt_manifest *manif
                                       enum rt_index_check check, struct rt_index_view **out,
                                       struct rt_error *err) RT_MUST_CHECK;
 void rt_index_close(struct rt_index_view *view);
-
-/* The blocks of a list, checked to lie inside their file: an empty list has none. rows in them:
- * *n_rows. */
-enum rt_status rt_index_list(const struct rt_index_view *view, uint32_t list,
-                             struct rt_list_blocks *blocks, uint64_t *n_rows,
-                             struct rt_error *err) RT_MUST_CHECK;
-/* The same for blocks [first, first + n_blocks) of the list, to share it out. */
-void rt_list_blocks_part(const struct rt_index_view *view, const struct rt_list_blocks *blocks,
-                         uint64_t first, uint64_t n_blocks, struct rt_list_blocks *part);
-
-struct rt_place_view { /* what a place names */
-    const void
-        *vector; /* dim elements, possibly unaligned only for one-byte types; NULL: in the heap */
-    uint64_t heap_row; /* row in the heap where vector is NULL, else RT_NO_ROW */
-    uint64_t id;       /* as the vectors file says */
-    uint32_t list;
-};
-/* Fails with RT_DAMAGED where there is no such segment or slot. */
-enum rt_status rt_index_place(const struct rt_index_view *view, uint32_t segment, uint32_t slot,
-                              struct rt_place_view *out, struct rt_error *err) RT_MUST_CHECK;
-
-/* Called for each thing found wrong; verification goes on. text is one line. */
-typedef void (*rt_index_report)(void *context, const char *text);
-struct rt_index_verified {
-    uint64_t n_units, n_bytes, n_errors;
-    uint64_t n_slots; /* in use, of vectors files */
-};
-/* Part `part` of n_parts (a rank's) of all checksum units of all files, and for part 0 the hashes
- * of checksums. Fails only where it could not look (RT_NOMEM); damage is reported and counted. */
-enum rt_status rt_index_verify_checksums(const struct rt_index_view *view, uint32_t part,
-                                         uint32_t n_parts, rt_index_report report, void *context,
-                                         struct rt_index_verified *out,
-                                         struct rt_error *err) RT_MUST_CHECK;
-/* Part of the lists: directory entries, padding of last blocks, places against the vectors file (id
- * and list equal), slots in use, and the sum of row hashes over frozen and appendable rows of the
- * part (H_rows less tombstones: none in version 1 builds), to be added up over parts and compared
- * with the manifest. */
-enum rt_status rt_index_verify_lists(const struct rt_index_view *view, uint32_t part,
-                                     uint32_t n_parts, rt_index_report report, void *context,
-                                     struct rt_index_verified *out, uint64_t *n_rows,
-                                     struct rt_hash128 *rows_hash,
-                                     struct rt_error *err) RT_MUST_CHECK;
 
 #endif

@@ -114,8 +114,18 @@ done:
     return st;
 }
 
-const struct rt_manifest_file *rt_manifest_find(const struct rt_manifest *manifest,
-                                                enum rt_file_kind kind, uint64_t number)
+void rt_manifest_drop_file(struct rt_manifest *manifest, enum rt_file_kind kind, uint64_t number)
+{
+    struct rt_manifest_file *file = rt_manifest_find(manifest, kind, number);
+    if (!file)
+        return;
+    size_t behind = (size_t)(manifest->files + manifest->n_files - file) - 1;
+    memmove(file, file + 1, behind * sizeof *file);
+    manifest->n_files--;
+}
+
+struct rt_manifest_file *rt_manifest_find(const struct rt_manifest *manifest,
+                                          enum rt_file_kind kind, uint64_t number)
 {
     for (size_t i = 0; i < manifest->n_files; i++)
         if (manifest->files[i].kind == kind && manifest->files[i].number == number)
@@ -172,6 +182,8 @@ static json_t *file_to_json(const struct rt_manifest_file *file)
         (void)json_object_set_new(
             object, "segments",
             json_pack("[o, o]", number(file->first_segment), number(file->n_segments)));
+    if (object && file->kind == RT_FILE_APPENDABLE)
+        (void)json_object_set_new(object, "pair", json_boolean(file->is_pair));
     return object;
 }
 
@@ -451,6 +463,8 @@ static enum rt_status parse_file(const struct reading *from, const json_t *objec
         file->first_segment = (uint32_t)first;
         file->n_segments = (uint32_t)n;
     }
+    if (file->kind == RT_FILE_APPENDABLE)
+        RT_TRY(get_flag(from, object, "pair", &file->is_pair));
 done:
     return st;
 }

@@ -22,6 +22,8 @@ struct rt_manifest_file {
                       people */
     struct rt_h5_hashes hashes;
     uint32_t first_segment, n_segments; /* vectors files only */
+    bool is_pair; /* appendable files only: its records' vectors are those of the vectors file of
+                     its number, and no frozen list knows their places (H3) */
     uint32_t n_ranges; /* bytes that `structure` leaves out, ascending and apart: */
     struct rt_h5_range ranges[2 * RT_H5_MAX_DATASETS];
 };
@@ -70,12 +72,15 @@ enum rt_status rt_manifest_add_file(struct rt_manifest *manifest, enum rt_file_k
                                     uint64_t number, const char *path,
                                     const struct rt_h5_layout *layout, uint64_t rows,
                                     struct rt_error *err) RT_MUST_CHECK;
+/* A file of this kind and number is named no longer; without one nothing happens. */
+void rt_manifest_drop_file(struct rt_manifest *manifest, enum rt_file_kind kind, uint64_t number);
 /* Copies path and dataset. */
 enum rt_status rt_manifest_add_heap(struct rt_manifest *manifest,
                                     const struct rt_manifest_heap *heap,
                                     struct rt_error *err) RT_MUST_CHECK;
-const struct rt_manifest_file *rt_manifest_find(const struct rt_manifest *manifest,
-                                                enum rt_file_kind kind, uint64_t number);
+/* NULL: not named. */
+struct rt_manifest_file *rt_manifest_find(const struct rt_manifest *manifest,
+                                          enum rt_file_kind kind, uint64_t number);
 
 /* Text of a manifest, and back. The caller frees *text with rt_array_free. `name` is for messages.
  */

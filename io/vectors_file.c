@@ -8,9 +8,10 @@ static const uint8_t fill[] = {0, 0xff, 0xff}; /* vectors, ids, lists */
 
 struct rt_vectors_datasets rt_vectors_datasets(const struct rt_h5_layout *layout)
 {
-    return (struct rt_vectors_datasets){rt_h5_find(layout, "vectors"), rt_h5_find(layout, "ids"),
-                                        rt_h5_find(layout, "lists"), rt_h5_find(layout, "tapes"),
-                                        rt_h5_find(layout, "segments")};
+    return (struct rt_vectors_datasets){
+        rt_h5_find(layout, "vectors"), rt_h5_find(layout, "ids"),      rt_h5_find(layout, "lists"),
+        rt_h5_find(layout, "tapes"),   rt_h5_find(layout, "segments"), rt_h5_find(layout, "sorted"),
+        rt_h5_find(layout, "kept")};
 }
 
 enum rt_status rt_vectors_layout(const struct rt_vectors_shape *shape, struct rt_h5_layout *layout,
@@ -29,13 +30,22 @@ enum rt_status rt_vectors_layout(const struct rt_vectors_shape *shape, struct rt
     rt_h5_layout_number(layout, "tapes", shape->n_tapes);
     rt_h5_layout_number(layout, "segments", shape->n_segments);
     rt_h5_layout_number(layout, "first_segment", shape->first_segment);
+    rt_h5_layout_number(layout, "ids_ascend", shape->ids_ascend);
+    rt_h5_layout_number(layout, "kept_words", shape->n_kept);
+    rt_h5_layout_number(layout, "sorted_ids", shape->n_sorted);
     if (shape->has_vectors)
         RT_TRY(rt_h5_layout_add(layout, "vectors", rt_h5_type_of(shape->element), n, 0, shape->dim,
                                 rt_unit_rows(row_bytes, cap), err));
     RT_TRY(rt_h5_layout_add(layout, "ids", RT_H5_U64, n, 0, 0, rt_unit_rows(8, cap), err));
     RT_TRY(rt_h5_layout_add(layout, "lists", RT_H5_U32, n, 0, 0, rt_unit_rows(4, cap), err));
     RT_TRY(rt_h5_layout_add(layout, "tapes", RT_H5_U64, shape->n_tapes, 0, 2, 0, err));
-    RT_TRY(rt_h5_layout_add(layout, "segments", RT_H5_U64, shape->n_segments, 0, 4, 0, err));
+    RT_TRY(rt_h5_layout_add(layout, "segments", RT_H5_U64, shape->n_segments, 0, 6, 0, err));
+    if (!shape->ids_ascend)
+        RT_TRY(rt_h5_layout_add(layout, "sorted", RT_H5_U64, shape->n_sorted, 0, 2,
+                                rt_unit_rows(16, cap), err));
+    if (shape->n_kept)
+        RT_TRY(rt_h5_layout_add(layout, "kept", RT_H5_U64, shape->n_kept, 0, 2,
+                                rt_unit_rows(16, cap), err));
 done:
     return st;
 }
@@ -62,6 +72,10 @@ enum rt_status rt_vectors_check(const char *path, const struct rt_h5_layout *fou
     RT_TRY(rt_h5_get_u32(found, path, "segments", 0, UINT32_MAX, &read.n_segments, err));
     RT_TRY(rt_h5_get_u32(found, path, "first_segment", 0, UINT32_MAX - read.n_segments,
                          &read.first_segment, err));
+    RT_TRY(rt_h5_get_u32(found, path, "ids_ascend", 0, 1, &flag, err));
+    read.ids_ascend = flag;
+    RT_TRY(rt_h5_get_number(found, path, "kept_words", &read.n_kept, err));
+    RT_TRY(rt_h5_get_number(found, path, "sorted_ids", &read.n_sorted, err));
     if (read.cap_rows == 0 || (read.cap_rows & (read.cap_rows - 1)) != 0)
         RT_FAIL(RT_DAMAGED, "'%s' is damaged: chunks of %llu rows", path,
                 (unsigned long long)read.cap_rows);
@@ -101,7 +115,10 @@ enum rt_status rt_vectors_write_directory(struct rt_h5_file *file,
     struct rt_segment_entry *segments = NULL;
     struct rt_vectors_datasets datasets = rt_vectors_datasets(rt_h5_file_layout(file));
     uint64_t n_segments = rt_vectors_n_segments(tapes, n_tapes);
+    uint64_t generation = 0;
     uint64_t at = 0;
+    RT_TRY(rt_h5_get_number(rt_h5_file_layout(file), rt_h5_file_path(file), "generation",
+                            &generation, err));
     RT_TRY(rt_array_new((size_t)n_segments, sizeof *segments, &segments, err));
     for (uint32_t tape = 0; tape < n_tapes; tape++) {
         for (uint64_t first = 0; first < tapes[tape].n_slots; first += RT_SEGMENT_SLOTS) {
@@ -111,6 +128,8 @@ enum rt_status rt_vectors_write_directory(struct rt_h5_file *file,
                 .first_slot = tapes[tape].first_slot + first,
                 .n_slots = left < RT_SEGMENT_SLOTS ? left : RT_SEGMENT_SLOTS,
                 .first_row = row_of_tape ? row_of_tape[tape] + first : RT_NO_ROW,
+                .first_kept = RT_ALL_KEPT,
+                .born = generation,
             };
         }
     }
@@ -146,8 +165,94 @@ enum rt_status rt_vectors_writer_end(struct rt_unit_writer *writer, struct rt_er
     return rt_unit_writer_end(writer, fill + (3 - rt_unit_writer_columns(writer)), err);
 }
 
-/* Tapes inside the file, one behind the other; segments inside their tapes, cut as the format says.
- */
+uint64_t rt_segment_stored(const struct rt_vectors_view *view,
+                           const struct rt_segment_entry *segment)
+{
+    if (segment->first_kept == RT_ALL_KEPT || segment->n_slots == 0)
+        return segment->n_slots;
+    const struct rt_kept_word *last =
+        &view->kept[segment->first_kept + (segment->n_slots - 1) / 64];
+    return last->n_before + (uint64_t)__builtin_popcountll(last->bits);
+}
+
+uint64_t rt_segment_slot(const struct rt_vectors_view *view, const struct rt_segment_entry *segment,
+                         uint32_t slot)
+{
+    uint64_t before = slot;
+    if (slot >= segment->n_slots)
+        return RT_NO_ROW;
+    if (segment->first_kept != RT_ALL_KEPT) {
+        const struct rt_kept_word *word = &view->kept[segment->first_kept + slot / 64];
+        uint64_t bit = UINT64_C(1) << slot % 64;
+        before = word->n_before + (uint64_t)__builtin_popcountll(word->bits & (bit - 1));
+        if (!(word->bits & bit) || before >= view->shape.n_slots - segment->first_slot)
+            return RT_NO_ROW;
+    }
+    return segment->first_slot + before;
+}
+
+const struct rt_segment_entry *rt_vectors_segment_of(const struct rt_vectors_view *view,
+                                                     uint64_t slot)
+{
+    uint32_t begin = 0;
+    uint32_t end = view->shape.n_segments;
+    while (begin < end) { /* the last one that begins at or before it */
+        uint32_t middle = begin + (end - begin) / 2;
+        if (view->segments[middle].first_slot <= slot)
+            begin = middle + 1;
+        else
+            end = middle;
+    }
+    const struct rt_segment_entry *found = begin ? &view->segments[begin - 1] : NULL;
+    return found && slot - found->first_slot < rt_segment_stored(view, found) ? found : NULL;
+}
+
+/* The place's slot of the n-th slot of a segment that is there. */
+static uint64_t nth_kept(const struct rt_kept_word *words, uint64_t n_words, uint64_t n)
+{
+    uint64_t begin = 0;
+    while (n_words - begin > 1) { /* the last word with n_before <= n */
+        uint64_t middle = begin + (n_words - begin) / 2;
+        if (words[middle].n_before <= n)
+            begin = middle;
+        else
+            n_words = middle;
+    }
+    uint64_t bits = words[begin].bits;
+    for (uint64_t skip = n - words[begin].n_before; skip > 0 && bits; skip--)
+        bits &= bits - 1;
+    return begin * 64 + (bits ? (uint64_t)__builtin_ctzll(bits) : 0);
+}
+
+uint64_t rt_vectors_heap_row(const struct rt_vectors_view *view, uint64_t slot)
+{
+    const struct rt_segment_entry *segment = rt_vectors_segment_of(view, slot);
+    if (!segment || segment->first_row == RT_NO_ROW)
+        return RT_NO_ROW;
+    uint64_t offset = slot - segment->first_slot;
+    if (segment->first_kept != RT_ALL_KEPT)
+        offset = nth_kept(view->kept + segment->first_kept, (segment->n_slots + 63) / 64, offset);
+    return segment->first_row + offset;
+}
+
+static bool lies_in_tape(const struct rt_vectors_view *view, const struct rt_segment_entry *segment)
+{
+    if (segment->tape >= view->shape.n_tapes || segment->n_slots > RT_SEGMENT_SLOTS)
+        return false;
+    if (segment->first_kept != RT_ALL_KEPT) {
+        uint64_t n_words = (segment->n_slots + 63) / 64;
+        if (segment->first_kept > view->shape.n_kept ||
+            n_words > view->shape.n_kept - segment->first_kept)
+            return false;
+    }
+    const struct rt_tape_entry *tape = &view->tapes[segment->tape];
+    return segment->first_slot >= tape->first_slot &&
+           segment->first_slot - tape->first_slot <= tape->n_slots &&
+           rt_segment_stored(view, segment) <=
+               tape->n_slots - (segment->first_slot - tape->first_slot);
+}
+
+/* Tapes inside the file, one behind the other; segments inside their tapes, likewise. */
 static enum rt_status check_directory(const char *path, const struct rt_vectors_view *view,
                                       struct rt_error *err)
 {
@@ -160,20 +265,75 @@ static enum rt_status check_directory(const char *path, const struct rt_vectors_
             RT_FAIL(RT_DAMAGED, "'%s' is damaged: tape %u reaches beyond its slots", path, i);
         end = tape->first_slot + tape->n_slots;
     }
+    end = 0;
     for (uint32_t i = 0; i < view->shape.n_segments; i++) {
         const struct rt_segment_entry *segment = &view->segments[i];
-        bool good = segment->tape < view->shape.n_tapes && segment->n_slots <= RT_SEGMENT_SLOTS;
-        if (good) {
-            const struct rt_tape_entry *tape = &view->tapes[segment->tape];
-            good = segment->first_slot >= tape->first_slot &&
-                   segment->first_slot - tape->first_slot <= tape->n_slots &&
-                   segment->n_slots <= tape->n_slots - (segment->first_slot - tape->first_slot);
-        }
-        if (!good || (segment->first_row == RT_NO_ROW) != view->shape.has_vectors)
+        if (!lies_in_tape(view, segment) || segment->first_slot < end ||
+            segment->born > view->shape.generation ||
+            (segment->first_row == RT_NO_ROW) != view->shape.has_vectors)
             RT_FAIL(RT_DAMAGED, "'%s' is damaged: segment %u does not lie in a tape", path, i);
+        end = segment->first_slot + rt_segment_stored(view, segment);
     }
 done:
     return st;
+}
+
+/* ---- by id ---- */
+
+/* In slots [begin, end), whose used ones ascend. */
+static uint64_t find_ascending(const struct rt_vectors_view *view, uint64_t begin, uint64_t end,
+                               uint64_t id)
+{
+    while (begin < end) {
+        uint64_t middle = begin + (end - begin) / 2;
+        uint64_t used = middle;
+        while (used < end && view->ids[used] == RT_NO_ID)
+            used++;
+        if (used == end || view->ids[used] > id)
+            end = middle;
+        else if (view->ids[used] == id)
+            return used;
+        else
+            begin = used + 1;
+    }
+    return RT_NO_ROW;
+}
+
+static enum rt_status find_sorted(const struct rt_vectors_view *view, uint64_t id, uint64_t *slot,
+                                  struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    uint64_t begin = 0;
+    uint64_t end = view->shape.n_sorted;
+    while (begin < end) {
+        uint64_t middle = begin + (end - begin) / 2;
+        if (view->sorted[middle].id < id)
+            begin = middle + 1;
+        else
+            end = middle;
+    }
+    *slot = RT_NO_ROW;
+    if (begin < view->shape.n_sorted && view->sorted[begin].id == id) {
+        *slot = view->sorted[begin].slot;
+        if (*slot >= view->shape.n_slots || view->ids[*slot] != id)
+            RT_FAIL(RT_DAMAGED, "'%s' is damaged: its sorted ids do not find row %llu",
+                    rt_h5_map_path(view->map), (unsigned long long)id);
+    }
+done:
+    return st;
+}
+
+enum rt_status rt_vectors_find(const struct rt_vectors_view *view, uint64_t id, uint64_t *slot,
+                               struct rt_error *err)
+{
+    if (!view->shape.ids_ascend)
+        return find_sorted(view, id, slot, err);
+    *slot = RT_NO_ROW;
+    for (uint32_t i = 0; i < view->shape.n_tapes && *slot == RT_NO_ROW; i++) {
+        const struct rt_tape_entry *tape = &view->tapes[i];
+        *slot = find_ascending(view, tape->first_slot, tape->first_slot + tape->n_slots, id);
+    }
+    return RT_OK;
 }
 
 enum rt_status rt_vectors_open(const char *path, struct rt_vectors_view *view, struct rt_error *err)
@@ -192,6 +352,10 @@ enum rt_status rt_vectors_open(const char *path, struct rt_vectors_view *view, s
     opened.lists = rt_h5_map_rows(opened.map, (uint32_t)datasets.lists);
     opened.tapes = rt_h5_map_rows(opened.map, (uint32_t)datasets.tapes);
     opened.segments = rt_h5_map_rows(opened.map, (uint32_t)datasets.segments);
+    if (datasets.sorted >= 0)
+        opened.sorted = rt_h5_map_rows(opened.map, (uint32_t)datasets.sorted);
+    if (datasets.kept >= 0)
+        opened.kept = rt_h5_map_rows(opened.map, (uint32_t)datasets.kept);
     RT_TRY(check_directory(path, &opened, err));
     *view = opened;
     opened.map = NULL;

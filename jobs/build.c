@@ -10,8 +10,8 @@
 #include "io/manifest.h"
 #include "io/tree_file.h"
 #include "jobs/phases/compact_phase.h"
-#include "jobs/phases/duplicate_ids.h"
 #include "jobs/phases/insert_phase.h"
+#include "jobs/phases/new_ids.h"
 #include "jobs/phases/phase.h"
 #include "jobs/phases/plan_phase.h"
 #include "jobs/phases/publish_phase.h"
@@ -32,6 +32,7 @@ struct build {
     struct rt_rows *rows;
     struct rt_plan plan;
     struct rt_row_source *source;
+    struct rt_new_ids ids;
     struct rt_recall_gate *gate;
     struct rt_index_dir_begin dir; /* rank 0's finding, on all */
     struct rt_lock *lock;          /* rank 0 */
@@ -121,10 +122,13 @@ static enum rt_status plan(struct build *b, struct rt_error *err)
     b->context.way = job->options->io == RT_WRITE_MPIO ? RT_IO_MPIO : RT_IO_DIRECT;
     b->facts.rows = rt_rows_info(b->rows);
     RT_TRY(begin_index(b, err));
-    RT_TRY(rt_row_source_new(job->comm, b->rows, job->options->ids, job->options->scatter,
-                             &b->source, err));
+    struct rt_row_source_options source = {.ids = job->options->ids,
+                                           .scatter = job->options->scatter};
+    RT_TRY(rt_row_source_new(job->comm, b->rows, &source, &b->source, err));
+    b->ids.ascend = true; /* row numbers do */
     if (rt_row_source_has_ids(b->source))
-        RT_TRY(rt_duplicate_ids_check(&b->context, b->facts.rows->n_rows, b->source, err));
+        RT_TRY(rt_new_ids_check(&b->context, b->facts.rows->n_rows, b->source, NULL, false, &b->ids,
+                                err));
     if (job->options->min_recall.recall > 0)
         RT_TRY(rt_recall_gate_new(job->comm, b->rows, b->source,
                                   (enum rt_metric)job->options->metric, job->options->seed,
@@ -157,6 +161,8 @@ static enum rt_status insert(struct build *b, struct rt_error *err)
                                     .rows = b->rows,
                                     .source = b->source,
                                     .block_rows = b->plan.block_rows,
+                                    .ids_ascend = b->ids.ascend,
+                                    .counts_leaves = true,
                                     .gate = b->gate};
     RT_TRY(rt_insert_phase(&b->context, &input, &b->insert, err));
     rt_progress_view_clear(b->view);
@@ -277,9 +283,9 @@ static enum rt_status publish(struct build *b, struct rt_error *err)
     struct rt_manifest *manifest = NULL;
     struct rt_hash128 digest = rt_digest(b->train.tree_hash, b->compact.rows_hash);
     struct rt_new_file files[] = {
-        {RT_FILE_TREE, &b->train.layout, rt_tree_leaves(&b->train.trained.tree)->n},
-        {RT_FILE_FROZEN, &b->compact.layout, b->insert.n_rows},
-        {RT_FILE_VECTORS, &b->insert.vectors_layout, b->insert.n_rows},
+        {RT_FILE_TREE, &b->train.layout, rt_tree_leaves(&b->train.trained.tree)->n, false},
+        {RT_FILE_FROZEN, &b->compact.layout, b->insert.n_rows, false},
+        {RT_FILE_VECTORS, &b->insert.vectors_layout, b->insert.n_rows, false},
     };
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         b->facts.n_bytes += files[i].layout->size;

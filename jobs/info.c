@@ -4,7 +4,7 @@
 
 #include "core/memory.h"
 #include "core/units.h"
-#include "io/index_reader.h"
+#include "io/index_rows.h"
 #include "mpi/agree.h"
 
 #include <inttypes.h>

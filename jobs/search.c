@@ -160,21 +160,17 @@ static enum rt_status draw_queries(struct search *s, struct rt_error *err)
         while (slot >= s->view->vectors[f].shape.n_slots)
             slot -= s->view->vectors[f++].shape.n_slots;
         const struct rt_vectors_view *vectors = &s->view->vectors[f];
-        if (vectors->ids[slot] == RT_NO_ID)
+        uint64_t id = vectors->ids[slot];
+        if (id == RT_NO_ID || !rt_index_is_live(s->view, id, vectors->shape.generation))
             continue;
         const void *native = vector;
         if (vectors->vectors) {
             native = (const unsigned char *)vectors->vectors + slot * row_bytes;
         } else {
-            const struct rt_segment_entry *segment = vectors->segments;
-            const struct rt_segment_entry *end = segment + vectors->shape.n_segments;
-            while (segment < end && slot - segment->first_slot >= segment->n_slots)
-                segment++;
-            if (segment == end)
-                RT_FAIL(RT_DAMAGED, "id %" PRIu64 " lies in no segment of its vectors file",
-                        vectors->ids[slot]);
-            RT_TRY(rt_heap_vectors_read(s->heap, segment->first_row + (slot - segment->first_slot),
-                                        vector, err));
+            uint64_t heap_row = rt_vectors_heap_row(vectors, slot);
+            if (heap_row == RT_NO_ROW)
+                RT_FAIL(RT_DAMAGED, "id %" PRIu64 " lies in no segment of its vectors file", id);
+            RT_TRY(rt_heap_vectors_read(s->heap, heap_row, vector, err));
         }
         float *query = s->queries + s->n_queries * m->dim;
         rt_element_to_f32(m->element, native, query, m->dim);

@@ -10,7 +10,7 @@
 #include "core/rotation.h"
 #include "core/units.h"
 #include "io/index_dir.h"
-#include "io/index_reader.h"
+#include "io/index_verify.h"
 #include "io/lock.h"
 #include "jobs/phases/heap_vectors.h"
 #include "mpi/agree.h"
@@ -75,20 +75,24 @@ static bool same_bits(float a, float b)
     return x == y;
 }
 
-/* Row `row` of a block: its vector is fetched, coded again, and must give the same bits. */
-static enum rt_status check_code(struct verifier *v, uint32_t list,
-                                 const struct rt_list_blocks *blocks, uint64_t block, uint32_t row,
-                                 struct rt_error *err)
+/* A record's vector is fetched, coded again, and must give the same bits. */
+struct record {
+    uint32_t list;
+    uint64_t id;
+    struct rt_place place;
+    const uint8_t *code;
+    float factors[RT_MAX_FACTORS];
+};
+
+static enum rt_status check_code(struct verifier *v, const struct record *r, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const struct rt_manifest *m = v->view->manifest;
     const struct rt_tree *tree = &v->view->tree.tree;
-    uint64_t id = blocks->ids[block * RT_BLOCK_ROWS + row];
-    struct rt_place at = blocks->places[block * RT_BLOCK_ROWS + row];
     struct rt_place_view place;
     float factors[RT_MAX_FACTORS];
     char text[LINE];
-    RT_TRY(rt_index_place(v->view, at.segment, at.slot, &place, err));
+    RT_TRY(rt_index_place(v->view, r->place.segment, r->place.slot, &place, err));
     const void *native = place.vector;
     if (!native) {
         RT_TRY(rt_heap_vectors_read(v->heap, place.heap_row, v->native, err));
@@ -99,26 +103,22 @@ static enum rt_status check_code(struct verifier *v, uint32_t list,
         (void)snprintf(text, sizeof text,
                        "id %" PRIu64 " in list %" PRIu32
                        ": its vector is no row that could be indexed",
-                       id, list);
+                       r->id, r->list);
         report(v, text);
         goto done;
     }
     rt_rotation_apply(v->rotation, v->row, 1);
     const float *centroid =
-        m->residual ? rt_tree_leaves(tree)->centroids + (size_t)list * m->dim : NULL;
+        m->residual ? rt_tree_leaves(tree)->centroids + (size_t)r->list * m->dim : NULL;
     rt_code_encode(m->metric, v->row, centroid, m->dim, v->scratch, v->expected, factors);
-    rt_block_get(blocks->codes + block * rt_block_code_bytes(m->dim), m->dim, row, v->code);
-    bool is_same = memcmp(v->code, v->expected, v->view->code_bytes) == 0;
+    bool is_same = memcmp(r->code, v->expected, v->view->code_bytes) == 0;
     for (uint32_t f = 0; f < v->view->n_factors; f++)
-        is_same =
-            is_same &&
-            same_bits(factors[f],
-                      blocks->factors[(block * v->view->n_factors + f) * RT_BLOCK_ROWS + row]);
+        is_same = is_same && same_bits(factors[f], r->factors[f]);
     if (!is_same) {
         (void)snprintf(text, sizeof text,
                        "id %" PRIu64 " in list %" PRIu32
                        ": code and factors are not those of its vector",
-                       id, list);
+                       r->id, r->list);
         report(v, text);
     }
     v->n_coded++;
@@ -130,23 +130,70 @@ done:
     return st;
 }
 
+/* A row to be coded again: all of them with --full, else about SAMPLED_ROWS. */
+static bool is_drawn(const struct verifier *v, uint64_t file, uint64_t row)
+{
+    const struct rt_manifest *m = v->view->manifest;
+    uint64_t draw = rt_random(m->generation, RT_RANDOM_VERIFY, file, row, 0);
+    return v->job->options->full || rt_random_below(draw, m->n_rows) < SAMPLED_ROWS;
+}
+
+static enum rt_status check_list_codes(struct verifier *v, uint32_t list, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    uint32_t dim = v->view->manifest->dim;
+    struct rt_list_blocks blocks;
+    uint64_t n_rows = 0;
+    if (rt_index_list(v->view, list, &blocks, &n_rows, err) != RT_OK)
+        goto done; /* the structure check has told it */
+    for (uint64_t i = 0; i < n_rows; i++) {
+        uint64_t block = i / RT_BLOCK_ROWS;
+        uint32_t row = (uint32_t)(i % RT_BLOCK_ROWS);
+        struct record r = {list, blocks.ids[i], blocks.places[i], v->code, {0}};
+        if (!is_drawn(v, list, i) ||
+            !rt_index_is_live(v->view, r.id, rt_index_list_generation(v->view, list)))
+            continue;
+        rt_block_get(blocks.codes + block * rt_block_code_bytes(dim), dim, row, v->code);
+        for (uint32_t f = 0; f < v->view->n_factors; f++)
+            r.factors[f] = blocks.factors[(block * v->view->n_factors + f) * RT_BLOCK_ROWS + row];
+        RT_TRY(check_code(v, &r, err));
+    }
+done:
+    return st;
+}
+
+static enum rt_status check_tape_codes(struct verifier *v, const struct rt_tape_view *tape,
+                                       struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_index_view *view = v->view;
+    const struct rt_tape_records *records = &tape->records;
+    struct rt_range mine = rt_share(records->n_records, v->job->rank, v->job->n_ranks, 1);
+    for (uint64_t i = mine.begin; i < mine.end; i++) {
+        struct record r = {records->lists[i],
+                           records->ids[i],
+                           records->places[i],
+                           records->codes + i * view->code_bytes,
+                           {0}};
+        if (r.list >= view->n_lists || !is_drawn(v, UINT64_MAX - tape->shape.generation, i) ||
+            rt_index_list_generation(view, r.list) > tape->shape.generation ||
+            !rt_index_is_live(view, r.id, tape->shape.generation))
+            continue;
+        memcpy(r.factors, records->factors + i * view->n_factors, view->n_factors * sizeof(float));
+        RT_TRY(check_code(v, &r, err));
+    }
+done:
+    return st;
+}
+
 static enum rt_status check_codes(struct verifier *v, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    const struct rt_manifest *m = v->view->manifest;
     struct rt_range lists = rt_share(v->view->n_lists, v->job->rank, v->job->n_ranks, 1);
-    for (uint32_t list = (uint32_t)lists.begin; list < lists.end; list++) {
-        struct rt_list_blocks blocks;
-        uint64_t n_rows = 0;
-        if (rt_index_list(v->view, list, &blocks, &n_rows, err) != RT_OK)
-            continue; /* the structure check has told it */
-        for (uint64_t i = 0; i < n_rows; i++) {
-            uint64_t draw = rt_random(m->generation, RT_RANDOM_VERIFY, list, i, 0);
-            if (v->job->options->full || rt_random_below(draw, m->n_rows) < SAMPLED_ROWS)
-                RT_TRY(check_code(v, list, &blocks, i / RT_BLOCK_ROWS,
-                                  (uint32_t)(i % RT_BLOCK_ROWS), err));
-        }
-    }
+    for (uint32_t list = (uint32_t)lists.begin; list < lists.end; list++)
+        RT_TRY(check_list_codes(v, list, err));
+    for (size_t i = 0; i < v->view->n_appendable; i++)
+        RT_TRY(check_tape_codes(v, &v->view->appendable[i], err));
 done:
     return st;
 }
@@ -161,14 +208,17 @@ static void say(const struct verifier *v, const char *what, uint64_t n_errors, c
 }
 
 /* Sums over ranks; rows and hash against the manifest, slots in use against the rows. */
-static void compare_totals(struct verifier *v, uint64_t n_rows, uint64_t n_slots,
-                           struct rt_hash128 hash)
+static void compare_totals(struct verifier *v, uint64_t n_rows,
+                           const struct rt_index_verified *counts, struct rt_hash128 hash)
 {
     const struct rt_manifest *m = v->view->manifest;
     MPI_Comm comm = v->job->comm;
     struct rt_hash128 sum = rt_sum_hash128(comm, hash);
     rt_sum_u64(comm, &n_rows, 1);
+    uint64_t n_slots = counts->n_slots;
+    int64_t n_unsorted = counts->n_unsorted;
     rt_sum_u64(comm, &n_slots, 1);
+    rt_sum_i64(comm, &n_unsorted, 1);
     char text[LINE];
     if (v->job->rank != 0)
         return;
@@ -183,6 +233,8 @@ static void compare_totals(struct verifier *v, uint64_t n_rows, uint64_t n_slots
                        n_slots, n_rows);
         report(v, text);
     }
+    if (n_unsorted != 0)
+        report(v, "sorted ids of vectors files do not find every row");
     if (sum.low != m->rows_hash.low || sum.high != m->rows_hash.high)
         report(v, "the rows' hashes do not add up to the manifest's");
     struct rt_hash128 tree_hash;
@@ -244,7 +296,7 @@ static enum rt_status check(struct verifier *v, struct rt_error *err)
     RT_LOCAL(rt_index_verify_lists(v->view, (uint32_t)job->rank, (uint32_t)job->n_ranks, report, v,
                                    &lists, &n_rows, &hash, err));
     RT_AGREE(job->comm);
-    compare_totals(v, n_rows, lists.n_slots, hash);
+    compare_totals(v, n_rows, &lists, hash);
     uint64_t n_before = n_errors;
     n_errors = errors_of_all(v);
     say(v, "structure", n_errors - n_before, "%s rows in lists", v->view->manifest->n_rows);

@@ -54,6 +54,12 @@ struct rt_chunks rt_chunks_of(uint64_t n_rows)
     return chunks;
 }
 
+struct rt_chunks rt_chunks_large(uint64_t n_rows)
+{
+    return (struct rt_chunks){
+        .n_rows = n_rows, .n_chunks = n_units(n_rows, UINT64_C(1) << 16), .shift = 16};
+}
+
 struct rt_range rt_chunks_share(const struct rt_chunks *chunks, int rank, int n_ranks)
 {
     return rt_share(chunks->n_chunks, rank, n_ranks, 1);

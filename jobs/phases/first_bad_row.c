@@ -60,7 +60,7 @@ enum rt_status rt_first_bad_row(const struct rt_phase_context *context, const st
                                 struct rt_error *err)
 {
     MPI_Comm comm = context->job->comm;
-    struct rt_chunks chunks = rt_chunks_of(rt_rows_info(rows)->n_rows);
+    struct rt_chunks chunks = rt_chunks_of(rt_row_source_n_rows(source));
     struct rt_range range = rt_chunks_rows(&chunks, context->job->rank, context->job->n_ranks);
     enum rt_row_verdict verdict = RT_ROW_GOOD;
     struct rt_error own = {.rank = -1};
@@ -72,7 +72,7 @@ enum rt_status rt_first_bad_row(const struct rt_phase_context *context, const st
     range.end = range.end < known + 1 ? range.end : known + 1;
     enum rt_status sought = seek(context, rows, source, range, &found, &verdict, &own);
     if (sought == RT_OK && found != RT_NO_BAD_ROW)
-        sought = rt_refuse_bad_row(rows, found, verdict, &own);
+        sought = rt_refuse_bad_row(rows, rt_row_source_heap_row(source, found), verdict, &own);
     else
         sought = RT_OK; /* what is known already is good enough */
     /* partitions ascend with ranks, so that the first rank with a name has the first row's */

@@ -17,7 +17,7 @@ enum rt_status rt_first_bad_row(const struct rt_phase_context *context, const st
                                 struct rt_row_source *source, uint64_t row, enum rt_status st,
                                 struct rt_error *err) RT_MUST_CHECK;
 
-/* Fails with RT_INPUT, naming file, row and cause. */
+/* Fails with RT_INPUT, naming file, row (of the heap) and cause. */
 enum rt_status rt_refuse_bad_row(const struct rt_rows *rows, uint64_t row,
                                  enum rt_row_verdict verdict, struct rt_error *err) RT_MUST_CHECK;
 

@@ -13,12 +13,23 @@
 #include <pthread.h>
 #include <string.h>
 
+/* Records of one list in one appendable file, packed as frozen blocks are: they are scanned with
+ * the same tables (I2). Grows to the largest such list. */
+struct appended_blocks {
+    uint64_t room; /* blocks */
+    uint8_t *codes;
+    float *factors;
+    uint64_t *ids;
+    struct rt_place *places;
+};
+
 /* One thread of a rank: its scanner, and what the callbacks lend. */
 struct worker {
     struct rt_index_search *search;
     struct rt_scanner *scanner;
-    struct rt_scan_run run;
-    unsigned char *vectors; /* RT_SCAN_FETCH, where they come from the heap */
+    struct rt_scan_run *runs;         /* one of frozen blocks and one an appendable file */
+    struct appended_blocks *appended; /* by appendable file */
+    unsigned char *vectors;           /* RT_SCAN_FETCH, where they come from the heap */
     struct rt_scan_batch batch;
     struct rt_hit *hits;
     struct rt_scan_count *counts;
@@ -80,42 +91,135 @@ done:
     return st;
 }
 
+static uint64_t blocks_of(uint64_t n_rows)
+{
+    return n_rows / RT_BLOCK_ROWS + (n_rows % RT_BLOCK_ROWS != 0);
+}
+
 static uint64_t n_blocks(void *context, uint32_t list)
 {
-    const struct worker *w = context;
+    const struct rt_index_view *view = ((const struct worker *)context)->search->view;
     struct rt_list_blocks blocks;
     uint64_t n_rows = 0;
     struct rt_error ignored; /* a damaged entry has no blocks here; read_list tells */
-    if (rt_index_list(w->search->view, list, &blocks, &n_rows, &ignored) != RT_OK)
+    if (rt_index_list(view, list, &blocks, &n_rows, &ignored) != RT_OK)
         return 1;
-    return blocks.n_blocks;
+    uint64_t n = blocks.n_blocks;
+    for (size_t i = 0; i < view->n_appendable; i++)
+        n += blocks_of(rt_index_n_records(view, &view->appendable[i], list));
+    return n;
 }
 
+/* Blocks [begin, end) of a frozen list. */
+static enum rt_status lend_frozen(struct worker *w, uint32_t list, uint64_t begin, uint64_t end,
+                                  uint64_t *n_list_blocks, size_t *n_runs, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_index_view *view = w->search->view;
+    struct rt_list_blocks blocks;
+    struct rt_list_blocks part;
+    uint64_t n_rows = 0;
+    RT_TRY(rt_index_list(view, list, &blocks, &n_rows, err));
+    *n_list_blocks = blocks.n_blocks;
+    end = end < blocks.n_blocks ? end : blocks.n_blocks;
+    if (begin >= end)
+        goto done;
+    rt_list_blocks_part(view, &blocks, begin, end - begin, &part);
+    uint64_t rows_end = end * RT_BLOCK_ROWS < n_rows ? end * RT_BLOCK_ROWS : n_rows;
+    w->runs[(*n_runs)++] = (struct rt_scan_run){.n_rows = rows_end - begin * RT_BLOCK_ROWS,
+                                                .generation = rt_index_list_generation(view, list),
+                                                .codes = part.codes,
+                                                .factors = part.factors,
+                                                .ids = part.ids,
+                                                .places = part.places};
+done:
+    return st;
+}
+
+static enum rt_status make_room(struct appended_blocks *to, const struct rt_index_view *view,
+                                uint64_t n, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    if (n <= to->room)
+        return RT_OK;
+    n = n > 2 * to->room ? n : 2 * to->room;
+    RT_TRY(rt_array_resize(n, rt_block_code_bytes(view->manifest->dim), &to->codes, err));
+    RT_TRY(rt_array_resize(n, view->n_factors * RT_BLOCK_ROWS * sizeof(float), &to->factors, err));
+    RT_TRY(rt_array_resize(n, RT_BLOCK_ROWS * sizeof *to->ids, &to->ids, err));
+    RT_TRY(rt_array_resize(n, RT_BLOCK_ROWS * sizeof *to->places, &to->places, err));
+    to->room = n;
+done:
+    return st;
+}
+
+static void put_record(struct appended_blocks *to, const struct rt_index_view *view,
+                       const struct rt_tape_records *records, uint64_t record, uint64_t at)
+{
+    uint32_t dim = view->manifest->dim;
+    uint64_t block = at / RT_BLOCK_ROWS;
+    uint32_t row = (uint32_t)(at % RT_BLOCK_ROWS);
+    rt_block_put(to->codes + block * rt_block_code_bytes(dim), dim, row,
+                 records->codes + record * view->code_bytes);
+    for (uint32_t f = 0; f < view->n_factors; f++)
+        to->factors[(block * view->n_factors + f) * RT_BLOCK_ROWS + row] =
+            records->factors[record * view->n_factors + f];
+    to->ids[at] = records->ids[record];
+    to->places[at] = records->places[record];
+}
+
+/* Records [begin, end) of the list's in an appendable file, whole blocks of them. */
+static enum rt_status lend_appended(struct worker *w, size_t file, uint32_t list, uint64_t begin,
+                                    uint64_t end, size_t *n_runs, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_index_view *view = w->search->view;
+    const struct rt_tape_view *tape = &view->appendable[file];
+    struct appended_blocks *to = &w->appended[file];
+    uint64_t n = blocks_of(end - begin);
+    uint64_t at = 0;
+    RT_TRY(make_room(to, view, n, err));
+    memset(to->codes, 0, n * rt_block_code_bytes(view->manifest->dim));
+    for (uint64_t chunk = 0; chunk < tape->shape.n_chunks && at < end; chunk++) {
+        uint64_t record = 0;
+        uint64_t record_end = 0;
+        rt_index_records(view, tape, chunk, list, &record, &record_end);
+        for (; record < record_end && at < end; record++, at++)
+            if (at >= begin)
+                put_record(to, view, &tape->records, record, at - begin);
+    }
+    w->runs[(*n_runs)++] = (struct rt_scan_run){.n_rows = at - begin,
+                                                .generation = tape->shape.generation,
+                                                .codes = to->codes,
+                                                .factors = to->factors,
+                                                .ids = to->ids,
+                                                .places = to->places};
+done:
+    return st;
+}
+
+/* The list's blocks: frozen ones first, then those of each appendable file. */
 static enum rt_status read_list(void *context, uint32_t list, uint64_t begin, uint64_t end,
                                 const struct rt_scan_run **runs, size_t *n_runs,
                                 struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct worker *w = context;
-    struct rt_list_blocks blocks;
-    struct rt_list_blocks part;
-    uint64_t n_rows = 0;
-    RT_TRY(rt_index_list(w->search->view, list, &blocks, &n_rows, err));
-    end = end < blocks.n_blocks ? end : blocks.n_blocks;
-    if (begin >= end) {
-        *n_runs = 0;
-        goto done;
+    const struct rt_index_view *view = w->search->view;
+    uint64_t first = 0; /* number of the file's first block in the list */
+    uint64_t n = 0;
+    *n_runs = 0;
+    *runs = w->runs;
+    RT_TRY(lend_frozen(w, list, begin, end, &n, n_runs, err));
+    for (size_t i = 0; i < view->n_appendable && first + n < end; i++) {
+        first += n;
+        uint64_t n_records = rt_index_n_records(view, &view->appendable[i], list);
+        n = blocks_of(n_records);
+        uint64_t from = begin > first ? (begin - first) * RT_BLOCK_ROWS : 0;
+        uint64_t to = (end - first) * RT_BLOCK_ROWS;
+        to = to < n_records ? to : n_records;
+        if (from < to)
+            RT_TRY(lend_appended(w, i, list, from, to, n_runs, err));
     }
-    rt_list_blocks_part(w->search->view, &blocks, begin, end - begin, &part);
-    uint64_t rows_end = end * RT_BLOCK_ROWS < n_rows ? end * RT_BLOCK_ROWS : n_rows;
-    w->run = (struct rt_scan_run){.n_rows = rows_end - begin * RT_BLOCK_ROWS,
-                                  .generation = w->search->view->manifest->generation,
-                                  .codes = part.codes,
-                                  .factors = part.factors,
-                                  .ids = part.ids,
-                                  .places = part.places};
-    *runs = &w->run;
-    *n_runs = 1;
 done:
     return st;
 }
@@ -143,8 +247,10 @@ done:
 
 static bool is_wanted(void *context, uint64_t id, uint64_t generation)
 {
-    (void)generation;
-    return rt_id_filter_has(((const struct worker *)context)->search->options.filter, id);
+    const struct rt_index_search *search = ((const struct worker *)context)->search;
+    const struct rt_id_filter *filter = search->options.filter;
+    return (!filter || rt_id_filter_has(filter, id)) &&
+           rt_index_is_live(search->view, id, generation);
 }
 
 static enum rt_status worker_new(struct rt_index_search *s, struct worker *w, struct rt_error *err)
@@ -152,13 +258,14 @@ static enum rt_status worker_new(struct rt_index_search *s, struct worker *w, st
     enum rt_status st = RT_OK;
     const struct rt_manifest *manifest = s->view->manifest;
     w->search = s;
-    struct rt_scan_source source = {.context = w,
-                                    .tree = s->tree,
-                                    .element = manifest->element,
-                                    .n_blocks = n_blocks,
-                                    .read_list = read_list,
-                                    .read_vectors = read_vectors,
-                                    .is_live = s->options.filter ? is_wanted : NULL};
+    struct rt_scan_source source = {
+        .context = w,
+        .tree = s->tree,
+        .element = manifest->element,
+        .n_blocks = n_blocks,
+        .read_list = read_list,
+        .read_vectors = read_vectors,
+        .is_live = s->options.filter || s->view->n_tombstones ? is_wanted : NULL};
     struct rt_scan_options scan = {.k = s->options.k,
                                    .epsilon = s->options.epsilon,
                                    .exact = s->options.exact,
@@ -166,6 +273,8 @@ static enum rt_status worker_new(struct rt_index_search *s, struct worker *w, st
                                        (s->options.batch + s->options.threads - 1) /
                                        s->options.threads, /* a worker's part of a batch */
                                    .max_probes = s->n_probes};
+    RT_TRY(rt_array_new(1 + s->view->n_appendable, sizeof *w->runs, &w->runs, err));
+    RT_TRY(rt_array_zero(s->view->n_appendable, sizeof *w->appended, &w->appended, err));
     RT_TRY(rt_scanner_new(&source, &scan, &w->scanner, err));
     if (s->options.heap)
         RT_TRY(rt_array_new(RT_SCAN_FETCH, manifest->dim * rt_element_size(manifest->element),
@@ -221,14 +330,26 @@ done:
     return st;
 }
 
+static void worker_free(struct worker *w)
+{
+    for (size_t i = 0; w->appended && i < w->search->view->n_appendable; i++) {
+        rt_array_free(w->appended[i].codes);
+        rt_array_free(w->appended[i].factors);
+        rt_array_free(w->appended[i].ids);
+        rt_array_free(w->appended[i].places);
+    }
+    rt_array_free(w->appended);
+    rt_array_free(w->runs);
+    rt_scanner_free(w->scanner);
+    rt_array_free(w->vectors);
+}
+
 void rt_index_search_free(struct rt_index_search *s)
 {
     if (!s)
         return;
-    for (uint32_t t = 0; s->workers && t < s->options.threads; t++) {
-        rt_scanner_free(s->workers[t].scanner);
-        rt_array_free(s->workers[t].vectors);
-    }
+    for (uint32_t t = 0; s->workers && t < s->options.threads; t++)
+        worker_free(&s->workers[t]);
     rt_array_free(s->workers);
     rt_tree_sets_free(&s->sets);
     rt_assigner_free(s->assigner);

@@ -4,7 +4,7 @@
 #define RT_JOBS_PHASES_INDEX_SEARCH_H
 
 #include "core/scan.h"
-#include "io/index_reader.h"
+#include "io/index_rows.h"
 #include "jobs/job.h"
 #include "jobs/phases/heap_vectors.h"
 #include "jobs/phases/id_filter.h"

@@ -2,10 +2,12 @@
 
 #include "core/code.h"
 #include "core/memory.h"
+#include "core/record.h"
 #include "core/units.h"
 #include "io/index_dir.h"
 #include "jobs/phases/first_bad_row.h"
 #include "jobs/phases/row_coder.h"
+#include "jobs/phases/sorted_ids.h"
 #include "kmeans/means.h"
 #include "mpi/agree.h"
 
@@ -31,6 +33,8 @@ struct inserter {
     struct rt_insert_output *out;
     uint32_t dim, code_bytes, n_factors, n_lists;
     size_t row_bytes;
+    struct rt_chunks chunks;
+    uint64_t n_carried;    /* rows before the first of the source */
     size_t block_rows;     /* read and coded at once */
     size_t group_rows;     /* whole chunks, and whole blocks: what the columns hold */
     uint64_t first_record; /* of this rank's part of the appendable tape */
@@ -45,9 +49,10 @@ struct inserter {
     uint64_t *chunk_directory;       /* two numbers a chunk of this rank */
     struct rt_scale scale;
     struct rt_objective *spread; /* by leaf, this rank's */
+    struct rt_hash128 rows_hash;
     uint64_t n_skipped;
     uint64_t largest_id;
-    uint64_t bad_row; /* met with --bad-rows fail, or RT_NO_BAD_ROW */
+    uint64_t bad_row; /* of the source, met with --bad-rows fail, or RT_NO_BAD_ROW */
 };
 
 static uint64_t least_power_of_two(uint64_t value)
@@ -59,10 +64,10 @@ static uint64_t least_power_of_two(uint64_t value)
 }
 
 /* Blocks and chunks are both powers of two, so that one holds whole ones of the other. */
-static void size_blocks(uint64_t block_rows, uint64_t n_rows, size_t *block, size_t *group)
+static void size_blocks(uint64_t block_rows, const struct rt_chunks *chunks, size_t *block,
+                        size_t *group)
 {
-    struct rt_chunks chunks = rt_chunks_of(n_rows);
-    uint64_t chunk = UINT64_C(1) << chunks.shift;
+    uint64_t chunk = UINT64_C(1) << chunks->shift;
     *block = (size_t)least_power_of_two(block_rows ? block_rows : 1);
     *group = *block > chunk ? *block : (size_t)chunk;
 }
@@ -79,7 +84,8 @@ uint64_t rt_insert_phase_bytes(uint32_t dim, enum rt_element element, enum rt_me
 {
     size_t block = 0;
     size_t group = 0;
-    size_blocks(block_rows, n_rows, &block, &group);
+    struct rt_chunks chunks = rt_chunks_of(n_rows);
+    size_blocks(block_rows, &chunks, &block, &group);
     uint64_t bytes = rt_row_coder_bytes(dim, beam, block);
     bytes += block * (uint64_t)dim * rt_element_size(element);
     bytes +=
@@ -136,6 +142,8 @@ static enum rt_status allocate(struct inserter *in, struct rt_error *err)
     RT_TRY(
         rt_array_zero(in->out->slots->n_tapes, sizeof(struct rt_unit_writer *), &in->vectors, err));
     RT_TRY(rt_array_zero((size_t)n_chunks, 2 * sizeof(uint64_t), &in->chunk_directory, err));
+    if (!input->counts_leaves)
+        goto done;
     RT_TRY(rt_array_zero(in->n_lists, sizeof *in->spread, &in->spread, err));
     RT_TRY(rt_array_zero(in->n_lists, sizeof(uint64_t), &in->out->list_rows, err));
     RT_TRY(rt_array_zero(in->n_lists, sizeof(float), &in->out->leaves.radius, err));
@@ -150,21 +158,24 @@ static enum rt_status make_slots(struct inserter *in, struct rt_vectors_shape *s
 {
     const struct rt_options *options = in->context->job->options;
     const struct rt_rows_info *info = rt_rows_info(in->input->rows);
-    struct rt_chunks chunks = rt_chunks_of(info->n_rows);
+    const struct rt_chunks chunks = in->chunks;
     *shape = (struct rt_vectors_shape){.generation = in->context->generation,
                                        .fingerprint = in->input->fingerprint,
-                                       .n_slots = info->n_rows,
                                        .dim = in->dim,
                                        .element = info->type,
                                        .has_vectors = !options->rerank_in_heap,
                                        .cap_rows = UINT64_C(1) << chunks.shift,
-                                       .n_tapes = (uint32_t)options->tapes};
-    struct rt_slot_layout_options slots = {.n_rows = info->n_rows,
+                                       .n_tapes = (uint32_t)options->tapes,
+                                       .first_segment = in->input->first_segment,
+                                       .ids_ascend = in->input->ids_ascend,
+                                       .n_sorted = in->input->ids_ascend ? 0 : chunks.n_rows};
+    struct rt_slot_layout_options slots = {.chunks = chunks,
                                            .chooser = (enum rt_chooser_kind)options->chooser,
                                            .n_tapes = (uint32_t)options->tapes,
                                            .seed = options->seed,
                                            .share_slots = rt_vectors_share_slots(shape),
-                                           .segments_by_part = options->rerank_in_heap};
+                                           .segments_by_part = options->rerank_in_heap,
+                                           .first_segment = in->input->first_segment};
     enum rt_status st = rt_slot_layout_new(in->context->job->comm, &slots, &in->out->slots, err);
     if (st == RT_OK) {
         shape->n_slots = in->out->slots->n_slots;
@@ -225,14 +236,17 @@ static enum rt_status write_own_segments(struct inserter *in, struct rt_error *e
     uint32_t tape = rt_slot_layout_tape(slots, slots->rows.begin);
     for (uint64_t done_rows = 0; done_rows < n_rows; done_rows += RT_SEGMENT_SLOTS) {
         uint64_t left = n_rows - done_rows;
-        struct rt_segment_entry entry = {.tape = tape,
-                                         .first_slot = slots->parts[tape].begin + done_rows,
-                                         .n_slots =
-                                             left < RT_SEGMENT_SLOTS ? left : RT_SEGMENT_SLOTS,
-                                         .first_row = slots->rows.begin + done_rows};
+        struct rt_segment_entry entry = {
+            .tape = tape,
+            .first_slot = slots->parts[tape].begin + done_rows,
+            .n_slots = left < RT_SEGMENT_SLOTS ? left : RT_SEGMENT_SLOTS,
+            .first_row = in->input->first_heap_row + slots->rows.begin + done_rows,
+            .first_kept = RT_ALL_KEPT,
+            .born = in->context->generation};
         RT_TRY(rt_h5_write(in->vectors_file, (uint32_t)datasets.segments,
-                           slots->first_segments[tape] + done_rows / RT_SEGMENT_SLOTS, 1, &entry,
-                           err));
+                           slots->first_segments[tape] - slots->first_segment +
+                               done_rows / RT_SEGMENT_SLOTS,
+                           1, &entry, err));
     }
 done:
     return st;
@@ -295,10 +309,47 @@ done:
 
 static void count_row(struct inserter *in, uint32_t list, float distance)
 {
+    if (!in->input->counts_leaves)
+        return;
     in->out->list_rows[list]++;
     if (distance > in->out->leaves.radius[list])
         in->out->leaves.radius[list] = distance;
     rt_objective_add(&in->spread[list], rt_objective_grains(&in->scale, distance));
+}
+
+static enum rt_status refuse_row(struct inserter *in, uint64_t row, enum rt_row_verdict verdict,
+                                 struct rt_error *err)
+{
+    in->bad_row = row;
+    return rt_refuse_bad_row(in->input->rows, rt_row_source_heap_row(in->input->source, row),
+                             verdict, err);
+}
+
+/* In a build compaction adds up the hashes; here nothing else looks at all new records. */
+static void hash_row(struct inserter *in, size_t at)
+{
+    in->rows_hash = rt_hash128_add(
+        in->rows_hash,
+        rt_record_hash(in->rows.lists[at], in->rows.ids[at], in->rows.codes + at * in->code_bytes,
+                       in->code_bytes, in->rows.factors + at * in->n_factors, in->n_factors));
+}
+
+/* Rows of older pairs, as they are: only their places are new. */
+static enum rt_status carry_block(struct inserter *in, uint64_t first_row, size_t n_rows, size_t at,
+                                  struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_carry_columns columns = {.lists = in->rows.lists + at,
+                                       .ids = in->rows.ids + at,
+                                       .codes = in->rows.codes + at * in->code_bytes,
+                                       .factors = in->rows.factors + at * in->n_factors,
+                                       .vectors = in->native};
+    RT_TRY(rt_carry_read(in->input->carry, first_row, n_rows, &columns, err));
+    RT_TRY(append_vectors(in, first_row, n_rows, columns.ids, columns.lists, in->rows.places + at,
+                          err));
+    rt_progress_add(in->context->progress, RT_COUNT_DONE, n_rows);
+done:
+    return st;
 }
 
 /* One block: read, judged, assigned, coded; its vectors are written, its records wait in the
@@ -307,16 +358,16 @@ static enum rt_status code_block(struct inserter *in, uint64_t first_row, size_t
                                  struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    RT_TRY(rt_row_source_read(in->input->source, first_row, n_rows, in->native, err));
-    RT_TRY(rt_row_source_read_ids(in->input->source, first_row, n_rows, in->rows.ids + at, err));
+    uint64_t source_row = first_row - in->n_carried;
+    RT_TRY(rt_row_source_read(in->input->source, source_row, n_rows, in->native, err));
+    RT_TRY(rt_row_source_read_ids(in->input->source, source_row, n_rows, in->rows.ids + at, err));
     const struct rt_coded_rows *rows = rt_row_coder_assign(in->coder, in->native, n_rows);
     for (size_t i = 0; i < n_rows; i++) {
         uint32_t list = rows->lists[i];
         in->rows.lists[at + i] = list;
         if (list == RT_NO_LIST) {
             if (in->context->job->options->bad_rows == RT_BAD_ROWS_FAIL)
-                RT_TRY(rt_refuse_bad_row(in->input->rows, in->bad_row = first_row + i,
-                                         rows->verdicts[i], err));
+                RT_TRY(refuse_row(in, source_row + i, rows->verdicts[i], err));
             in->n_skipped++;
             in->rows.ids[at + i] = RT_NO_ID;
             memset(in->native + i * in->row_bytes, 0, in->row_bytes);
@@ -327,6 +378,8 @@ static enum rt_status code_block(struct inserter *in, uint64_t first_row, size_t
             in->largest_id = in->rows.ids[at + i];
         rt_row_coder_encode(in->coder, i, list, in->rows.codes + (at + i) * in->code_bytes,
                             in->rows.factors + (at + i) * in->n_factors);
+        if (in->input->carry)
+            hash_row(in, at + i);
         if (in->input->gate)
             rt_recall_gate_pass(in->input->gate, in->native + i * in->row_bytes,
                                 in->rows.ids[at + i]);
@@ -380,9 +433,15 @@ static enum rt_status insert_group(struct inserter *in, uint64_t first_row, size
 {
     enum rt_status st = RT_OK;
     const struct rt_chunks *chunks = &in->out->slots->chunks;
-    for (size_t at = 0; at < n_rows && *goes_on; at += in->block_rows) {
-        size_t n = n_rows - at < in->block_rows ? n_rows - at : in->block_rows;
-        RT_TRY(code_block(in, first_row + at, n, at, err));
+    for (size_t at = 0, n = 0; at < n_rows && *goes_on; at += n) {
+        uint64_t row = first_row + at;
+        n = n_rows - at < in->block_rows ? n_rows - at : in->block_rows;
+        if (row < in->n_carried) {
+            n = in->n_carried - row < n ? (size_t)(in->n_carried - row) : n;
+            RT_TRY(carry_block(in, row, n, at, err));
+        } else {
+            RT_TRY(code_block(in, row, n, at, err));
+        }
         *goes_on = rt_progress_tick(in->context->progress);
     }
     for (size_t at = 0; at < n_rows && *goes_on;) {
@@ -433,17 +492,26 @@ done:
     return st;
 }
 
+static void reduce_leaves(struct inserter *in)
+{
+    struct rt_leaf_statistics *leaves = &in->out->leaves;
+    MPI_Comm comm = in->context->job->comm;
+    memcpy(leaves->rows, in->out->list_rows, in->n_lists * sizeof *leaves->rows);
+    rt_sum_u64(comm, leaves->rows, in->n_lists);
+    rt_max_f32(comm, leaves->radius, in->n_lists);
+    rt_sum_i64(comm, (int64_t *)in->spread, 2 * (size_t)in->n_lists);
+    for (uint32_t list = 0; list < in->n_lists; list++)
+        leaves->spread[list] = rt_objective_value(&in->scale, rt_objective_join(in->spread[list]));
+}
+
 static void reduce(struct inserter *in)
 {
     struct rt_insert_output *out = in->out;
     MPI_Comm comm = in->context->job->comm;
-    memcpy(out->leaves.rows, out->list_rows, in->n_lists * sizeof *out->leaves.rows);
-    rt_sum_u64(comm, out->leaves.rows, in->n_lists);
-    rt_max_f32(comm, out->leaves.radius, in->n_lists);
-    rt_sum_i64(comm, (int64_t *)in->spread, 2 * (size_t)in->n_lists);
-    for (uint32_t list = 0; list < in->n_lists; list++)
-        out->leaves.spread[list] =
-            rt_objective_value(&in->scale, rt_objective_join(in->spread[list]));
+    if (in->input->counts_leaves)
+        reduce_leaves(in);
+    if (in->input->carry)
+        out->rows_hash = rt_sum_hash128(comm, in->rows_hash);
     uint64_t rows = 0;
     uint64_t sums[2] = {in->n_skipped, 0};
     rt_row_coder_counts(in->coder, &rows, &sums[1]);
@@ -452,7 +520,7 @@ static void reduce(struct inserter *in)
     out->largest_id = in->largest_id;
     rt_max_u64(comm, &out->largest_id, 1);
     out->n_candidates = sums[1];
-    out->n_rows = in->out->slots->chunks.n_rows - sums[0];
+    out->n_rows = in->out->slots->chunks.n_rows - in->n_carried - sums[0];
 }
 
 /* The same on all ranks. */
@@ -460,10 +528,32 @@ static enum rt_status refuse_empty(const struct inserter *in, struct rt_error *e
 {
     enum rt_status st = RT_OK;
     char count[RT_UNITS_TEXT];
-    if (in->out->n_rows == 0)
+    if (in->out->n_rows == 0 && !in->input->carry)
         RT_FAIL(RT_INPUT, "all %s rows of '%s' are bad (--bad-rows skip): nothing is left to index",
                 rt_units_count(in->out->n_skipped, count), in->context->job->options->argument[0]);
 done:
+    return st;
+}
+
+/* Collective, whatever has become of this rank's rows. A request to stop is rt_phase_end's to see.
+ */
+static enum rt_status sort_ids(struct inserter *in, enum rt_status st, struct rt_error *err)
+{
+    const struct rt_slot_layout *slots = in->out->slots;
+    struct rt_range *parts = NULL;
+    struct rt_sorted_ids_input input = {.file = in->vectors_file, .n_parts = slots->n_tapes};
+    uint64_t stops = !rt_progress_tick(in->context->progress);
+    RT_LOCAL(rt_array_new(slots->n_tapes, sizeof *parts, &parts, err));
+    RT_AGREE(in->context->job->comm);
+    rt_max_u64(in->context->job->comm, &stops, 1);
+    if (stops)
+        goto done;
+    for (uint32_t tape = 0; tape < slots->n_tapes; tape++)
+        parts[tape] = (struct rt_range){slots->parts[tape].begin, slots->parts[tape].end};
+    input.parts = parts;
+    RT_TRY(rt_sorted_ids_write(in->context, &input, err));
+done:
+    rt_array_free(parts);
     return st;
 }
 
@@ -504,16 +594,20 @@ enum rt_status rt_insert_phase(struct rt_phase_context *context,
                           .row_bytes = info->dim * rt_element_size(info->type),
                           .bad_row = RT_NO_BAD_ROW};
     enum rt_metric distance = rt_means_distance(input->tree->metric, input->tree->spherical);
-    in.scale =
-        rt_scale_new(input->exponent, info->n_rows, info->dim, distance, input->tree->spherical);
-    size_blocks(input->block_rows, info->n_rows, &in.block_rows, &in.group_rows);
-    rt_phase_begin(context, "insert", "rows", info->n_rows, &clock);
+    uint64_t n_rows = rt_row_source_n_rows(input->source);
+    in.n_carried = input->carry ? input->carry->n_rows : 0;
+    in.chunks = input->carry ? rt_chunks_large(in.n_carried + n_rows) : rt_chunks_of(n_rows);
+    in.scale = rt_scale_new(input->exponent, n_rows, info->dim, distance, input->tree->spherical);
+    size_blocks(input->block_rows, &in.chunks, &in.block_rows, &in.group_rows);
+    rt_phase_begin(context, "insert", "rows", in.chunks.n_rows, &clock);
     RT_TRY(make_slots(&in, &shape, err));
     RT_LOCAL(allocate(&in, err));
     RT_AGREE(comm);
     RT_TRY(make_tape_file(&in, err));
     RT_TRY(make_vectors_file(&in, &shape, err));
     RT_LOCAL(insert_rows(&in, err));
+    if (!input->ids_ascend)
+        st = sort_ids(&in, st, err);
     st = rt_phase_end(context, &clock, st, &out->record, err);
     if (st == RT_OK) {
         reduce(&in);

@@ -9,6 +9,7 @@
 #include "core/rotation.h"
 #include "core/tree.h"
 #include "io/tape_file.h"
+#include "jobs/phases/carry.h"
 #include "jobs/phases/phase.h"
 #include "jobs/phases/recall_gate.h"
 #include "jobs/phases/row_source.h"
@@ -27,6 +28,12 @@ struct rt_insert_input {
     struct rt_row_source *source;
     uint64_t block_rows;
     struct rt_recall_gate *gate; /* NULL: none */
+    bool ids_ascend;             /* in row order: else the vectors file gets them sorted (H5) */
+    bool counts_leaves;          /* statistics of leaves are wanted: K numbers more to sum */
+    /* Of an insert into a published index; all zero in a build. */
+    const struct rt_carry *carry; /* rows of older pairs that go along, before the new ones */
+    uint32_t first_segment;       /* numbers given before */
+    uint64_t first_heap_row;      /* of the source's row 0, where vectors stay in the heap */
 };
 
 struct rt_leaf_statistics { /* by leaf, summed over ranks; at build, for drift (C5) */
@@ -40,12 +47,13 @@ struct rt_insert_output {
     struct rt_tape_shape tape_shape;
     struct rt_h5_layout tape_layout;
     struct rt_h5_layout vectors_layout;
-    uint64_t *list_rows; /* this rank's rows of each list */
+    uint64_t *list_rows; /* this rank's rows of each list; both only where leaves are counted */
     struct rt_leaf_statistics leaves;
-    uint64_t n_rows;       /* of all ranks, without skipped ones */
-    uint64_t n_skipped;    /* of all ranks */
-    uint64_t largest_id;   /* of all ranks; 0 where all rows are bad */
-    uint64_t n_candidates; /* centroids that E measured, over all ranks (B8) */
+    struct rt_hash128 rows_hash; /* of the new rows of all ranks, where there is a carry (K1) */
+    uint64_t n_rows;             /* of all ranks, without skipped and carried ones */
+    uint64_t n_skipped;          /* of all ranks */
+    uint64_t largest_id;         /* of all ranks; 0 where all rows are bad */
+    uint64_t n_candidates;       /* centroids that E measured, over all ranks (B8) */
     struct rt_phase_record record;
 };
 

@@ -105,6 +105,7 @@ static enum rt_status name_files(struct publisher *p, struct rt_error *err)
             rt_index_path(p->context->dir, file->kind, p->context->generation, false, path, err));
         RT_TRY(rt_manifest_add_file(manifest, file->kind, p->context->generation, path,
                                     file->layout, file->rows, err));
+        rt_manifest_find(manifest, file->kind, p->context->generation)->is_pair = file->is_pair;
     }
     manifest->digest = rt_digest(manifest->tree_hash, manifest->rows_hash);
     RT_TRY(rt_fs_sync_dir(p->context->dir, err));
@@ -228,7 +229,7 @@ enum rt_status rt_publish_phase(struct rt_phase_context *context,
     rt_phase_begin(context, "publish", "files", input->n_files, &clock);
     RT_LOCAL(read_back(&p, err));
     RT_AGREE(job->comm);
-    if (!input->rows_are_remote || job->rank == 0)
+    if (input->rows && (!input->rows_are_remote || job->rank == 0))
         RT_LOCAL(rt_rows_check_unchanged(input->rows, err));
     if (job->rank == 0)
         RT_LOCAL(name_files(&p, err));

@@ -14,13 +14,14 @@ struct rt_new_file { /* one file of the generation to come, still .partial */
     enum rt_file_kind kind;
     const struct rt_h5_layout *layout;
     uint64_t rows;
+    bool is_pair; /* an appendable file of an insert (H3) */
 };
 
 struct rt_publish_input {
     struct rt_manifest *manifest; /* rank 0: all but files and digest; NULL elsewhere */
     const struct rt_new_file *files;
     uint32_t n_files;
-    struct rt_rows *rows;        /* to be found unchanged */
+    struct rt_rows *rows;        /* to be found unchanged; NULL: none were read */
     bool rows_are_remote;        /* --scatter: only rank 0 sees them */
     struct rt_recall_gate *gate; /* NULL: none */
     double min_recall;

@@ -22,6 +22,7 @@ struct rt_row_source {
     int rank, n_ranks;
     bool is_scattered;
     bool has_ids;
+    uint64_t first_row, first_id;
     struct rt_rows *rows;
     struct rt_ids *ids; /* NULL: row numbers, or rank 0 has them */
     size_t row_bytes;
@@ -35,6 +36,7 @@ static enum rt_status read_own(struct rt_row_source *source, enum kind kind, uin
                                size_t n_rows, void *out, struct rt_error *err)
 {
     (void)pthread_mutex_lock(&source->reading);
+    begin += source->first_row;
     enum rt_status st = kind == KIND_ROWS ? rt_rows_read(source->rows, begin, n_rows, out, err)
                                           : rt_ids_read(source->ids, begin, n_rows, out, err);
     (void)pthread_mutex_unlock(&source->reading);
@@ -137,8 +139,9 @@ static void release(struct rt_row_source *source)
     rt_array_free(source);
 }
 
-enum rt_status rt_row_source_new(MPI_Comm comm, struct rt_rows *rows, const char *ids_name,
-                                 bool scatter, struct rt_row_source **out, struct rt_error *err)
+enum rt_status rt_row_source_new(MPI_Comm comm, struct rt_rows *rows,
+                                 const struct rt_row_source_options *options,
+                                 struct rt_row_source **out, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct rt_row_source *source = NULL;
@@ -154,9 +157,11 @@ enum rt_status rt_row_source_new(MPI_Comm comm, struct rt_rows *rows, const char
     MPI_Comm_size(comm, &source->n_ranks);
     source->rows = rows;
     source->row_bytes = (size_t)info->dim * rt_element_size(info->type);
-    source->is_scattered = scatter && source->n_ranks > 1;
-    source->has_ids = ids_name[0] != '\0';
-    RT_LOCAL(prepare(source, ids_name, err));
+    source->is_scattered = options->scatter && source->n_ranks > 1;
+    source->has_ids = options->ids[0] != '\0';
+    source->first_row = options->first_row;
+    source->first_id = options->first_id;
+    RT_LOCAL(prepare(source, options->ids, err));
     RT_AGREE(comm);
     RT_LOCAL(start_server(source, err));
     RT_AGREE(comm);
@@ -217,7 +222,7 @@ enum rt_status rt_row_source_read_ids(struct rt_row_source *source, uint64_t beg
 {
     if (!source->has_ids) {
         for (size_t i = 0; i < n_rows; i++)
-            ids[i] = begin + i;
+            ids[i] = source->first_id + begin + i;
         return RT_OK;
     }
     if (source->is_scattered && source->rank != 0)
@@ -228,4 +233,14 @@ enum rt_status rt_row_source_read_ids(struct rt_row_source *source, uint64_t beg
 bool rt_row_source_has_ids(const struct rt_row_source *source)
 {
     return source->has_ids;
+}
+
+uint64_t rt_row_source_n_rows(const struct rt_row_source *source)
+{
+    return rt_rows_info(source->rows)->n_rows - source->first_row;
+}
+
+uint64_t rt_row_source_heap_row(const struct rt_row_source *source, uint64_t row)
+{
+    return source->first_row + row;
 }

@@ -15,12 +15,20 @@
 
 struct rt_row_source;
 
-/* Collective over comm. rows is lent. ids_name: file of ids, "" for row numbers. With scatter only
- * rank 0 opens and reads anything. Fails with RT_NOMEM, RT_INPUT (ids), RT_IO, RT_USAGE (scatter
- * without a thread-safe MPI), on all ranks. */
-enum rt_status rt_row_source_new(MPI_Comm comm, struct rt_rows *rows, const char *ids_name,
-                                 bool scatter, struct rt_row_source **out,
-                                 struct rt_error *err) RT_MUST_CHECK;
+struct rt_row_source_options {
+    const char *ids;    /* file of ids, one for each row of the heap; "": numbers */
+    bool scatter;       /* only rank 0 opens and reads anything */
+    uint64_t first_row; /* rows of the heap before it are left out: row 0 here is this one */
+    uint64_t first_id;  /* id of row 0 here where no file gives ids */
+};
+/* Collective over comm; options agree. rows is lent. Fails with RT_NOMEM, RT_INPUT (ids), RT_IO,
+ * RT_USAGE (scatter without a thread-safe MPI), on all ranks. */
+enum rt_status rt_row_source_new(MPI_Comm comm, struct rt_rows *rows,
+                                 const struct rt_row_source_options *options,
+                                 struct rt_row_source **out, struct rt_error *err) RT_MUST_CHECK;
+/* Rows there are here, and the row of the heap that a row here is. */
+uint64_t rt_row_source_n_rows(const struct rt_row_source *source);
+uint64_t rt_row_source_heap_row(const struct rt_row_source *source, uint64_t row);
 /* Collective: rank 0 serves until all have come here. NULL on all ranks is fine. */
 void rt_row_source_free(struct rt_row_source *source);
 

@@ -75,7 +75,7 @@ static void place_parts(MPI_Comm comm, struct rt_slot_layout *layout, uint64_t s
 static uint64_t number_segments(MPI_Comm comm, struct rt_slot_layout *layout, uint64_t *before,
                                 uint64_t *whole)
 {
-    uint64_t first = 0;
+    uint64_t first = layout->first_segment;
     for (uint32_t t = 0; t < layout->n_tapes; t++)
         whole[t] = segments_of(layout->segments_by_part ? layout->parts[t].n_slots
                                                         : layout->tapes[t].n_slots);
@@ -87,7 +87,7 @@ static uint64_t number_segments(MPI_Comm comm, struct rt_slot_layout *layout, ui
         layout->first_segments[t] = (uint32_t)(first + (layout->segments_by_part ? before[t] : 0));
         first += whole[t];
     }
-    return first;
+    return first - layout->first_segment;
 }
 
 enum rt_status rt_slot_layout_new(MPI_Comm comm, const struct rt_slot_layout_options *options,
@@ -102,12 +102,13 @@ enum rt_status rt_slot_layout_new(MPI_Comm comm, const struct rt_slot_layout_opt
     RT_LOCAL(rt_array_zero(1, sizeof *layout, &layout, err));
     if (st == RT_OK) {
         MPI_Comm_rank(comm, &layout->rank);
-        layout->chunks = rt_chunks_of(options->n_rows);
+        layout->chunks = options->chunks;
         layout->rows = rt_chunks_rows(&layout->chunks, layout->rank, n_ranks);
         layout->chooser = options->chooser;
         layout->seed = options->seed;
         layout->n_tapes = options->n_tapes;
         layout->segments_by_part = options->segments_by_part;
+        layout->first_segment = options->first_segment;
     }
     RT_LOCAL(rt_array_zero(options->n_tapes, sizeof *layout->tapes, &layout->tapes, err));
     RT_LOCAL(rt_array_zero(options->n_tapes, sizeof *layout->parts, &layout->parts, err));
@@ -119,7 +120,7 @@ enum rt_status rt_slot_layout_new(MPI_Comm comm, const struct rt_slot_layout_opt
     count_rows(layout);
     place_parts(comm, layout, options->share_slots, before, whole);
     uint64_t n_segments = number_segments(comm, layout, before, whole);
-    if (n_segments > UINT32_MAX) /* the same on all ranks */
+    if (n_segments > UINT32_MAX - options->first_segment) /* the same on all ranks */
         RT_FAIL(RT_USAGE, "%" PRIu64 " segments of vectors, at most %" PRIu32 " fit an index",
                 n_segments, UINT32_MAX);
     layout->n_segments = (uint32_t)n_segments;

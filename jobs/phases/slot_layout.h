@@ -31,18 +31,20 @@ struct rt_slot_layout {
     uint32_t *first_segments; /* n_tapes: number of the segment of slot 0 of the part's tape (of the
                                * part itself with segments_by_part) */
     uint64_t n_slots;
+    uint32_t first_segment;
     uint32_t n_segments;
     bool segments_by_part; /* vectors stay in the heap: a segment is a run of consecutive heap rows
                             */
 };
 
 struct rt_slot_layout_options {
-    uint64_t n_rows;
+    struct rt_chunks chunks;
     enum rt_chooser_kind chooser;
     uint32_t n_tapes;
     uint64_t seed;
     uint64_t share_slots; /* parts and tapes begin at multiples of it (E4) */
     bool segments_by_part;
+    uint32_t first_segment; /* numbers given before */
 };
 
 /* Collective over comm; options agree. The caller frees with rt_slot_layout_free. Fails with

@@ -150,8 +150,9 @@ def unpack(block, dim):
 class Places:
     """Where vectors lie: (segment, slot) to id, list, vector."""
 
-    def __init__(self, files, manifest):
+    def __init__(self, files, manifest, is_live):
         self.by_segment, self.in_heap = {}, manifest["rerank_in_heap"]
+        self.n_live = 0
         for entry, file in files:
             check(entry["segments"] == [file.attributes["first_segment"], file.attributes["segments"]], "segments")
             ids, lists, tapes = file["ids"], file["lists"], file["tapes"]
@@ -161,27 +162,79 @@ class Places:
                 check(vectors.dtype == np.dtype(ELEMENTS[manifest["element"]][0]), "vectors: type")
                 check(vectors.shape == (len(ids), manifest["dimension"]), "vectors: shape")
             check((lists[ids == NO_ID] == NO_LIST).all(), "vectors: list of an unused slot")
-            for i, (tape, first, n, row) in enumerate(file["segments"].tolist()):
+            self.check_ids(file, ids, tapes)
+            self.n_live += sum(is_live(int(row_id), entry["number"]) for row_id in ids[ids != NO_ID])
+            for i, (tape, first, n, row, word, born) in enumerate(file["segments"].tolist()):
                 begin, slots = tapes[tape].tolist()
-                check(begin <= first and first + n <= begin + slots and n <= 2**20, "vectors: segment in its tape")
-                check((row == NO_ROW) != self.in_heap, "vectors: heap row of a segment")
-                self.by_segment[file.attributes["first_segment"] + i] = (ids, lists, first, n)
+                kept = np.arange(n)
+                if word != NO_ROW:
+                    words = file["kept"][word : word + -(-n // 64)]
+                    bits = (words[:, :1] >> np.arange(64, dtype="u8") & np.uint64(1)).astype("i8").reshape(-1)
+                    check((words[:, 1] == np.cumsum(bits.reshape(-1, 64).sum(1)) - bits.reshape(-1, 64).sum(1)).all(), "vectors: kept")
+                    kept = np.where(bits == 1, np.cumsum(bits) - bits, -1)[:n]
+                stored = int((kept >= 0).sum())
+                check(begin <= first and first + stored <= begin + slots and n <= 2**20, "vectors: segment in its tape")
+                check((row == NO_ROW) != self.in_heap and born <= entry["number"], "vectors: heap row, birth of a segment")
+                self.by_segment[file.attributes["first_segment"] + i] = (ids, lists, first, kept)
+
+    @staticmethod
+    def check_ids(file, ids, tapes):
+        if file.attributes["ids_ascend"]:
+            for begin, slots in tapes.tolist():
+                used = ids[begin : begin + slots]
+                used = used[used != NO_ID]
+                check((used[:-1] < used[1:]).all(), "vectors: ids ascend")
+            return
+        entries = file["sorted"]
+        check(len(entries) == file.attributes["sorted_ids"], "vectors: sorted ids")
+        used = entries[entries[:, 0] != NO_ID]
+        check((entries[len(used) :] == NO_ID).all() and (used[:-1, 0] < used[1:, 0]).all(), "vectors: sorted ids ascend")
+        check(len(used) == (ids != NO_ID).sum() and (ids[used[:, 1]] == used[:, 0]).all(), "vectors: sorted ids and slots")
 
     def check(self, row_id, list_number, segment, slot):
-        ids, lists, first, n = self.by_segment[int(segment)]
-        check(slot < n, f"row {row_id}: slot")
-        check(ids[first + slot] == row_id and lists[first + slot] == list_number, f"row {row_id}: its place")
+        ids, lists, first, kept = self.by_segment[int(segment)]
+        check(slot < len(kept) and kept[slot] >= 0, f"row {row_id}: slot")
+        slot = first + kept[slot]
+        check(ids[slot] == row_id and lists[slot] == list_number, f"row {row_id}: its place")
 
 
 def row_hash(list_number, row_id, code, factors):
     return hash128(np.array(list_number, "<u4").tobytes() + u64(row_id) + code.tobytes() + factors.tobytes())
 
 
-def check_lists(frozen, manifest, places):
-    """Frozen rows: their number and the sum of their hashes."""
+class Tombstones:
+    def __init__(self, files):
+        self.of_id, self.n = {}, 0
+        for entry, file in files:
+            entries = file["tombstones"]
+            check(len(entries) == file.attributes["entries"], "tombstones: entries")
+            check((entries[:-1, 0] < entries[1:, 0]).all(), "tombstones: order")
+            check((entries[:, 1] >= 1).all() and (entries[:, 1] <= entry["number"]).all(), "tombstones: generations")
+            for row_id, generation in entries.tolist():
+                self.of_id[row_id] = max(generation, self.of_id.get(row_id, 0))
+            self.n += len(entries)
+
+    def is_live(self, row_id, generation):
+        return self.of_id.get(row_id, 0) <= generation
+
+
+class Live:
+    """Live rows met so far: no id twice."""
+
+    def __init__(self):
+        self.ids, self.hash = set(), 0
+
+    def add(self, list_number, row_id, code, factors):
+        check(row_id not in self.ids, f"id {row_id} lives twice")
+        self.ids.add(row_id)
+        self.hash += row_hash(list_number, row_id, code, factors)
+
+
+def check_lists(frozen, manifest, places, is_live, live):
+    """Frozen rows: their number; the live ones are added up."""
     directory, dim = frozen[max(frozen)], manifest["dimension"]
     n_factors = 4 if manifest["metric"] == "ip" else 3
-    total, count, used = 0, 0, set()
+    count, used = 0, set()
     for number, (g, first, n) in enumerate(zip(*(directory["list_" + x] for x in ("file", "first_block", "rows")))):
         file, n, first = frozen[int(g)], int(n), int(first)
         for b in range(first, first + -(-n // 32)):
@@ -195,15 +248,18 @@ def check_lists(frozen, manifest, places):
                   and not places_of[rows:].any(), f"list {number}: padding")
             for r in range(rows):
                 check(ids[r] != NO_ID, f"list {number}: a row without id")
-                total += row_hash(number, ids[r], codes[r], np.ascontiguousarray(factors[:, r]))
+                if not is_live(int(ids[r]), int(g)):
+                    continue
+                live.add(number, int(ids[r]), codes[r], np.ascontiguousarray(factors[:, r]))
                 places.check(ids[r], number, *places_of[r])
         count += n
-    return total, count
+    return count
 
 
-def check_appendable(files, manifest, places):
-    total, count = 0, 0
-    for file in files:
+def check_appendable(files, list_file, manifest, places, is_live, live):
+    count = 0
+    for entry, file in files:
+        g = entry["number"]
         lists, ids, codes, factors, where = (file[x] for x in ("lists", "ids", "codes", "factors", "places"))
         seen = np.zeros(len(ids), bool)
         for first, n in file["chunks"].tolist():
@@ -214,30 +270,38 @@ def check_appendable(files, manifest, places):
         check((ids[~seen] == NO_ID).all() and (lists[~seen] == NO_LIST).all(), "records outside chunks")
         for i in np.flatnonzero(ids != NO_ID):
             check(lists[i] < manifest["levels"][-1], "list of a record")
-            total += row_hash(lists[i], ids[i], codes[i], factors[i])
-            places.check(ids[i], lists[i], *where[i])
+            if list_file[lists[i]] > g:
+                continue  # it lies in the list by now
             count += 1
-    return total, count
+            if not is_live(int(ids[i]), g):
+                continue
+            live.add(lists[i], int(ids[i]), codes[i], factors[i])
+            places.check(ids[i], lists[i], *where[i])
+    return count
 
 
 def main(folder):
     manifest = read_manifest(folder)
     files = [(entry, File(folder, entry, manifest)) for entry in manifest["files"]]
-    kinds = {kind: [(e, f) for e, f in files if e["kind"] == kind] for kind in ("tree", "frozen", "appendable", "vectors")}
+    names = ("tree", "frozen", "appendable", "vectors", "tombstones")
+    kinds = {kind: [(e, f) for e, f in files if e["kind"] == kind] for kind in names}
     check(len(kinds["tree"]) == 1 and kinds["frozen"], "manifest: files")
     check_tree(kinds["tree"][0][1], manifest)
-    places = Places(kinds["vectors"], manifest)
-    frozen_hash, n_frozen = check_lists({e["number"]: f for e, f in kinds["frozen"]}, manifest, places)
-    tape_hash, n_tape = check_appendable([f for _, f in kinds["appendable"]], manifest, places)
-    rows_hash = (frozen_hash + tape_hash) % 2**128
+    tombstones, live = Tombstones(kinds["tombstones"]), Live()
+    check(tombstones.n == manifest["tombstones"], "manifest: tombstones")
+    places = Places(kinds["vectors"], manifest, tombstones.is_live)
+    frozen = {e["number"]: f for e, f in kinds["frozen"]}
+    n_frozen = check_lists(frozen, manifest, places, tombstones.is_live, live)
+    list_file = frozen[max(frozen)]["list_file"]
+    n_tape = check_appendable(kinds["appendable"], list_file, manifest, places, tombstones.is_live, live)
     check(n_frozen == manifest["rows_frozen"] and n_tape == manifest["rows_appendable"], "manifest: rows")
-    if not manifest["tombstones"]:
-        check(manifest["rows"] == n_frozen + n_tape, "manifest: live rows")
-        check(hex128(rows_hash) == manifest["rows_hash"], "rows hash")
-        mask = 2**64 - 1
-        tree_hash = int(manifest["tree_hash"], 16)
-        digest = hash128(u64(tree_hash & mask, tree_hash >> 64, rows_hash & mask, rows_hash >> 64))
-        check(hex128(digest) == manifest["digest"], "digest")
+    check(manifest["rows"] == len(live.ids) == places.n_live, "manifest: live rows")
+    rows_hash = live.hash % 2**128
+    check(hex128(rows_hash) == manifest["rows_hash"], "rows hash")
+    mask = 2**64 - 1
+    tree_hash = int(manifest["tree_hash"], 16)
+    digest = hash128(u64(tree_hash & mask, tree_hash >> 64, rows_hash & mask, rows_hash >> 64))
+    check(hex128(digest) == manifest["digest"], "digest")
     print(f"{folder}: generation {manifest['generation']}, {manifest['rows']} rows, digest {manifest['digest']}")
 
 

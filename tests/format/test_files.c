@@ -5,7 +5,7 @@
 #include "core/fingerprint.h"
 #include "core/memory.h"
 #include "io/index_dir.h"
-#include "io/index_reader.h"
+#include "io/index_verify.h"
 #include "tests/format/tiny_index.h"
 
 #include <dirent.h>

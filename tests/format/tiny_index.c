@@ -217,7 +217,8 @@ static enum rt_status write_vectors(struct tiny *t, struct rt_error *err)
                                      .element = o->element,
                                      .has_vectors = !o->in_heap,
                                      .cap_rows = CHUNK,
-                                     .n_tapes = n_tapes};
+                                     .n_tapes = n_tapes,
+                                     .ids_ascend = true};
     uint64_t share = rt_vectors_share_slots(&shape);
     for (uint32_t tape = 0; tape < n_tapes; tape++) {
         uint64_t n = o->n_rows / n_tapes + (tape < o->n_rows % n_tapes);

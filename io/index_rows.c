@@ -1,0 +1,172 @@
+#include "io/index_rows.h"
+
+#include "core/code.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+/* ---- frozen lists ---- */
+
+void rt_list_blocks_part(const struct rt_index_view *view, const struct rt_list_blocks *blocks,
+                         uint64_t first, uint64_t n_blocks, struct rt_list_blocks *part)
+{
+    part->n_blocks = n_blocks;
+    part->codes = blocks->codes + first * rt_block_code_bytes(view->manifest->dim);
+    part->factors = blocks->factors + first * view->n_factors * RT_BLOCK_ROWS;
+    part->ids = blocks->ids + first * RT_BLOCK_ROWS;
+    part->places = blocks->places + first * RT_BLOCK_ROWS;
+}
+
+static const struct rt_list_view *frozen_file(const struct rt_index_view *view, uint64_t generation)
+{
+    for (size_t i = view->n_frozen; i-- > 0;)
+        if (view->frozen[i].shape.generation == generation)
+            return &view->frozen[i];
+    return NULL;
+}
+
+enum rt_status rt_index_list(const struct rt_index_view *view, uint32_t list,
+                             struct rt_list_blocks *blocks, uint64_t *n_rows, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_list_view *directory = &view->frozen[view->n_frozen - 1];
+    if (list >= view->n_lists)
+        RT_FAIL(RT_DAMAGED, "'%s' is damaged: there is no list %" PRIu32, view->dir, list);
+    uint64_t rows = directory->rows[list];
+    uint64_t first = directory->first_blocks[list];
+    uint64_t n = rows / RT_BLOCK_ROWS + (rows % RT_BLOCK_ROWS != 0);
+    const struct rt_list_view *file = n > 0 ? frozen_file(view, directory->files[list]) : directory;
+    if (!file)
+        RT_FAIL(RT_DAMAGED,
+                "'%s' is damaged: list %" PRIu32 " is in a file of generation %" PRIu64
+                ", which is not there",
+                rt_h5_map_path(directory->map), list, directory->files[list]);
+    memset(blocks, 0, sizeof *blocks);
+    if (n > 0) {
+        if (first > file->shape.n_blocks || n > file->shape.n_blocks - first)
+            RT_FAIL(RT_DAMAGED,
+                    "'%s' is damaged: list %" PRIu32 " reaches beyond the blocks of '%s'",
+                    rt_h5_map_path(directory->map), list, rt_h5_map_path(file->map));
+        rt_list_blocks_part(view, &file->blocks, first, n, blocks);
+    }
+    *n_rows = rows;
+done:
+    return st;
+}
+
+static const struct rt_vectors_view *file_of_segment(const struct rt_index_view *view,
+                                                     uint32_t segment)
+{
+    size_t begin = 0;
+    size_t end = view->n_vectors;
+    while (begin < end) { /* the last file that begins at or before it */
+        size_t middle = begin + (end - begin) / 2;
+        if (view->vectors[middle].shape.first_segment <= segment)
+            begin = middle + 1;
+        else
+            end = middle;
+    }
+    const struct rt_vectors_view *file = begin > 0 ? &view->vectors[begin - 1] : NULL;
+    return file && segment - file->shape.first_segment < file->shape.n_segments ? file : NULL;
+}
+
+enum rt_status rt_index_place(const struct rt_index_view *view, uint32_t segment, uint32_t slot,
+                              struct rt_place_view *out, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_vectors_view *file = file_of_segment(view, segment);
+    if (!file)
+        RT_FAIL(RT_DAMAGED, "'%s' is damaged: there is no segment %" PRIu32, view->dir, segment);
+    const struct rt_segment_entry *entry = &file->segments[segment - file->shape.first_segment];
+    uint64_t at = rt_segment_slot(file, entry, slot);
+    if (at == RT_NO_ROW)
+        RT_FAIL(RT_DAMAGED, "'%s' is damaged: segment %" PRIu32 " has no slot %" PRIu32,
+                rt_h5_map_path(file->map), segment, slot);
+    uint64_t vector_bytes = rt_element_size(file->shape.element) * file->shape.dim;
+    out->vector = file->vectors ? (const char *)file->vectors + at * vector_bytes : NULL;
+    out->heap_row = entry->first_row == RT_NO_ROW ? RT_NO_ROW : entry->first_row + slot;
+    out->id = file->ids[at];
+    out->list = file->lists[at];
+done:
+    return st;
+}
+
+/* ---- appendable records ---- */
+
+uint64_t rt_index_list_generation(const struct rt_index_view *view, uint32_t list)
+{
+    return view->frozen[view->n_frozen - 1].files[list];
+}
+
+/* First record in [begin, end) whose list is at least `list` (E3: sorted inside a chunk). */
+static uint64_t first_of_list(const struct rt_tape_view *tape, uint64_t begin, uint64_t end,
+                              uint32_t list)
+{
+    const uint32_t *lists = tape->records.lists;
+    while (begin < end) {
+        uint64_t middle = begin + (end - begin) / 2;
+        if (lists[middle] < list)
+            begin = middle + 1;
+        else
+            end = middle;
+    }
+    return begin;
+}
+
+void rt_index_records(const struct rt_index_view *view, const struct rt_tape_view *tape,
+                      uint64_t chunk, uint32_t list, uint64_t *begin, uint64_t *end)
+{
+    const uint64_t *entry = tape->chunks + 2 * chunk;
+    *begin = *end = entry[0];
+    if (rt_index_list_generation(view, list) > tape->shape.generation)
+        return;
+    *begin = first_of_list(tape, entry[0], entry[0] + entry[1], list);
+    *end = first_of_list(tape, *begin, entry[0] + entry[1], list + 1);
+}
+
+uint64_t rt_index_n_records(const struct rt_index_view *view, const struct rt_tape_view *tape,
+                            uint32_t list)
+{
+    uint64_t n = 0;
+    for (uint64_t chunk = 0; chunk < tape->shape.n_chunks; chunk++) {
+        uint64_t begin = 0;
+        uint64_t end = 0;
+        rt_index_records(view, tape, chunk, list, &begin, &end);
+        n += end - begin;
+    }
+    return n;
+}
+
+/* ---- by id ---- */
+
+bool rt_index_is_live(const struct rt_index_view *view, uint64_t id, uint64_t generation)
+{
+    for (size_t i = view->n_tombstones; i-- > 0;)
+        if (view->tombstones[i].shape.generation > generation &&
+            rt_tombstones_find(&view->tombstones[i], id) > generation)
+            return false;
+    return true;
+}
+
+enum rt_status rt_index_find(const struct rt_index_view *view, uint64_t id,
+                             struct rt_found_row *row, bool *found, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    *found = false;
+    if (id > view->manifest->largest_id)
+        return RT_OK;
+    for (size_t i = view->n_vectors; i-- > 0 && !*found;) {
+        const struct rt_vectors_view *file = &view->vectors[i];
+        uint64_t slot = RT_NO_ROW;
+        RT_TRY(rt_vectors_find(file, id, &slot, err));
+        if (slot == RT_NO_ROW || !rt_index_is_live(view, id, file->shape.generation))
+            continue;
+        if (file->lists[slot] >= view->n_lists)
+            RT_FAIL(RT_DAMAGED, "'%s' is damaged: slot %" PRIu64 " names list %" PRIu32,
+                    rt_h5_map_path(file->map), slot, file->lists[slot]);
+        *row = (struct rt_found_row){file, slot, file->lists[slot]};
+        *found = true;
+    }
+done:
+    return st;
+}

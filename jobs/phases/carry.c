@@ -1,0 +1,188 @@
+#include "jobs/phases/carry.h"
+
+#include "core/memory.h"
+#include "mpi/agree.h"
+#include "mpi/partition.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define BLOCK_RECORDS UINT64_C(4096)
+
+struct rt_carry_block { /* consecutive records of one tape */
+    const struct rt_tape_view *tape;
+    uint64_t begin, end;
+    uint64_t n_before; /* live rows before it */
+};
+
+static bool is_taken(const struct rt_carry *carry, uint64_t number)
+{
+    for (size_t i = 0; i < carry->n_files; i++)
+        if (carry->files[i] == number)
+            return true;
+    return false;
+}
+
+static enum rt_status choose_pairs(struct rt_carry *carry, uint64_t n_rows, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_manifest *manifest = carry->view->manifest;
+    uint64_t held = n_rows;
+    RT_TRY(rt_array_new(manifest->n_files, sizeof *carry->files, &carry->files, err));
+    if (manifest->rerank_in_heap)
+        goto done; /* segments are runs of heap rows: there is nothing to bring together */
+    for (size_t i = manifest->n_files; i-- > 0;) { /* sorted: the youngest of a kind is its last */
+        const struct rt_manifest_file *file = &manifest->files[i];
+        if (file->kind != RT_FILE_APPENDABLE || !file->is_pair || file->rows / 2 > held)
+            continue;
+        carry->files[carry->n_files++] = file->number;
+        held += file->rows;
+    }
+done:
+    return st;
+}
+
+static enum rt_status cut_blocks(struct rt_carry *carry, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    uint64_t n = 0;
+    for (size_t i = 0; i < carry->view->n_appendable; i++)
+        n += carry->view->appendable[i].records.n_records / BLOCK_RECORDS + 1;
+    RT_TRY(rt_array_zero((size_t)n, sizeof *carry->blocks, &carry->blocks, err));
+    for (size_t i = 0; i < carry->view->n_appendable; i++) {
+        const struct rt_tape_view *tape = &carry->view->appendable[i];
+        uint64_t n_records = tape->records.n_records;
+        for (uint64_t at = 0; at < n_records && is_taken(carry, tape->shape.generation);
+             at += BLOCK_RECORDS)
+            carry->blocks[carry->n_blocks++] = (struct rt_carry_block){
+                .tape = tape,
+                .begin = at,
+                .end = n_records - at < BLOCK_RECORDS ? n_records : at + BLOCK_RECORDS};
+    }
+done:
+    return st;
+}
+
+static bool goes_along(const struct rt_index_view *view, const struct rt_tape_view *tape,
+                       uint64_t record)
+{
+    uint64_t id = tape->records.ids[record];
+    uint32_t list = tape->records.lists[record];
+    return id != RT_NO_ID && list < view->n_lists &&
+           rt_index_list_generation(view, list) <= tape->shape.generation &&
+           rt_index_is_live(view, id, tape->shape.generation);
+}
+
+/* Every rank counts its share of the blocks. */
+static enum rt_status count_rows(struct rt_phase_context *context, struct rt_carry *carry,
+                                 struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_job *job = context->job;
+    uint64_t *counts = NULL;
+    struct rt_range mine = rt_share(carry->n_blocks, job->rank, job->n_ranks, 1);
+    RT_LOCAL(rt_array_zero((size_t)carry->n_blocks, sizeof *counts, &counts, err));
+    RT_AGREE(job->comm);
+    for (uint64_t b = mine.begin; b < mine.end; b++)
+        for (uint64_t i = carry->blocks[b].begin; i < carry->blocks[b].end; i++)
+            counts[b] += goes_along(carry->view, carry->blocks[b].tape, i);
+    rt_sum_u64(job->comm, counts, (size_t)carry->n_blocks);
+    for (uint64_t b = 0; b < carry->n_blocks; b++) {
+        carry->blocks[b].n_before = carry->n_rows;
+        carry->n_rows += counts[b];
+    }
+done:
+    rt_array_free(counts);
+    return st;
+}
+
+enum rt_status rt_carry_new(struct rt_phase_context *context, const struct rt_index_view *view,
+                            uint64_t n_rows, struct rt_carry **out, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    MPI_Comm comm = context->job->comm;
+    struct rt_carry *carry = NULL;
+    RT_LOCAL(rt_array_zero(1, sizeof *carry, &carry, err));
+    if (st == RT_OK)
+        carry->view = view;
+    RT_LOCAL(choose_pairs(carry, n_rows, err));
+    RT_LOCAL(cut_blocks(carry, err));
+    RT_AGREE(comm);
+    RT_TRY(count_rows(context, carry, err));
+    *out = carry;
+    carry = NULL;
+done:
+    rt_carry_free(carry);
+    return st;
+}
+
+void rt_carry_free(struct rt_carry *carry)
+{
+    if (!carry)
+        return;
+    rt_array_free(carry->files);
+    rt_array_free(carry->blocks);
+    rt_array_free(carry);
+}
+
+/* The last block with n_before <= row: empty ones before it have the same. */
+static uint64_t block_of(const struct rt_carry *carry, uint64_t row)
+{
+    uint64_t begin = 0;
+    uint64_t end = carry->n_blocks;
+    while (end - begin > 1) {
+        uint64_t middle = begin + (end - begin) / 2;
+        if (carry->blocks[middle].n_before <= row)
+            begin = middle;
+        else
+            end = middle;
+    }
+    return begin;
+}
+
+static enum rt_status take_record(const struct rt_carry *carry, const struct rt_tape_view *tape,
+                                  uint64_t record, size_t at, const struct rt_carry_columns *out,
+                                  struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_index_view *view = carry->view;
+    const struct rt_tape_records *from = &tape->records;
+    size_t row_bytes = rt_element_size(view->manifest->element) * view->manifest->dim;
+    struct rt_place place = from->places[record];
+    struct rt_place_view there;
+    RT_TRY(rt_index_place(view, place.segment, place.slot, &there, err));
+    if (there.id != from->ids[record] || there.list != from->lists[record])
+        RT_FAIL(RT_DAMAGED, "'%s' is damaged: the vector of row %" PRIu64 " is another row's",
+                rt_h5_map_path(tape->map), from->ids[record]);
+    out->lists[at] = from->lists[record];
+    out->ids[at] = from->ids[record];
+    memcpy(out->codes + at * view->code_bytes, from->codes + record * view->code_bytes,
+           view->code_bytes);
+    memcpy(out->factors + at * view->n_factors, from->factors + record * view->n_factors,
+           view->n_factors * sizeof(float));
+    if (there.vector)
+        memcpy(out->vectors + at * row_bytes, there.vector, row_bytes);
+done:
+    return st;
+}
+
+enum rt_status rt_carry_read(const struct rt_carry *carry, uint64_t begin, size_t n,
+                             const struct rt_carry_columns *out, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    size_t at = 0;
+    uint64_t b = block_of(carry, begin);
+    uint64_t row = n ? carry->blocks[b].n_before : 0;
+    for (; at < n && b < carry->n_blocks; b++) {
+        const struct rt_carry_block *block = &carry->blocks[b];
+        for (uint64_t i = block->begin; i < block->end && at < n; i++) {
+            if (!goes_along(carry->view, block->tape, i) || row++ < begin)
+                continue;
+            RT_TRY(take_record(carry, block->tape, i, at++, out, err));
+        }
+    }
+    if (at < n)
+        RT_FAIL(RT_DAMAGED, "'%s' has changed while it was read", carry->view->dir);
+done:
+    return st;
+}
