@@ -222,8 +222,7 @@ static enum rt_status take_pairs(void *context, int from, const void *bytes, siz
     return push(&s->in, bytes, n, err);
 }
 
-static enum rt_status run_pass(struct rt_phase_context *context, struct sorter *s,
-                               struct rt_exchange *exchange, struct rt_error *err)
+static enum rt_status run_pass(struct sorter *s, struct rt_exchange *exchange, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     uint64_t run = s->pass * (uint64_t)s->n_ranks + (uint64_t)s->rank;
@@ -278,7 +277,7 @@ enum rt_status rt_pair_sort(struct rt_phase_context *context, const struct rt_pa
         s.first[run + 1] += s.first[run];
     RT_TRY(rt_exchange_new(s.comm, 0, &exchange, err));
     for (s.pass = 0; s.pass < s.n_passes; s.pass++)
-        RT_TRY(run_pass(context, &s, exchange, err));
+        RT_TRY(run_pass(&s, exchange, err));
 done:
     rt_exchange_free(exchange);
     rt_array_free(s.piece);
