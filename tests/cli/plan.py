@@ -27,6 +27,11 @@ def run(words, ranks=0, status=0, **more):
     return done
 
 
+def ours(done):
+    """The program's own lines of stderr: MPI and the launcher may have some as well."""
+    return [line for line in done.stderr.splitlines() if line.startswith("ranktape: ")]
+
+
 def plan(words, ranks=0):
     done = run(f"plan {words} --json", ranks)
     return json.loads(done.stdout)
@@ -75,7 +80,7 @@ def test_fits():
     text = run("plan --rows 1000000000 --dim 768 --memory 1G").stdout
     check("fits" in text and "has 1.0 GiB" in text, "and with a reason")
     done = run("plan --rows 100 --dim 4 --lists 1000")
-    check(done.stderr == "ranktape: plan: warning: more lists than rows: cut to 100\n", "one warning where lists are cut")
+    check(ours(done) == ["ranktape: plan: warning: more lists than rows: cut to 100"], "one warning where lists are cut")
 
 
 def test_refusals():
@@ -90,9 +95,8 @@ def test_refusals():
                         ("build a", "INDEX is missing"), ("knit a b", "'knit' is no job"), ("", "which job?")):
         for ranks in (0, 2):
             done = run(words, ranks, status=2)
-            line = done.stderr.splitlines()[0] if done.stderr else ""
-            check(line.startswith("ranktape: ") and says in line, f"'{words}' says '{line}'")
-            check(sum(line.startswith("ranktape: ") for line in done.stderr.splitlines()) == 1, f"'{words}' says it once")
+            lines = ours(done)
+            check(len(lines) == 1 and says in lines[0], f"'{words}' says {lines or done.stderr}")
             check(done.stdout == "", f"'{words}' prints nothing")
     done = run("plan --rows 100 --dim 4", status=2, RANKTAPE_ISA="abacus")
     check("abacus" in done.stderr, "an instruction set that is none")

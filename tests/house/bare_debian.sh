@@ -27,12 +27,16 @@ git -C "$SOURCE_DIR" -c safe.directory='*' archive HEAD | tar -x -C "$tree/rankt
 cat >"$tree/try" <<'TRY'
 set -euo pipefail
 mount -t proc proc /proc
-mount -t tmpfs -o size=1g tmpfs /dev/shm 2>/dev/null || { mkdir -p /dev/shm; mount -t tmpfs -o size=1g tmpfs /dev/shm; }
+mount -t sysfs sysfs /sys
+mkdir -p /dev/shm
+mount -t tmpfs -o size=1g tmpfs /dev/shm
 cd /ranktape
 ./demo.sh
 ./test.sh
 TRY
-unshare --mount --pid --fork chroot "$tree" /usr/bin/env -i HOME=/root TERM=dumb LC_ALL=C.UTF-8 \
+# The root must be a mount of its own: tests make mounts below it.
+# shellcheck disable=SC2016 # the inner shell expands them
+unshare --mount --pid --fork bash -c 'mount --bind "$1" "$1" && exec chroot "$@"' - "$tree" /usr/bin/env -i HOME=/root TERM=dumb LC_ALL=C.UTF-8 \
     PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} bash /try
 rm -rf --one-file-system "$tree"
