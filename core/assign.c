@@ -160,18 +160,17 @@ size_t rt_assigner_bytes(size_t max_rows, uint32_t dim, uint32_t max_beam)
            measured_most(max_beam) * (sizeof(uint32_t) + sizeof(float) + sizeof(uint64_t));
 }
 
+static const char *const proposer_names[] = {
+    [RT_PROPOSE_INT8] = "int8", [RT_PROPOSE_SGEMM] = "sgemm", [RT_PROPOSE_NONE] = "none"};
+
 /* Test builds take the proposer from the environment, so that whole jobs can be compared (B10). */
 static enum rt_proposer forced(enum rt_proposer wanted)
 {
 #ifdef RT_CHECKS
-    static const struct {
-        const char *name;
-        enum rt_proposer proposer;
-    } names[] = {{"int8", RT_PROPOSE_INT8}, {"sgemm", RT_PROPOSE_SGEMM}, {"none", RT_PROPOSE_NONE}};
     const char *given = getenv("RANKTAPE_PROPOSER");
-    for (size_t i = 0; given && i < sizeof names / sizeof *names; i++)
-        if (strcmp(given, names[i].name) == 0)
-            return names[i].proposer;
+    for (int p = RT_PROPOSE_INT8; given && p <= RT_PROPOSE_NONE; p++)
+        if (strcmp(given, proposer_names[p]) == 0)
+            return (enum rt_proposer)p;
 #endif
     return wanted;
 }
@@ -186,6 +185,11 @@ static enum rt_proposer resolve(enum rt_proposer wanted, uint32_t dim)
     if (wanted == RT_PROPOSE_SGEMM && !rt_gemm_is_sound(dim)) /* B9 */
         wanted = RT_PROPOSE_INT8;
     return wanted;
+}
+
+const char *rt_proposer_name(enum rt_proposer wanted, uint32_t dim)
+{
+    return proposer_names[resolve(wanted, dim)];
 }
 
 enum rt_status rt_assigner_new(size_t max_rows, uint32_t dim, uint32_t max_beam,

@@ -13,6 +13,8 @@
 #include <stdint.h>
 
 enum rt_proposer { RT_PROPOSE_AUTO = 0, RT_PROPOSE_INT8, RT_PROPOSE_SGEMM, RT_PROPOSE_NONE };
+/* "int8", "sgemm" or "none": what an assigner of this dimension proposes with on this machine. */
+const char *rt_proposer_name(enum rt_proposer wanted, uint32_t dim);
 
 /* A set of centroids with what proposals need beside them (int8 codes, scales, norms, mean).
  * Read-only once built: any number of assigners may share one. `distance` is RT_L2 or RT_IP (cosine

@@ -1,8 +1,10 @@
 #include "jobs/build_report.h"
 
+#include "core/assign.h"
 #include "core/kernels/kernels.h"
 #include "core/memory.h"
 #include "core/units.h"
+#include "jobs/blas_choice.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -211,7 +213,11 @@ json_t *rt_build_record(const struct rt_job *job, const struct rt_build_facts *f
         "list_rows", sizes, "training", training_json(facts->train), "phases", phases);
     if (record && facts->publish->recall >= 0)
         (void)json_object_set_new(record, "recall", json_real(facts->publish->recall));
-    if (record)
-        (void)json_object_set_new(record, "kernel", json_string(rt_isa_name(rt_kernels()->isa)));
+    json_t *machine = json_pack("{s:s, s:s, s:s}", "kernel", rt_isa_name(rt_kernels()->isa), "blas",
+                                rt_blas_choice_name(), "proposer",
+                                rt_proposer_name(RT_PROPOSE_AUTO, facts->rows->dim));
+    if (record && machine)
+        (void)json_object_update(record, machine);
+    json_decref(machine);
     return record;
 }

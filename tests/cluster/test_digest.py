@@ -23,6 +23,12 @@ def build(rows, *options, ranks=1, environment=None):
     return digest(index)
 
 
+def used(key, expected):
+    """The setting took effect: the last index was built with it."""
+    record = ok("info", f"index{n_built}", "--json", ranks=0).json()["build"]
+    check(expected in record[key], f"{key} is {record[key]}, {expected} was asked for")
+
+
 def same(name, expected, got):
     check(got == expected, f"{name}: {got} instead of {expected}")
 
@@ -50,15 +56,22 @@ elif which == "layout":
 elif which == "machine":
     options = ("--lists", "4,40")
     one = build("rows.fbin", *options)
+    with open("/proc/cpuinfo") as f:
+        flags = f.read()
+    has_openblas = "OpenBLAS" in ok("--version", ranks=0).out
     for isa in ("portable", "avx2", "avx512", "avx512_vnni"):
-        with open("/proc/cpuinfo") as f:
-            flags = f.read()
         if isa == "portable" or isa in flags or isa == "avx512" and "avx512bw" in flags:
             same(isa, one, build("rows.fbin", *options, ranks=2, environment={"RANKTAPE_ISA": isa}))
-    for core in ("Haswell", "Zen", "SkylakeX"):
+            used("kernel", isa)
+    for core, needs in (("Haswell", "avx2"), ("Zen", "avx2"), ("SkylakeX", "avx512bw")):
+        if not has_openblas or needs not in flags:
+            continue
         same(core, one, build("rows.fbin", *options, ranks=2, environment={"OPENBLAS_CORETYPE": core}))
+        used("blas", f"({core})")
     for proposer in ("int8", "sgemm", "none"):  # test builds know this variable
         same(proposer, one, build("rows.fbin", *options, ranks=2, environment={"RANKTAPE_PROPOSER": proposer}))
+        if has_openblas or proposer != "sgemm":  # without a BLAS there is none
+            used("proposer", proposer)
     # a library linked with fast math turns denormals off as it loads
     if shutil.which("gcc"):
         with open("ftz.c", "w") as f:
