@@ -45,25 +45,6 @@ struct build {
     double began;
 };
 
-static enum rt_status start_watching(struct build *b, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    const struct rt_options *options = b->job->options;
-    struct rt_progress_view_options view = {
-        .mode = (enum rt_progress_mode)options->progress,
-        .is_quiet = options->quiet,
-        .stream = stderr,
-        .job = "build",
-        .file = options->progress_file[0] ? options->progress_file : NULL};
-    if (b->job->rank == 0)
-        RT_LOCAL(rt_progress_view_new(&view, &b->view, err));
-    RT_AGREE(b->job->comm);
-    RT_TRY(
-        rt_progress_new(b->job->comm, rt_progress_view_show, b->view, &b->context.progress, err));
-done:
-    return st;
-}
-
 /* Another build at work has no CURRENT either: it is named, not taken for one that was left behind.
  */
 static enum rt_status refuse_locked(const struct build *b, struct rt_error *err)
@@ -423,7 +404,7 @@ enum rt_status rt_build_run(struct rt_job *job, struct rt_error *err)
                                       .insert = &b.insert,
                                       .compact = &b.compact,
                                       .publish = &b.publish};
-    RT_TRY(start_watching(&b, err));
+    RT_TRY(rt_progress_view_start(job, &b.view, &b.context.progress, err));
     RT_TRY(plan(&b, err));
     RT_TRY(train(&b, err));
     RT_TRY(insert(&b, err));

@@ -2,6 +2,7 @@
 
 #include "core/memory.h"
 #include "core/units.h"
+#include "mpi/agree.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -58,6 +59,25 @@ enum rt_status rt_progress_view_new(const struct rt_progress_view_options *optio
     view->has_lines = shows && !is_terminal;
     view->is_utf8 = speaks_utf8();
     *out = view;
+done:
+    return st;
+}
+
+enum rt_status rt_progress_view_start(const struct rt_job *job, struct rt_progress_view **view,
+                                      struct rt_progress **progress, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_options *options = job->options;
+    struct rt_progress_view_options how = {
+        .mode = (enum rt_progress_mode)options->progress,
+        .is_quiet = options->quiet,
+        .stream = stderr,
+        .job = job->name,
+        .file = options->progress_file[0] ? options->progress_file : NULL};
+    if (job->rank == 0)
+        RT_LOCAL(rt_progress_view_new(&how, view, err));
+    RT_AGREE(job->comm);
+    RT_TRY(rt_progress_new(job->comm, rt_progress_view_show, *view, progress, err));
 done:
     return st;
 }

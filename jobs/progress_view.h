@@ -4,6 +4,7 @@
 #define RT_JOBS_PROGRESS_VIEW_H
 
 #include "core/error.h"
+#include "jobs/job.h"
 #include "mpi/progress.h"
 
 #include <stdio.h>
@@ -24,6 +25,11 @@ struct rt_progress_view;
 enum rt_status rt_progress_view_new(const struct rt_progress_view_options *options,
                                     struct rt_progress_view **out,
                                     struct rt_error *err) RT_MUST_CHECK;
+/* The view of a job as its options ask for it (NULL but on rank 0), and the progress it shows.
+ * Collective; both are freed by the caller, the progress first. */
+enum rt_status rt_progress_view_start(const struct rt_job *job, struct rt_progress_view **view,
+                                      struct rt_progress **progress,
+                                      struct rt_error *err) RT_MUST_CHECK;
 /* Clears the bar. NULL is fine. */
 void rt_progress_view_free(struct rt_progress_view *view);
 /* An rt_progress_show; context is the view. */

@@ -7,6 +7,7 @@
 #include "io/row_writer.h"
 #include "jobs/exact.h"
 #include "jobs/job.h"
+#include "jobs/progress_view.h"
 #include "jobs/synth_rows.h"
 #include "mpi/agree.h"
 #include "mpi/partition.h"
@@ -30,6 +31,8 @@ struct output {
 
 struct synth {
     struct rt_job *job;
+    struct rt_progress_view *view; /* rank 0 */
+    struct rt_progress *progress;
     enum rt_element type;
     enum rt_metric metric;
     uint32_t dim;
@@ -140,6 +143,11 @@ static enum rt_status write_share(struct synth *synth, const struct output *outp
         rt_synth_rows(synth->rows, output->kind, begin, n, synth->values);
         rt_element_from_f32(synth->type, synth->values, synth->packed, n * synth->dim);
         RT_TRY(rt_row_writer_write(writer, begin, n, synth->packed, err));
+        rt_progress_add(synth->progress, RT_COUNT_DONE, n);
+        rt_progress_add(synth->progress, RT_COUNT_BYTES_WRITTEN,
+                        n * synth->dim * rt_element_size(synth->type));
+        if (!rt_progress_tick(synth->progress))
+            break; /* another rank has failed */
     }
 done:
     if (rt_row_writer_close(writer, st == RT_OK ? err : &ignored) != RT_OK && st == RT_OK)
@@ -152,12 +160,14 @@ static enum rt_status write_output(struct synth *synth, struct output *output, s
 {
     enum rt_status st = RT_OK;
     MPI_Comm comm = synth->job->comm;
+    const char *what = output->kind == RT_SYNTH_ROW ? "rows" : "queries";
     if (synth->job->rank == 0)
         RT_LOCAL(create(synth, output, output->kind == RT_SYNTH_ROW ? "/train" : "/test", err));
     RT_AGREE(comm);
     MPI_Bcast(&output->target, (int)sizeof output->target, MPI_BYTE, 0, comm);
+    rt_progress_begin(synth->progress, what, what, output->n_rows);
     RT_LOCAL(write_share(synth, output, err));
-    RT_AGREE(comm);
+    RT_TRY(rt_progress_end(synth->progress, st, err));
 done:
     return st;
 }
@@ -188,6 +198,8 @@ static void show_rows(struct synth *synth, struct rt_exact *exact)
                 rt_exact_add(exact, synth->values + run * synth->dim, i - run, NULL, begin + run);
                 run = i + 1;
             }
+        rt_progress_add(synth->progress, RT_COUNT_DONE, n);
+        (void)rt_progress_tick(synth->progress);
     }
 }
 
@@ -232,10 +244,13 @@ static enum rt_status write_truth(struct synth *synth, struct rt_error *err)
     if (synth->job->rank == 0)
         RT_LOCAL(rt_neighbours_new(n_queries, k, true, &truth, err));
     RT_AGREE(synth->job->comm);
+    rt_progress_begin(synth->progress, "truth", "rows",
+                      options->rows * ((n_queries + batch - 1) / batch));
     for (uint64_t begin = 0; begin < n_queries; begin += batch) {
         uint64_t n = n_queries - begin < batch ? n_queries - begin : batch;
         RT_TRY(find_batch(synth, begin, (size_t)n, queries, &truth, err));
     }
+    RT_TRY(rt_progress_end(synth->progress, st, err));
     if (synth->job->rank == 0)
         RT_LOCAL(rt_neighbours_write(options->truth, &truth, synth->metric, synth->dim, err));
     RT_AGREE(synth->job->comm);
@@ -293,11 +308,15 @@ done:
     return st;
 }
 
-static void end_synth(struct synth *synth)
+static void end_synth(struct synth *synth, enum rt_status st)
 {
     for (int i = 0; i < synth->n_outputs; i++)
         if (synth->outputs[i].is_created)
             rt_row_target_discard(synth->outputs[i].path);
+    rt_progress_free(synth->progress);
+    if (synth->view)
+        rt_progress_view_end(synth->view, rt_status_name(st), NULL);
+    rt_progress_view_free(synth->view);
     rt_synth_free(synth->rows);
     rt_array_free(synth->values);
     rt_array_free(synth->packed);
@@ -337,6 +356,7 @@ enum rt_status rt_synth_run(struct rt_job *job, struct rt_error *err)
     enum rt_status st = RT_OK;
     struct synth synth = {.job = job};
     double began = MPI_Wtime();
+    RT_TRY(rt_progress_view_start(job, &synth.view, &synth.progress, err));
     RT_TRY(begin_synth(&synth, err));
     for (int i = 0; i < synth.n_outputs; i++)
         RT_TRY(write_output(&synth, &synth.outputs[i], err));
@@ -345,8 +365,9 @@ enum rt_status rt_synth_run(struct rt_job *job, struct rt_error *err)
     if (job->rank == 0)
         RT_LOCAL(publish(&synth, err));
     RT_AGREE(job->comm);
+    rt_progress_view_clear(synth.view);
     report(&synth, MPI_Wtime() - began);
 done:
-    end_synth(&synth);
+    end_synth(&synth, st);
     return st;
 }

@@ -2,6 +2,7 @@
 import os
 import subprocess
 import sys
+import time
 
 import h5py
 import numpy as np
@@ -116,6 +117,29 @@ def test_shapes():
     check(answer["options"]["clusters"] == {"value": 1, "source": "auto"}, "the cluster count says where it is from")
 
 
+def test_progress():
+    import json
+    said = 0
+    for ranks in (0, 3):
+        run("synth p.fbin --rows 200000 --dim 32 --queries pq.fbin --truth pt.ibin --force --progress-file p.json", ranks)
+        with open("p.json") as file:
+            last = json.load(file)
+        check((last["job"], last["state"], last["phase"], last["done"], last["total"]) == ("synth", "done", "truth", 200000, 200000),
+              f"the last progress of {ranks} ranks: {last}")
+    # and while it goes on: of some phase, with a rate
+    job = subprocess.Popen([RANKTAPE] + "synth p.fbin --rows 2000000 --dim 64 --force --progress-file live.json".split(),
+                           stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    while job.poll() is None:
+        time.sleep(0.02)
+        try:
+            with open("live.json") as file:
+                now = json.load(file)
+        except (OSError, ValueError):
+            continue
+        said += now["state"] == "running" and 0 < now["done"] < now["total"] == 2000000
+    check(job.returncode == 0 and said > 0, "progress is told while rows are made")
+
+
 def refused(words, says, ranks=0):
     done = run(words, ranks, status=2)
     lines = ours(done)
@@ -145,7 +169,7 @@ def test_refusals():
     check(not left, f"a refused call leaves nothing behind, but {left}")
 
 
-for test in (test_formats, test_truth, test_shapes, test_refusals):
+for test in (test_formats, test_truth, test_shapes, test_progress, test_refusals):
     before = failures
     test()
     print("ok    " if failures == before else "FAILED", test.__name__)
