@@ -32,6 +32,11 @@ struct rt_hash128 rt_hash128_add(struct rt_hash128 a, struct rt_hash128 b)
     return sum;
 }
 
+struct rt_hash128 rt_hash128_subtract(struct rt_hash128 a, struct rt_hash128 b)
+{
+    return (struct rt_hash128){.low = a.low - b.low, .high = a.high - b.high - (a.low < b.low)};
+}
+
 void rt_hash128_hex(struct rt_hash128 hash, char text[33])
 {
     static const char digits[] = "0123456789abcdef";

@@ -12,6 +12,7 @@ uint64_t rt_hash64(const void *data, size_t n_bytes);
 struct rt_hash128 rt_hash128(const void *data, size_t n_bytes);
 /* Sum modulo 2^128: the digest's order-free sum of row hashes (K1). */
 struct rt_hash128 rt_hash128_add(struct rt_hash128 a, struct rt_hash128 b);
+struct rt_hash128 rt_hash128_subtract(struct rt_hash128 a, struct rt_hash128 b);
 /* 32 lower-case hex digits (high first) and a NUL. */
 void rt_hash128_hex(struct rt_hash128 hash, char text[33]);
 int rt_hash128_parse(const char *text,

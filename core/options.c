@@ -40,6 +40,8 @@ static const struct {
     [RT_JOB_SEARCH] = {"search", "INDEX [QUERIES]", "find the nearest rows of queries"},
     [RT_JOB_INFO] = {"info", "INDEX", "show what an index holds"},
     [RT_JOB_VERIFY] = {"verify", "INDEX", "check an index: checksums, structure, codes"},
+    [RT_JOB_INSERT] = {"insert", "INDEX ROWS", "put new rows into a published index"},
+    [RT_JOB_DELETE] = {"delete", "INDEX", "let rows of an index die, by their ids"},
 };
 
 const char *rt_job_name(enum rt_job_id job)

@@ -17,6 +17,8 @@ enum rt_job_id {
     RT_JOB_SEARCH,
     RT_JOB_INFO,
     RT_JOB_VERIFY,
+    RT_JOB_INSERT,
+    RT_JOB_DELETE,
     RT_N_JOBS
 };
 #define RT_FOR_SYNTH (1u << RT_JOB_SYNTH)
@@ -25,6 +27,11 @@ enum rt_job_id {
 #define RT_FOR_SEARCH (1u << RT_JOB_SEARCH)
 #define RT_FOR_INFO (1u << RT_JOB_INFO)
 #define RT_FOR_VERIFY (1u << RT_JOB_VERIFY)
+#define RT_FOR_INSERT (1u << RT_JOB_INSERT)
+#define RT_FOR_DELETE (1u << RT_JOB_DELETE)
+#define RT_FOR_EDITING (RT_FOR_INSERT | RT_FOR_DELETE) /* of a published index */
+#define RT_FOR_WRITING (RT_FOR_BUILD | RT_FOR_EDITING)
+#define RT_FOR_READING_ROWS (RT_FOR_PLAN | RT_FOR_BUILD | RT_FOR_INSERT)
 #define RT_FOR_MAKING (RT_FOR_PLAN | RT_FOR_BUILD)
 #define RT_FOR_ALL ((1u << RT_N_JOBS) - 1)
 

@@ -1,5 +1,7 @@
 #include "io/index_dir.h"
 
+#include "core/memory.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
@@ -170,9 +172,8 @@ done:
     return st;
 }
 
-/* One more than the generation that CURRENT names; a damaged one must not stop --force, nor may
- * names collide. */
-static enum rt_status next_generation(const char *dir, uint64_t *generation, struct rt_error *err)
+/* By the names, not by CURRENT: a damaged one must not stop --force. */
+enum rt_status rt_index_dir_next(const char *dir, uint64_t *generation, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     uint64_t most = 0;
@@ -180,14 +181,17 @@ static enum rt_status next_generation(const char *dir, uint64_t *generation, str
     if (!entries)
         return fail_to_look(dir, err);
     for (struct dirent *entry = readdir(entries); entry; entry = readdir(entries)) {
+        enum rt_file_kind kind;
         uint64_t number = 0;
         bool partial = false;
-        if (parse_numbered(entry->d_name, "manifest", ".json", &number, &partial) && number > most)
+        if ((parse_numbered(entry->d_name, "manifest", ".json", &number, &partial) ||
+             parse_data_file(entry->d_name, &kind, &number, &partial)) &&
+            number > most)
             most = number;
     }
     (void)closedir(entries);
     if (most >= INT64_MAX - 1)
-        RT_FAIL(RT_DAMAGED, "'%s' is damaged: there is a manifest of generation %llu", dir,
+        RT_FAIL(RT_DAMAGED, "'%s' is damaged: there is a file of generation %llu", dir,
                 (unsigned long long)most);
     *generation = most + 1;
 done:
@@ -212,13 +216,15 @@ enum rt_status rt_index_dir_begin(const char *dir, bool force, bool resume,
     case RT_INDEX_PUBLISHED:
         if (!force && !resume)
             RT_FAIL(RT_USAGE, "there is an index in '%s' already; --force replaces it", dir);
-        RT_TRY(next_generation(dir, &begin.generation, err));
+        RT_TRY(rt_index_dir_next(dir, &begin.generation, err));
         break;
     case RT_INDEX_UNFINISHED:
         if (!force && !resume)
             RT_FAIL(RT_USAGE,
                     "'%s' is an unfinished build: --resume goes on with it, --force starts anew",
                     dir);
+        if (!resume)
+            RT_TRY(rt_index_dir_next(dir, &begin.generation, err));
         break;
     case RT_INDEX_FOREIGN:
         RT_FAIL(RT_USAGE, "'%s' is there and no index: ranktape replaces only its own", dir);
@@ -316,6 +322,69 @@ enum rt_status rt_index_dir_clean(const char *dir, const struct rt_manifest *con
     if (n_removed)
         *n_removed = n;
 done:
+    return st;
+}
+
+static int descending(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a;
+    uint64_t y = *(const uint64_t *)b;
+    return x > y ? -1 : x < y;
+}
+
+/* Numbers of the manifests there, the greatest first. The caller frees *out. */
+static enum rt_status list_manifests(const char *dir, uint64_t **out, size_t *n,
+                                     struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    uint64_t *numbers = NULL;
+    DIR *entries = opendir(dir);
+    *n = 0;
+    if (!entries)
+        return fail_to_look(dir, err);
+    for (struct dirent *entry = readdir(entries); entry; entry = readdir(entries)) {
+        uint64_t number = 0;
+        bool partial = false;
+        if (!parse_numbered(entry->d_name, "manifest", ".json", &number, &partial) || partial)
+            continue;
+        RT_TRY(rt_array_resize(*n + 1, sizeof *numbers, &numbers, err));
+        numbers[(*n)++] = number;
+    }
+    if (*n)
+        qsort(numbers, *n, sizeof *numbers, descending);
+    *out = numbers;
+    numbers = NULL;
+done:
+    (void)closedir(entries);
+    rt_array_free(numbers);
+    return st;
+}
+
+enum rt_status rt_index_dir_keep(const char *dir, uint64_t n_generations, uint64_t *n_removed,
+                                 struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_manifest **keep = NULL;
+    uint64_t *numbers = NULL;
+    size_t n = 0;
+    size_t n_kept = 0;
+    RT_TRY(list_manifests(dir, &numbers, &n, err));
+    RT_TRY(rt_array_zero(n + 1, sizeof *keep, &keep, err));
+    RT_TRY(rt_manifest_read_current(dir, &keep[n_kept], err));
+    n_kept++;
+    for (size_t i = 0; i < n && n_kept < n_generations; i++) {
+        struct rt_error ignored; /* what cannot be read keeps nothing */
+        if (numbers[i] < keep[0]->generation &&
+            rt_manifest_read(dir, numbers[i], &keep[n_kept], &ignored) == RT_OK)
+            n_kept++;
+    }
+    RT_TRY(
+        rt_index_dir_clean(dir, (const struct rt_manifest *const *)keep, n_kept, n_removed, err));
+done:
+    for (size_t i = 0; keep && i < n_kept; i++)
+        rt_manifest_free(keep[i]);
+    rt_array_free(keep);
+    rt_array_free(numbers);
     return st;
 }
 

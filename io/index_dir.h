@@ -26,7 +26,7 @@ enum rt_status rt_index_dir_require(const char *dir, struct rt_error *err) RT_MU
 struct rt_index_dir_begin {
     enum rt_index_state state; /* as found */
     bool made;                 /* this call made the directory */
-    uint64_t generation;       /* to write: 1, or one more than the one published */
+    uint64_t generation;       /* to write: 1, or as rt_index_dir_next says */
 };
 /* For build: makes a missing directory. A published one needs force, and stays readable until the
  * new generation is published; an unfinished one needs force or resume; a foreign one is refused
@@ -34,6 +34,10 @@ struct rt_index_dir_begin {
 enum rt_status rt_index_dir_begin(const char *dir, bool force, bool resume,
                                   struct rt_index_dir_begin *out,
                                   struct rt_error *err) RT_MUST_CHECK;
+/* The generation a job may write in a directory: greater than that of every file there, whoever
+ * left it, so that a job whose lock was broken and its taker share no name. */
+enum rt_status rt_index_dir_next(const char *dir, uint64_t *generation,
+                                 struct rt_error *err) RT_MUST_CHECK;
 /* After exit 2: takes away what a job has made (its generation's files, LOCK, checkpoint/) and,
  * where `made`, the directory. Failures are not told: the message of the job stands. */
 void rt_index_dir_undo(const char *dir, const struct rt_index_dir_begin *begin);
@@ -43,6 +47,11 @@ void rt_index_dir_undo(const char *dir, const struct rt_index_dir_begin *begin);
 enum rt_status rt_index_dir_clean(const char *dir, const struct rt_manifest *const *keep,
                                   size_t n_keep, uint64_t *n_removed,
                                   struct rt_error *err) RT_MUST_CHECK;
+
+/* The same, keeping the published generation and those before it whose manifests can be read,
+ * n_generations in all (H6). */
+enum rt_status rt_index_dir_keep(const char *dir, uint64_t n_generations, uint64_t *n_removed,
+                                 struct rt_error *err) RT_MUST_CHECK;
 
 /* "tree-7.h5" with partial "tree-7.h5.partial"; with dir in front. */
 enum rt_status rt_index_path(const char *dir, enum rt_file_kind kind, uint64_t number, bool partial,

@@ -365,6 +365,17 @@ done:
     return st;
 }
 
+enum rt_status rt_index_bury(struct rt_index_view *view, const char *path, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    RT_TRY(
+        rt_array_resize(view->n_tombstones + 1, sizeof *view->tombstones, &view->tombstones, err));
+    RT_TRY(rt_tombstones_open(path, &view->tombstones[view->n_tombstones], err));
+    view->n_tombstones++;
+done:
+    return st;
+}
+
 void rt_index_close(struct rt_index_view *view)
 {
     if (!view)

@@ -31,15 +31,22 @@ done:
     return st;
 }
 
-void rt_manifest_free(struct rt_manifest *manifest)
+void rt_manifest_drop_heaps(struct rt_manifest *manifest)
 {
-    if (!manifest)
-        return;
     for (size_t i = 0; i < manifest->n_heaps; i++) {
         free(manifest->heaps[i].path);
         free(manifest->heaps[i].dataset);
     }
     rt_array_free(manifest->heaps);
+    manifest->heaps = NULL;
+    manifest->n_heaps = 0;
+}
+
+void rt_manifest_free(struct rt_manifest *manifest)
+{
+    if (!manifest)
+        return;
+    rt_manifest_drop_heaps(manifest);
     rt_array_free(manifest->files);
     json_decref(manifest->options);
     json_decref(manifest->build);
@@ -678,6 +685,30 @@ enum rt_status rt_manifest_publish(const char *dir, uint64_t generation, struct 
     rt_hash128_hex(value, hex);
     int n = snprintf(line, sizeof line, "%s %s\n", name, hex);
     return rt_fs_replace(dir, "CURRENT", line, (size_t)n, err);
+}
+
+enum rt_status rt_manifest_read(const char *dir, uint64_t generation, struct rt_manifest **out,
+                                struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    char path[RT_PATH_MAX];
+    char name[48];
+    char *text = NULL;
+    size_t n_bytes = 0;
+    struct rt_manifest *manifest = NULL;
+    manifest_name(generation, name);
+    RT_TRY(rt_fs_join(dir, name, path, err));
+    RT_TRY(rt_fs_read_small(path, MOST_MANIFEST_BYTES, &text, &n_bytes, err));
+    RT_TRY(rt_manifest_parse(path, text, n_bytes, &manifest, err));
+    if (manifest->generation != generation)
+        RT_FAIL(RT_DAMAGED, "'%s' is damaged: it says it is generation %llu", path,
+                (unsigned long long)manifest->generation);
+    *out = manifest;
+    manifest = NULL;
+done:
+    rt_manifest_free(manifest);
+    rt_array_free(text);
+    return st;
 }
 
 enum rt_status rt_manifest_read_current(const char *dir, struct rt_manifest **out,

@@ -74,6 +74,7 @@ enum rt_status rt_manifest_add_file(struct rt_manifest *manifest, enum rt_file_k
                                     struct rt_error *err) RT_MUST_CHECK;
 /* A file of this kind and number is named no longer; without one nothing happens. */
 void rt_manifest_drop_file(struct rt_manifest *manifest, enum rt_file_kind kind, uint64_t number);
+void rt_manifest_drop_heaps(struct rt_manifest *manifest);
 /* Copies path and dataset. */
 enum rt_status rt_manifest_add_heap(struct rt_manifest *manifest,
                                     const struct rt_manifest_heap *heap,
@@ -96,6 +97,9 @@ enum rt_status rt_manifest_write(const char *dir, const struct rt_manifest *mani
  */
 enum rt_status rt_manifest_publish(const char *dir, uint64_t generation, struct rt_hash128 hash,
                                    struct rt_error *err) RT_MUST_CHECK;
+/* manifest-G.json as it lies there; its hash is not checked, since only CURRENT has one. */
+enum rt_status rt_manifest_read(const char *dir, uint64_t generation, struct rt_manifest **out,
+                                struct rt_error *err) RT_MUST_CHECK;
 /* CURRENT and the manifest it names, hash checked. */
 enum rt_status rt_manifest_read_current(const char *dir, struct rt_manifest **out,
                                         struct rt_error *err) RT_MUST_CHECK;

@@ -77,25 +77,11 @@ done:
     return st;
 }
 
-/* Names of --report are checked before any work: what cannot be written as asked is refused. */
-static enum rt_status check_reports(const struct rt_options *options, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    for (uint32_t i = 0; i < options->report.n; i++) {
-        const char *suffix = strrchr(options->report.text[i], '.');
-        if (!suffix || strcmp(suffix, ".json") != 0)
-            RT_FAIL(RT_USAGE, "--report '%s': reports are JSON, give a name that ends in .json",
-                    options->report.text[i]);
-    }
-done:
-    return st;
-}
-
 static enum rt_status plan(struct build *b, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct rt_job *job = b->job;
-    RT_LOCAL(check_reports(job->options, err));
+    RT_LOCAL(rt_job_check_reports(job, err));
     RT_AGREE(job->comm);
     RT_TRY(rt_plan_phase(job, &b->rows, &b->plan, err));
     RT_TRY(rt_plan_phase_require(job, &b->plan, err));
@@ -300,17 +286,14 @@ done:
 static enum rt_status tell(struct build *b, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    const struct rt_texts *reports = &b->job->options->report;
     json_t *record = rt_build_record(b->job, &b->facts, &b->lists);
     if (record)
         (void)json_object_set_new(record, "options",
                                   rt_options_json(b->job->options, RT_CLASS_NONE));
     if (record)
         (void)json_object_set_new(record, "status", json_string(rt_status_name(RT_OK)));
-    for (uint32_t i = 0; i < reports->n && record; i++)
-        if (json_dump_file(record, reports->text[i], JSON_INDENT(2)) != 0)
-            RT_FAIL(RT_IO, "the index is published, but its report '%s' cannot be written",
-                    reports->text[i]);
+    if (record)
+        RT_TRY(rt_job_write_reports(b->job, record, err));
     if (record && b->job->json)
         (void)json_object_update(b->job->json, record);
 done:
@@ -347,34 +330,26 @@ static void undo(struct build *b, enum rt_status st)
  * tell: that its report cannot be written says nothing more. */
 static void report_failure(const struct build *b, enum rt_status st, const struct rt_error *err)
 {
-    const struct rt_options *options = b->job->options;
     struct rt_error ignored;
     if (b->job->rank != 0 || st == RT_OK || is_published(b) ||
-        check_reports(options, &ignored) != RT_OK)
+        rt_job_check_reports(b->job, &ignored) != RT_OK)
         return;
-    json_t *record =
-        json_pack("{s:s, s:s, s:i, s:o}", "job", b->job->name, "status", rt_status_name(st),
-                  "exit_status", rt_exit_code(st), "error", rt_job_text_json(err->text));
-    for (uint32_t i = 0; record && i < options->report.n; i++)
-        (void)json_dump_file(record, options->report.text[i], JSON_INDENT(2));
+    json_t *record = rt_job_failure(b->job, st, err);
+    if (record && rt_job_write_reports(b->job, record, &ignored) != RT_OK)
+        rt_job_warn(b->job, "%s", ignored.text);
     json_decref(record);
 }
 
 /* What --force has replaced: an old generation, or what an unfinished build has left. */
 static void clean_old(struct build *b)
 {
-    struct rt_manifest *current = NULL;
-    struct rt_error ignored;
+    struct rt_error failed;
     if (b->job->rank != 0 ||
         (b->dir.state != RT_INDEX_PUBLISHED && b->dir.state != RT_INDEX_UNFINISHED))
         return;
-    if (rt_manifest_read_current(b->context.dir, &current, &ignored) == RT_OK) {
-        const struct rt_manifest *keep[] = {current};
-        if (rt_index_dir_clean(b->context.dir, keep, 1, NULL, &ignored) != RT_OK)
-            rt_job_warn(b->job, "files of the replaced index could not be removed: %s",
-                        ignored.text);
-    }
-    rt_manifest_free(current);
+    if (rt_index_dir_keep(b->context.dir, b->job->options->keep_generations, NULL, &failed) !=
+        RT_OK)
+        rt_job_warn(b->job, "files of the replaced index could not be removed: %s", failed.text);
 }
 
 static void release(struct build *b, enum rt_status st)

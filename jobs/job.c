@@ -186,3 +186,35 @@ json_t *rt_options_json(const struct rt_options *options, enum rt_option_class c
     }
     return object;
 }
+
+enum rt_status rt_job_check_reports(const struct rt_job *job, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    for (uint32_t i = 0; i < job->options->report.n; i++) {
+        const char *suffix = strrchr(job->options->report.text[i], '.');
+        if (!suffix || strcmp(suffix, ".json") != 0)
+            RT_FAIL(RT_USAGE, "--report '%s': reports are JSON, give a name that ends in .json",
+                    job->options->report.text[i]);
+    }
+done:
+    return st;
+}
+
+enum rt_status rt_job_write_reports(const struct rt_job *job, const json_t *record,
+                                    struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_texts *reports = &job->options->report;
+    for (uint32_t i = 0; i < reports->n; i++)
+        if (json_dump_file(record, reports->text[i], JSON_INDENT(2)) != 0)
+            RT_FAIL(RT_IO, "the job is done, but its report '%s' cannot be written",
+                    reports->text[i]);
+done:
+    return st;
+}
+
+json_t *rt_job_failure(const struct rt_job *job, enum rt_status st, const struct rt_error *err)
+{
+    return json_pack("{s:s, s:s, s:i, s:o}", "job", job->name, "status", rt_status_name(st),
+                     "exit_status", rt_exit_code(st), "error", rt_job_text_json(err->text));
+}

@@ -34,6 +34,8 @@ enum rt_status rt_build_run(struct rt_job *job, struct rt_error *err) RT_MUST_CH
 enum rt_status rt_search_run(struct rt_job *job, struct rt_error *err) RT_MUST_CHECK;
 enum rt_status rt_info_run(struct rt_job *job, struct rt_error *err) RT_MUST_CHECK;
 enum rt_status rt_verify_run(struct rt_job *job, struct rt_error *err) RT_MUST_CHECK;
+enum rt_status rt_insert_run(struct rt_job *job, struct rt_error *err) RT_MUST_CHECK;
+enum rt_status rt_delete_run(struct rt_job *job, struct rt_error *err) RT_MUST_CHECK;
 
 /* A line of the table for people: label padded to one column, then the text. Rank 0 without --json;
  * else nothing. */
@@ -57,6 +59,16 @@ json_t *rt_job_text_json(const char *text);
 /* Puts value under key into the JSON answer (reference stolen; freed where there is no answer to
  * fill). */
 void rt_job_set(const struct rt_job *job, const char *key, json_t *value);
+
+/* --report: names are checked before any work (RT_USAGE: they end in .json). */
+enum rt_status rt_job_check_reports(const struct rt_job *job, struct rt_error *err) RT_MUST_CHECK;
+/* Writes record to every --report. Rank 0. Fails with RT_IO, naming the first that cannot be
+ * written. */
+enum rt_status rt_job_write_reports(const struct rt_job *job, const json_t *record,
+                                    struct rt_error *err) RT_MUST_CHECK;
+/* The record of a job that failed or stopped: for those whose launcher changes exit codes. The
+ * caller owns it; NULL where memory ran out. */
+json_t *rt_job_failure(const struct rt_job *job, enum rt_status st, const struct rt_error *err);
 
 /* {name: {"value": .., "source": "given"}} of the job's options; every class, or only one where
  * class is not RT_CLASS_NONE. NULL where memory ran out. Values: numbers, booleans, strings,

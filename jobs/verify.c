@@ -328,21 +328,17 @@ done:
 static enum rt_status clean(const struct verifier *v, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    struct rt_manifest *current = NULL;
     struct rt_lock *lock = NULL;
     struct rt_lock_options how = {.wait_seconds = 5};
     uint64_t n_removed = 0;
     char count[RT_UNITS_TEXT];
     const char *dir = v->job->options->argument[0];
     RT_TRY(rt_lock_take(dir, &how, &lock, err));
-    RT_TRY(rt_manifest_read_current(dir, &current, err));
-    const struct rt_manifest *keep[] = {current};
-    RT_TRY(rt_index_dir_clean(dir, keep, 1, &n_removed, err));
+    RT_TRY(rt_index_dir_keep(dir, v->job->options->keep_generations, &n_removed, err));
     rt_job_row(v->job, "removed", "%s files that no generation names",
                rt_units_count(n_removed, count));
     rt_job_set(v->job, "removed", json_integer((json_int_t)n_removed));
 done:
-    rt_manifest_free(current);
     rt_lock_release(lock);
     return st;
 }

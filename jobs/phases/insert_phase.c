@@ -205,7 +205,8 @@ static enum rt_status make_tape_file(struct inserter *in, struct rt_error *err)
     uint64_t own = rt_range_count(out->slots->rows);
     uint64_t whole = (own + share - 1) / share * share;
     rt_exscan_u64(job->comm, &whole, &in->first_record, 1);
-    out->tape_shape.n_records = in->first_record + (own ? whole : 0);
+    out->tape_shape.n_records =
+        own ? in->first_record + own : 0; /* the last part ends as it does */
     rt_max_u64(job->comm, &out->tape_shape.n_records, 1);
     RT_LOCAL(rt_tape_layout(&out->tape_shape, &out->tape_layout, err));
     RT_LOCAL(rt_index_path(in->context->dir, RT_FILE_APPENDABLE, in->context->generation, true,
@@ -213,7 +214,10 @@ static enum rt_status make_tape_file(struct inserter *in, struct rt_error *err)
     RT_AGREE(job->comm);
     RT_TRY(rt_phase_create_file(in->context, path, &out->tape_layout, &in->tape_file, err));
     if (own)
-        RT_LOCAL(rt_tape_writer_new(in->tape_file, in->first_record, in->first_record + whole,
+        RT_LOCAL(rt_tape_writer_new(in->tape_file, in->first_record,
+                                    in->first_record + whole < out->tape_shape.n_records
+                                        ? in->first_record + whole
+                                        : out->tape_shape.n_records,
                                     WRITE_BUFFER_BYTES, &in->tape, err));
     RT_AGREE(job->comm);
 done:
@@ -535,25 +539,52 @@ done:
     return st;
 }
 
-/* Collective, whatever has become of this rank's rows. A request to stop is rt_phase_end's to see.
- */
-static enum rt_status sort_ids(struct inserter *in, enum rt_status st, struct rt_error *err)
+static enum rt_status sort_ids(struct inserter *in, struct rt_error *err)
 {
+    enum rt_status st = RT_OK;
     const struct rt_slot_layout *slots = in->out->slots;
     struct rt_range *parts = NULL;
     struct rt_sorted_ids_input input = {.file = in->vectors_file, .n_parts = slots->n_tapes};
-    uint64_t stops = !rt_progress_tick(in->context->progress);
     RT_LOCAL(rt_array_new(slots->n_tapes, sizeof *parts, &parts, err));
     RT_AGREE(in->context->job->comm);
-    rt_max_u64(in->context->job->comm, &stops, 1);
-    if (stops)
-        goto done;
     for (uint32_t tape = 0; tape < slots->n_tapes; tape++)
         parts[tape] = (struct rt_range){slots->parts[tape].begin, slots->parts[tape].end};
     input.parts = parts;
     RT_TRY(rt_sorted_ids_write(in->context, &input, err));
 done:
     rt_array_free(parts);
+    return st;
+}
+
+/* The directory of chunks is every rank's; one of them makes its checksums. */
+static enum rt_status sum_chunks(struct inserter *in, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_job *job = in->context->job;
+    RT_LOCAL(rt_h5_sync(in->tape_file, err));
+    RT_AGREE(job->comm);
+    if (job->rank == 0)
+        RT_LOCAL(rt_unit_rehash(in->tape_file, RT_TAPE_CHUNKS, 0, in->chunks.n_chunks, err));
+    RT_AGREE(job->comm);
+done:
+    return st;
+}
+
+/* What is left to do together once all rows are written, for files that stay. Collective, whatever
+ * has become of this rank's rows; a request to stop is rt_phase_end's to see. */
+static enum rt_status complete_files(struct inserter *in, enum rt_status st, struct rt_error *err)
+{
+    MPI_Comm comm = in->context->job->comm;
+    uint64_t stops = !rt_progress_tick(in->context->progress);
+    RT_AGREE(comm);
+    rt_max_u64(comm, &stops, 1);
+    if (stops)
+        goto done;
+    if (!in->input->ids_ascend)
+        RT_TRY(sort_ids(in, err));
+    if (in->input->carry) /* else compaction reads the tape and removes it */
+        RT_TRY(sum_chunks(in, err));
+done:
     return st;
 }
 
@@ -606,8 +637,7 @@ enum rt_status rt_insert_phase(struct rt_phase_context *context,
     RT_TRY(make_tape_file(&in, err));
     RT_TRY(make_vectors_file(&in, &shape, err));
     RT_LOCAL(insert_rows(&in, err));
-    if (!input->ids_ascend)
-        st = sort_ids(&in, st, err);
+    st = complete_files(&in, st, err);
     st = rt_phase_end(context, &clock, st, &out->record, err);
     if (st == RT_OK) {
         reduce(&in);

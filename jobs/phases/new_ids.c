@@ -124,14 +124,14 @@ static enum rt_status refuse(const struct looking *l, struct rt_error *err)
     enum rt_status st = RT_OK;
     char row[RT_UNITS_TEXT];
     char other[RT_UNITS_TEXT];
-    rt_units_count(l->row, row);
+    rt_units_count(rt_row_source_heap_row(l->source, l->row), row);
     if (l->other == NONE)
         RT_FAIL(RT_INPUT,
                 "id %" PRIu64 " of row %s is in the index already; --replace replaces its row",
                 l->id, row);
     RT_FAIL(RT_INPUT,
             "id %" PRIu64 " is given to row %s and to row %s; an id may stand once in an index",
-            l->id, row, rt_units_count(l->other, other));
+            l->id, row, rt_units_count(rt_row_source_heap_row(l->source, l->other), other));
 done:
     return st;
 }

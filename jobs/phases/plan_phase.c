@@ -69,9 +69,8 @@ void rt_plan_phase_warn(const struct rt_job *job, const struct rt_plan *plan)
                     rt_units_count(plan->input.n_rows, rows));
 }
 
-/* What rank 0 knows of the rows, to all others. Collective. */
-static enum rt_status share_rows(const struct rt_job *job, struct rt_rows **rows,
-                                 struct rt_error *err)
+enum rt_status rt_plan_phase_share(const struct rt_job *job, struct rt_rows **rows,
+                                   struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     unsigned char *bytes = NULL;
@@ -106,7 +105,7 @@ enum rt_status rt_plan_phase(struct rt_job *job, struct rt_rows **rows, struct r
         RT_LOCAL(rt_plan_make(&input, job->options, &made, err));
     }
     RT_AGREE(job->comm);
-    RT_TRY(share_rows(job, &opened, err));
+    RT_TRY(rt_plan_phase_share(job, &opened, err));
     rt_bcast_bytes(job->comm, &made, sizeof made, 0);
     rt_bcast_bytes(job->comm, job->options, sizeof *job->options, 0);
     rt_plan_phase_warn(job, &made);

@@ -27,6 +27,9 @@ enum rt_status rt_plan_phase_require(const struct rt_job *job, const struct rt_p
 void rt_plan_phase_machine(const struct rt_job *job, struct rt_plan_input *input);
 enum rt_status rt_plan_phase_open(const struct rt_job *job, const char *name, struct rt_rows **rows,
                                   struct rt_plan_input *input, struct rt_error *err) RT_MUST_CHECK;
+/* What rank 0 has opened in *rows, to all others. Collective over job->comm. */
+enum rt_status rt_plan_phase_share(const struct rt_job *job, struct rt_rows **rows,
+                                   struct rt_error *err) RT_MUST_CHECK;
 /* The one warning. Rank 0. */
 void rt_plan_phase_warn(const struct rt_job *job, const struct rt_plan *plan);
 

@@ -1,0 +1,350 @@
+/* ranktape insert: new rows into a published index. They go through its tree into a new pair of
+ * files (appendable, vectors); the next search finds them, vacuum folds them into the lists. */
+#include "jobs/job.h"
+
+#include "core/memory.h"
+#include "core/units.h"
+#include "io/index_dir.h"
+#include "jobs/phases/carry.h"
+#include "jobs/phases/edit.h"
+#include "jobs/phases/insert_phase.h"
+#include "jobs/phases/new_ids.h"
+#include "jobs/phases/plan_phase.h"
+#include "jobs/phases/tombstone_phase.h"
+#include "jobs/phases/tree_sets.h"
+#include "kmeans/means.h"
+#include "mpi/agree.h"
+#include "mpi/partition.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define BLOCK_BYTES (UINT64_C(4) << 20)
+#define JUDGED_ROWS 1024u
+
+struct insertion {
+    struct rt_edit edit;
+    struct rt_rows *rows;
+    struct rt_row_source *source;
+    struct rt_new_ids ids;
+    struct rt_tombstone_output dead; /* rows replaced */
+    struct rt_carry *carry;
+    struct rt_tree_sets sets;
+    struct rt_rotation *rotation;
+    struct rt_insert_output out;
+    /* ids of good rows, for --replace */
+    struct rt_range mine;
+    uint64_t at;
+    uint64_t *piece;
+    unsigned char *native;
+    float *values;
+};
+
+/* ---- rows that suit the index ---- */
+
+static enum rt_status check_rows(const struct insertion *in, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_options *options = in->edit.job->options;
+    const struct rt_manifest *m = in->edit.view->manifest;
+    const struct rt_rows_info *info = rt_rows_info(in->rows);
+    const char *name = options->argument[1];
+    if (info->dim != m->dim)
+        RT_FAIL(RT_INPUT, "'%s' has rows of %" PRIu32 " dimensions, the index has %" PRIu32, name,
+                info->dim, m->dim);
+    if (info->type != m->element)
+        RT_FAIL(RT_INPUT, "'%s' has rows of %s, the index of %s", name, rt_element_name(info->type),
+                rt_element_name(m->element));
+    if (options->from_row > info->n_rows)
+        RT_FAIL(RT_USAGE, "--from-row %" PRIu64 ": '%s' has only %" PRIu64 " rows",
+                options->from_row, name, info->n_rows);
+done:
+    return st;
+}
+
+/* What the index decides, and what is left to us. */
+static void complete_options(const struct insertion *in, const struct rt_plan_input *machine)
+{
+    struct rt_options *options = in->edit.job->options;
+    const struct rt_manifest *m = in->edit.view->manifest;
+    uint64_t row_bytes = (uint64_t)m->dim * rt_element_size(m->element);
+    uint64_t most = machine->ranks < RT_MAX_TAPES ? machine->ranks : RT_MAX_TAPES;
+    options->metric = m->metric;
+    options->rerank_in_heap = m->rerank_in_heap;
+    if (options->origin[RT_OPT_tapes] == RT_FROM_AUTO)
+        options->tapes = most;
+    if (options->origin[RT_OPT_chooser] == RT_FROM_AUTO)
+        options->chooser = RT_CHOOSER_RNG;
+    if (m->rerank_in_heap && options->chooser == RT_CHOOSER_RNG)
+        options->chooser = RT_CHOOSER_ID; /* runs of heap rows */
+    if (options->origin[RT_OPT_block_rows] == RT_FROM_AUTO)
+        options->block_rows = BLOCK_BYTES / row_bytes + 1;
+    if (options->origin[RT_OPT_memory] == RT_FROM_AUTO)
+        options->memory = machine->node_bytes / machine->ranks_per_node / 5 * 4;
+}
+
+static enum rt_status open_rows(struct insertion *in, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_job *job = in->edit.job;
+    const struct rt_manifest *m = in->edit.view->manifest;
+    struct rt_plan_input machine = {0};
+    struct rt_row_source_options source = {.ids = job->options->ids,
+                                           .scatter = job->options->scatter,
+                                           .first_row = job->options->from_row,
+                                           .first_id = job->options->from_row};
+    if (job->options->origin[RT_OPT_from_row] != RT_FROM_GIVEN)
+        source.first_id = m->next_row;
+    rt_plan_phase_machine(job, &machine);
+    if (job->rank == 0) {
+        RT_LOCAL(rt_plan_phase_open(job, job->options->argument[1], &in->rows, &machine, err));
+        RT_LOCAL(check_rows(in, err));
+    }
+    RT_AGREE(job->comm);
+    RT_TRY(rt_plan_phase_share(job, &in->rows, err));
+    complete_options(in, &machine);
+    in->edit.context.budget_bytes = job->options->memory;
+    RT_TRY(rt_row_source_new(job->comm, in->rows, &source, &in->source, err));
+    RT_TRY(rt_new_ids_check(&in->edit.context, rt_row_source_n_rows(in->source), in->source,
+                            in->edit.view, job->options->replace, &in->ids, err));
+done:
+    return st;
+}
+
+/* ---- rows that take the place of others ---- */
+
+static enum rt_status prepare_judging(struct insertion *in, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_manifest *m = in->edit.view->manifest;
+    struct rt_chunks chunks = rt_chunks_of(rt_row_source_n_rows(in->source));
+    in->mine = rt_chunks_rows(&chunks, in->edit.job->rank, in->edit.job->n_ranks);
+    RT_TRY(rt_array_new(JUDGED_ROWS, sizeof *in->piece, &in->piece, err));
+    RT_TRY(rt_array_new(JUDGED_ROWS, m->dim * rt_element_size(m->element), &in->native, err));
+    RT_TRY(rt_array_new(JUDGED_ROWS, m->dim * sizeof *in->values, &in->values, err));
+done:
+    return st;
+}
+
+/* Ids of rows that will be inserted: what a bad row would have replaced stays. */
+static enum rt_status next_good_ids(void *context, bool rewind, struct rt_pair *pairs, size_t most,
+                                    size_t *n, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct insertion *in = context;
+    const struct rt_manifest *m = in->edit.view->manifest;
+    bool may_skip = in->edit.job->options->bad_rows == RT_BAD_ROWS_SKIP;
+    most = most < JUDGED_ROWS ? most : JUDGED_ROWS;
+    if (rewind)
+        in->at = in->mine.begin;
+    *n = 0;
+    while (*n == 0 && in->at < in->mine.end) {
+        uint64_t left = in->mine.end - in->at;
+        size_t n_read = left < most ? (size_t)left : most;
+        RT_TRY(rt_row_source_read_ids(in->source, in->at, n_read, in->piece, err));
+        if (may_skip) {
+            RT_TRY(rt_row_source_read(in->source, in->at, n_read, in->native, err));
+            rt_element_to_f32(m->element, in->native, in->values, n_read * m->dim);
+        }
+        for (size_t i = 0; i < n_read; i++)
+            if (!may_skip ||
+                rt_metric_prepare_row(m->metric, in->values + i * m->dim, m->dim) == RT_ROW_GOOD)
+                pairs[(*n)++] = (struct rt_pair){.key = in->piece[i]};
+        in->at += n_read;
+    }
+done:
+    return st;
+}
+
+/* The old rows die first, so that none of them is carried along. */
+static enum rt_status replace(struct insertion *in, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_edit *edit = &in->edit;
+    char path[RT_PATH_MAX];
+    RT_LOCAL(prepare_judging(in, err));
+    RT_AGREE(edit->job->comm);
+    struct rt_tombstone_input input = {.view = edit->view,
+                                       .ids = next_good_ids,
+                                       .ids_context = in,
+                                       .n_ids = rt_range_count(in->mine)};
+    RT_TRY(rt_tombstone_phase(&edit->context, &input, &in->dead, err));
+    if (in->dead.n_entries == 0)
+        goto done;
+    RT_LOCAL(rt_index_path(edit->context.dir, RT_FILE_TOMBSTONES, edit->context.generation, true,
+                           path, err));
+    RT_LOCAL(rt_index_bury(edit->view, path, err));
+    RT_AGREE(edit->job->comm);
+done:
+    return st;
+}
+
+/* ---- the new pair ---- */
+
+static enum rt_status insert_rows(struct insertion *in, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_edit *edit = &in->edit;
+    const struct rt_options *options = edit->job->options;
+    const struct rt_manifest *m = edit->view->manifest;
+    const struct rt_tree *tree = &edit->view->tree.tree;
+    uint64_t first_heap_row =
+        options->origin[RT_OPT_from_row] == RT_FROM_GIVEN ? options->from_row : m->next_row;
+    RT_TRY(rt_carry_new(&edit->context, edit->view, rt_row_source_n_rows(in->source), &in->carry,
+                        err));
+    RT_TRY(rt_tree_sets_new(edit->job, tree, rt_means_distance(tree->metric, tree->spherical),
+                            options->pin, &in->sets, err));
+    RT_LOCAL(rt_rotation_new(tree->rotation_seed, tree->dim, &in->rotation, err));
+    RT_AGREE(edit->job->comm);
+    struct rt_insert_input input = {.tree = tree,
+                                    .sets = in->sets.sets,
+                                    .rotation = in->rotation,
+                                    .beam = m->beam,
+                                    .fingerprint = m->fingerprint,
+                                    .rows = in->rows,
+                                    .source = in->source,
+                                    .block_rows = options->block_rows,
+                                    .ids_ascend = in->ids.ascend && in->carry->n_rows == 0,
+                                    .carry = in->carry,
+                                    .first_segment = m->n_segments,
+                                    .first_heap_row = first_heap_row};
+    RT_TRY(rt_insert_phase(&edit->context, &input, &in->out, err));
+done:
+    return st;
+}
+
+/* ---- the new generation ---- */
+
+/* Where vectors stay in the heap, its files are needed from now on. */
+static enum rt_status add_heaps(struct insertion *in, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_manifest *m = in->edit.manifest;
+    const struct rt_rows_info *info = rt_rows_info(in->rows);
+    uint64_t base = m->next_row;
+    if (in->edit.job->options->origin[RT_OPT_from_row] == RT_FROM_GIVEN) {
+        rt_manifest_drop_heaps(m); /* the same heap, grown */
+        base = 0;
+    }
+    for (size_t i = 0; i < info->n_files; i++) {
+        const struct rt_heap_file *f = &info->files[i];
+        struct rt_manifest_heap heap = {.path = f->path,
+                                        .dataset = f->dataset,
+                                        .first_row = base + f->first_row,
+                                        .n_rows = f->n_rows,
+                                        .size_bytes = f->size_bytes,
+                                        .mtime_ns = f->mtime_ns};
+        RT_TRY(rt_manifest_add_heap(m, &heap, err));
+    }
+done:
+    return st;
+}
+
+static enum rt_status fill_manifest(struct insertion *in, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_options *options = in->edit.job->options;
+    struct rt_manifest *m = in->edit.manifest;
+    uint64_t n_rows = rt_row_source_n_rows(in->source);
+    rt_edit_bury(&in->edit, &in->dead);
+    if (m->rerank_in_heap)
+        RT_TRY(add_heaps(in, err));
+    for (size_t i = 0; i < in->carry->n_files; i++) {
+        uint64_t number = in->carry->files[i];
+        m->n_rows_appendable -= rt_manifest_find(m, RT_FILE_APPENDABLE, number)->rows;
+        rt_manifest_drop_file(m, RT_FILE_APPENDABLE, number);
+        rt_manifest_drop_file(m, RT_FILE_VECTORS, number);
+    }
+    m->n_rows_appendable += in->carry->n_rows + in->out.n_rows;
+    m->n_rows += in->out.n_rows;
+    m->rows_hash = rt_hash128_add(m->rows_hash, in->out.rows_hash);
+    m->n_rows_skipped += in->out.n_skipped;
+    m->largest_id = in->out.largest_id > m->largest_id ? in->out.largest_id : m->largest_id;
+    uint64_t end = options->origin[RT_OPT_from_row] == RT_FROM_GIVEN ? options->from_row + n_rows
+                                                                     : m->next_row + n_rows;
+    m->next_row = end > m->next_row ? end : m->next_row;
+    m->n_segments += in->out.slots->n_segments;
+done:
+    return st;
+}
+
+static enum rt_status publish(struct insertion *in, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    uint64_t n_rows = in->carry->n_rows + in->out.n_rows;
+    struct rt_new_file files[] = {
+        {RT_FILE_APPENDABLE, &in->out.tape_layout, n_rows,
+         !in->edit.view->manifest->rerank_in_heap},
+        {RT_FILE_VECTORS, &in->out.vectors_layout, n_rows, false},
+        {RT_FILE_TOMBSTONES, &in->dead.layout, in->dead.n_entries, false},
+    };
+    json_t *what = NULL;
+    if (in->edit.job->rank == 0) {
+        RT_LOCAL(fill_manifest(in, err));
+        what = json_pack("{s:I, s:I, s:I}", "inserted", (json_int_t)in->out.n_rows, "skipped",
+                         (json_int_t)in->out.n_skipped, "replaced", (json_int_t)in->dead.n_dead);
+    }
+    RT_AGREE(in->edit.job->comm);
+    json_t *line = what;
+    what = NULL; /* publishing takes it */
+    RT_TRY(rt_edit_publish(&in->edit, files, in->dead.n_entries ? 3 : 2, in->rows, line, err));
+done:
+    json_decref(what);
+    return st;
+}
+
+static void say(struct insertion *in)
+{
+    const struct rt_job *job = in->edit.job;
+    const struct rt_phase_record *r = &in->out.record;
+    char rows[RT_UNITS_TEXT];
+    char rate[RT_UNITS_TEXT];
+    char seconds[RT_UNITS_TEXT];
+    char count[RT_UNITS_TEXT];
+    rt_job_row(job, "insert", "%s   %s rows inserted, %s rows/s, generation %" PRIu64,
+               rt_units_seconds(rt_phase_now() - in->edit.began, seconds),
+               rt_units_count(in->out.n_rows, rows),
+               rt_units_rate(r->seconds > 0 ? (double)r->units / r->seconds : 0, rate),
+               in->edit.published ? in->edit.published : in->edit.view->manifest->generation);
+    if (in->out.n_skipped)
+        rt_job_row(job, "", "%s bad rows left out", rt_units_count(in->out.n_skipped, count));
+    if (in->dead.n_dead)
+        rt_job_row(job, "", "%s rows replaced", rt_units_count(in->dead.n_dead, count));
+    rt_edit_set(&in->edit, "inserted", json_integer((json_int_t)in->out.n_rows));
+    rt_edit_set(&in->edit, "skipped", json_integer((json_int_t)in->out.n_skipped));
+    rt_edit_set(&in->edit, "replaced", json_integer((json_int_t)in->dead.n_dead));
+}
+
+static void release(struct insertion *in, enum rt_status st, const struct rt_error *err)
+{
+    rt_row_source_free(in->source);
+    rt_insert_output_free(&in->out);
+    rt_tree_sets_free(&in->sets);
+    rt_rotation_free(in->rotation);
+    rt_carry_free(in->carry);
+    rt_edit_end(&in->edit, st, err);
+    rt_rows_close(in->rows);
+    rt_array_free(in->dead.absorbed);
+    rt_array_free(in->piece);
+    rt_array_free(in->native);
+    rt_array_free(in->values);
+}
+
+enum rt_status rt_insert_run(struct rt_job *job, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct insertion in = {.rows = NULL};
+    RT_TRY(rt_edit_begin(job, job->options->argument[0], RT_CHECK_TREE, &in.edit, err));
+    RT_TRY(open_rows(&in, err));
+    if (rt_row_source_n_rows(in.source) > 0) {
+        if (job->options->replace)
+            RT_TRY(replace(&in, err));
+        RT_TRY(insert_rows(&in, err));
+        if (in.out.n_rows > 0)
+            RT_TRY(publish(&in, err));
+    }
+    say(&in);
+done:
+    release(&in, st, err);
+    return st;
+}

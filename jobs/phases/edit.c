@@ -1,0 +1,233 @@
+#include "jobs/phases/edit.h"
+
+#include "core/memory.h"
+#include "io/index_dir.h"
+#include "mpi/agree.h"
+#include "mpi/partition.h"
+
+#include <string.h>
+
+#define MOST_HISTORY 100u /* jobs that the manifest tells of (H7) */
+
+static enum rt_status start_watching(struct rt_edit *e, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_options *options = e->job->options;
+    struct rt_progress_view_options view = {
+        .mode = (enum rt_progress_mode)options->progress,
+        .is_quiet = options->quiet,
+        .stream = stderr,
+        .job = e->job->name,
+        .file = options->progress_file[0] ? options->progress_file : NULL};
+    if (e->job->rank == 0)
+        RT_LOCAL(rt_progress_view_new(&view, &e->watch, err));
+    RT_AGREE(e->job->comm);
+    RT_TRY(
+        rt_progress_new(e->job->comm, rt_progress_view_show, e->watch, &e->context.progress, err));
+done:
+    return st;
+}
+
+static enum rt_status lock_index(struct rt_edit *e, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_lock_options lock = {.break_lock = e->job->options->break_lock, .wait_seconds = 5};
+    RT_TRY(rt_index_dir_require(e->context.dir, err));
+    RT_TRY(rt_lock_take(e->context.dir, &lock, &e->lock, err));
+done:
+    return st;
+}
+
+/* The generation to come: a copy of what is published, on rank 0 as text and back. */
+static enum rt_status copy_manifest(struct rt_edit *e, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    char *text = NULL;
+    size_t n = 0;
+    rt_manifest_free(e->manifest);
+    e->manifest = NULL;
+    RT_TRY(rt_manifest_print(e->view->manifest, &text, &n, err));
+    RT_TRY(rt_manifest_parse("manifest", text, n, &e->manifest, err));
+    e->manifest->generation = e->context.generation;
+done:
+    rt_array_free(text);
+    return st;
+}
+
+static enum rt_status open_generation(struct rt_edit *e, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    MPI_Comm comm = e->job->comm;
+    RT_LOCAL(rt_index_open(e->context.dir, e->check, &e->view, err));
+    RT_AGREE(comm);
+    if (e->job->rank == 0)
+        RT_LOCAL(rt_index_dir_next(e->context.dir, &e->context.generation, err));
+    RT_AGREE(comm);
+    rt_bcast_bytes(comm, &e->context.generation, sizeof e->context.generation, 0);
+    if (e->job->rank == 0)
+        RT_LOCAL(copy_manifest(e, err));
+    RT_AGREE(comm);
+done:
+    return st;
+}
+
+enum rt_status rt_edit_begin(struct rt_job *job, const char *dir, enum rt_index_check check,
+                             struct rt_edit *edit, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    *edit = (struct rt_edit){.job = job, .check = check, .began = rt_phase_now()};
+    edit->context = (struct rt_phase_context){
+        .job = job,
+        .dir = dir,
+        .base_bytes = job->base_bytes,
+        .budget_bytes = job->options->memory,
+        .way = job->options->io == RT_WRITE_MPIO ? RT_IO_MPIO : RT_IO_DIRECT};
+    RT_LOCAL(rt_job_check_reports(job, err));
+    RT_AGREE(job->comm);
+    if (job->rank == 0)
+        edit->record = json_object();
+    RT_TRY(start_watching(edit, err));
+    if (job->rank == 0)
+        RT_LOCAL(lock_index(edit, err));
+    RT_AGREE(job->comm);
+    RT_TRY(open_generation(edit, err));
+done:
+    return st;
+}
+
+void rt_edit_bury(struct rt_edit *edit, const struct rt_tombstone_output *dead)
+{
+    struct rt_manifest *m = edit->manifest;
+    for (size_t i = 0; i < dead->n_absorbed && dead->n_entries; i++) {
+        const struct rt_manifest_file *file =
+            rt_manifest_find(m, RT_FILE_TOMBSTONES, dead->absorbed[i]);
+        m->n_tombstones -= file ? file->rows : 0;
+        rt_manifest_drop_file(m, RT_FILE_TOMBSTONES, dead->absorbed[i]);
+    }
+    m->n_tombstones += dead->n_entries;
+    m->n_rows -= dead->n_dead;
+    m->rows_hash = rt_hash128_subtract(m->rows_hash, dead->rows_hash);
+}
+
+static enum rt_status add_history(struct rt_edit *e, json_t *what, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    json_t *history = e->manifest->history;
+    json_t *line =
+        json_pack("{s:s, s:I, s:I}", "job", e->job->name, "generation",
+                  (json_int_t)e->context.generation, "rows", (json_int_t)e->manifest->n_rows);
+    if (!line || !what || json_object_update(line, what) != 0 ||
+        json_array_append(history, line) != 0) {
+        json_decref(line);
+        RT_FAIL(RT_NOMEM, "out of memory: the history of an index");
+    }
+    json_decref(line);
+    while (json_array_size(history) > MOST_HISTORY)
+        (void)json_array_remove(history, 0);
+done:
+    json_decref(what);
+    return st;
+}
+
+enum rt_status rt_edit_publish(struct rt_edit *edit, const struct rt_new_file *files,
+                               uint32_t n_files, struct rt_rows *rows, json_t *what,
+                               struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_publish_output output;
+    struct rt_publish_input input = {.manifest = edit->manifest,
+                                     .files = files,
+                                     .n_files = n_files,
+                                     .rows = rows,
+                                     .rows_are_remote = edit->job->options->scatter,
+                                     .lock = edit->lock};
+    if (edit->job->rank == 0)
+        RT_LOCAL(add_history(edit, what, err));
+    RT_AGREE(edit->job->comm);
+    RT_TRY(rt_publish_phase(&edit->context, &input, &output, err));
+    edit->published = edit->context.generation;
+    rt_progress_view_clear(edit->watch);
+    if (edit->job->rank == 0) {
+        struct rt_error failed;
+        if (rt_index_dir_keep(edit->context.dir, edit->job->options->keep_generations, NULL,
+                              &failed) != RT_OK)
+            rt_job_warn(edit->job, "files of old generations could not be removed: %s",
+                        failed.text);
+    }
+done:
+    return st;
+}
+
+enum rt_status rt_edit_again(struct rt_edit *edit, struct rt_error *err)
+{
+    rt_index_close(edit->view);
+    edit->view = NULL;
+    return open_generation(edit, err);
+}
+
+/* What is on disk decides: the rename of CURRENT may have worked where its sync did not. */
+static bool is_published(const struct rt_edit *e)
+{
+    struct rt_manifest *current = NULL;
+    struct rt_error ignored;
+    bool is_ours = rt_manifest_read_current(e->context.dir, &current, &ignored) == RT_OK &&
+                   current->generation == e->context.generation;
+    rt_manifest_free(current);
+    return is_ours;
+}
+
+static void undo(const struct rt_edit *e)
+{
+    struct rt_error ignored;
+    struct rt_index_dir_begin begin = {.state = RT_INDEX_PUBLISHED,
+                                       .generation = e->context.generation};
+    if (e->lock && begin.generation && !is_published(e) &&
+        rt_lock_check(e->lock, &ignored) == RT_OK)
+        rt_index_dir_undo(e->context.dir, &begin);
+}
+
+void rt_edit_set(struct rt_edit *edit, const char *key, json_t *value)
+{
+    if (edit->record)
+        (void)json_object_set_new(edit->record, key, value);
+    else
+        json_decref(value);
+}
+
+static void tell(struct rt_edit *e, enum rt_status st, const struct rt_error *err)
+{
+    struct rt_error failed;
+    json_t *failure = NULL;
+    if (rt_job_check_reports(e->job, &failed) != RT_OK)
+        return; /* that is the failure */
+    if (st == RT_OK) {
+        rt_edit_set(e, "job", json_string(e->job->name));
+        rt_edit_set(e, "status", json_string(rt_status_name(st)));
+        rt_edit_set(e, "seconds", json_real(rt_phase_now() - e->began));
+    } else {
+        failure = rt_job_failure(e->job, st, err);
+    }
+    const json_t *record = failure ? failure : e->record;
+    if (record && rt_job_write_reports(e->job, record, &failed) != RT_OK)
+        rt_job_warn(e->job, "%s", failed.text);
+    if (st == RT_OK && e->record && e->job->json)
+        (void)json_object_update(e->job->json, e->record);
+    json_decref(failure);
+}
+
+void rt_edit_end(struct rt_edit *edit, enum rt_status st, const struct rt_error *err)
+{
+    if (edit->job->rank == 0) {
+        if (edit->published != edit->context.generation)
+            undo(edit);
+        tell(edit, st, err);
+    }
+    json_decref(edit->record);
+    rt_progress_free(edit->context.progress);
+    if (edit->watch)
+        rt_progress_view_end(edit->watch, rt_status_name(st), NULL);
+    rt_progress_view_free(edit->watch);
+    rt_lock_release(edit->lock);
+    rt_index_close(edit->view);
+    rt_manifest_free(edit->manifest);
+}
