@@ -144,9 +144,7 @@ static enum rt_status open_vectors(struct rt_index_view *view, const struct rt_m
     RT_TRY(check_origin(view, file, opened->map, opened->shape.generation,
                         opened->shape.fingerprint, err));
     if (opened->shape.dim != m->dim || opened->shape.element != m->element ||
-        opened->shape.has_vectors == m->rerank_in_heap ||
-        opened->shape.first_segment != file->first_segment ||
-        opened->shape.n_segments != file->n_segments)
+        opened->shape.has_vectors == m->rerank_in_heap)
         RT_TRY(mismatch(path, err));
 done:
     return st;
@@ -169,23 +167,31 @@ done:
 
 /* ---- the whole ---- */
 
-static int by_first_segment(const void *a, const void *b)
+static int by_number(const void *a, const void *b)
 {
-    uint32_t x = ((const struct rt_vectors_view *)a)->shape.first_segment;
-    uint32_t y = ((const struct rt_vectors_view *)b)->shape.first_segment;
+    uint64_t x = ((const struct rt_segment_ref *)a)->entry->number;
+    uint64_t y = ((const struct rt_segment_ref *)b)->entry->number;
     return (x > y) - (x < y);
 }
 
+/* Segments of all vectors files, by number; one for each 2^20 rows or each part of an insert. */
 static enum rt_status sort_segments(struct rt_index_view *view, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    qsort(view->vectors, view->n_vectors, sizeof *view->vectors, by_first_segment);
-    for (size_t i = 1; i < view->n_vectors; i++) {
-        const struct rt_vectors_shape *before = &view->vectors[i - 1].shape;
-        if (view->vectors[i].shape.first_segment < before->first_segment + before->n_segments)
-            RT_FAIL(RT_DAMAGED, "'%s' is damaged: segment %" PRIu32 " is in two files", view->dir,
-                    view->vectors[i].shape.first_segment);
-    }
+    for (size_t f = 0; f < view->n_vectors; f++)
+        view->n_segments += view->vectors[f].shape.n_segments;
+    RT_TRY(rt_array_new(view->n_segments, sizeof *view->segments, &view->segments, err));
+    size_t n = 0;
+    for (size_t f = 0; f < view->n_vectors; f++)
+        for (uint32_t i = 0; i < view->vectors[f].shape.n_segments; i++)
+            view->segments[n++] =
+                (struct rt_segment_ref){&view->vectors[f], &view->vectors[f].segments[i]};
+    if (n)
+        qsort(view->segments, n, sizeof *view->segments, by_number);
+    for (size_t i = 1; i < n; i++)
+        if (view->segments[i].entry->number == view->segments[i - 1].entry->number)
+            RT_FAIL(RT_DAMAGED, "'%s' is damaged: segment %" PRIu64 " is in two files", view->dir,
+                    view->segments[i].entry->number);
 done:
     return st;
 }
@@ -393,6 +399,7 @@ void rt_index_close(struct rt_index_view *view)
     rt_array_free(view->appendable);
     rt_array_free(view->vectors);
     rt_array_free(view->tombstones);
+    rt_array_free(view->segments);
     rt_manifest_free(view->manifest);
     free(view->dir);
     rt_array_free(view);

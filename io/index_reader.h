@@ -22,8 +22,13 @@ struct rt_index_view {
     size_t n_appendable;
     struct rt_tape_view *appendable;
     size_t n_vectors;
-    struct rt_vectors_view *vectors; /* ascending first_segment */
-    size_t n_tombstones;             /* files */
+    struct rt_vectors_view *vectors; /* ascending generation */
+    size_t n_segments;
+    struct rt_segment_ref { /* ascending by number */
+        const struct rt_vectors_view *file;
+        const struct rt_segment_entry *entry;
+    } * segments;
+    size_t n_tombstones; /* files */
     struct rt_tombstones_view *tombstones;
     uint32_t n_lists, n_factors, code_bytes;
 };

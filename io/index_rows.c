@@ -54,30 +54,30 @@ done:
     return st;
 }
 
-static const struct rt_vectors_view *file_of_segment(const struct rt_index_view *view,
-                                                     uint32_t segment)
+static const struct rt_segment_ref *find_segment(const struct rt_index_view *view, uint32_t number)
 {
     size_t begin = 0;
-    size_t end = view->n_vectors;
-    while (begin < end) { /* the last file that begins at or before it */
+    size_t end = view->n_segments;
+    while (begin < end) {
         size_t middle = begin + (end - begin) / 2;
-        if (view->vectors[middle].shape.first_segment <= segment)
+        if (view->segments[middle].entry->number < number)
             begin = middle + 1;
         else
             end = middle;
     }
-    const struct rt_vectors_view *file = begin > 0 ? &view->vectors[begin - 1] : NULL;
-    return file && segment - file->shape.first_segment < file->shape.n_segments ? file : NULL;
+    const struct rt_segment_ref *found = &view->segments[begin];
+    return begin < view->n_segments && found->entry->number == number ? found : NULL;
 }
 
 enum rt_status rt_index_place(const struct rt_index_view *view, uint32_t segment, uint32_t slot,
                               struct rt_place_view *out, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    const struct rt_vectors_view *file = file_of_segment(view, segment);
-    if (!file)
+    const struct rt_segment_ref *found = find_segment(view, segment);
+    if (!found)
         RT_FAIL(RT_DAMAGED, "'%s' is damaged: there is no segment %" PRIu32, view->dir, segment);
-    const struct rt_segment_entry *entry = &file->segments[segment - file->shape.first_segment];
+    const struct rt_vectors_view *file = found->file;
+    const struct rt_segment_entry *entry = found->entry;
     uint64_t at = rt_segment_slot(file, entry, slot);
     if (at == RT_NO_ROW)
         RT_FAIL(RT_DAMAGED, "'%s' is damaged: segment %" PRIu32 " has no slot %" PRIu32,

@@ -88,11 +88,6 @@ enum rt_status rt_manifest_add_file(struct rt_manifest *manifest, enum rt_file_k
     file.rows = rows;
     file.n_ranges = rt_h5_ranges(layout, false, file.ranges);
     RT_TRY(rt_h5_hash_file(path, layout, &file.hashes, err));
-    if (kind == RT_FILE_VECTORS) {
-        RT_TRY(
-            rt_h5_get_u32(layout, path, "first_segment", 0, UINT32_MAX, &file.first_segment, err));
-        RT_TRY(rt_h5_get_u32(layout, path, "segments", 0, UINT32_MAX, &file.n_segments, err));
-    }
     RT_TRY(push_file(manifest, &file, err));
 done:
     return st;
@@ -185,10 +180,6 @@ static json_t *file_to_json(const struct rt_manifest_file *file)
                                "size", number(file->size), "rows", number(file->rows), "structure",
                                hash(file->hashes.structure), "checksums", hash(file->hashes.sums),
                                "outside", ranges);
-    if (object && file->kind == RT_FILE_VECTORS)
-        (void)json_object_set_new(
-            object, "segments",
-            json_pack("[o, o]", number(file->first_segment), number(file->n_segments)));
     if (object && file->kind == RT_FILE_APPENDABLE)
         (void)json_object_set_new(object, "pair", json_boolean(file->is_pair));
     return object;
@@ -462,14 +453,6 @@ static enum rt_status parse_file(const struct reading *from, const json_t *objec
     RT_TRY(get_hash(from, object, "structure", &file->hashes.structure));
     RT_TRY(get_hash(from, object, "checksums", &file->hashes.sums));
     RT_TRY(get_ranges(from, object, file));
-    if (file->kind == RT_FILE_VECTORS) {
-        uint64_t first = 0;
-        uint64_t n = 0;
-        RT_TRY(get_pair(from, json_object_get(object, "segments"), "segments", UINT32_MAX, &first,
-                        &n));
-        file->first_segment = (uint32_t)first;
-        file->n_segments = (uint32_t)n;
-    }
     if (file->kind == RT_FILE_APPENDABLE)
         RT_TRY(get_flag(from, object, "pair", &file->is_pair));
 done:

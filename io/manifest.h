@@ -21,7 +21,6 @@ struct rt_manifest_file {
     uint64_t rows; /* live and unused entries: records, rows in lists, slots in use, leaves; for
                       people */
     struct rt_h5_hashes hashes;
-    uint32_t first_segment, n_segments; /* vectors files only */
     bool is_pair; /* appendable files only: its records' vectors are those of the vectors file of
                      its number, and no frozen list knows their places (H3) */
     uint32_t n_ranges; /* bytes that `structure` leaves out, ascending and apart: */

@@ -29,7 +29,6 @@ enum rt_status rt_vectors_layout(const struct rt_vectors_shape *shape, struct rt
     rt_h5_layout_number(layout, "in_heap", !shape->has_vectors);
     rt_h5_layout_number(layout, "tapes", shape->n_tapes);
     rt_h5_layout_number(layout, "segments", shape->n_segments);
-    rt_h5_layout_number(layout, "first_segment", shape->first_segment);
     rt_h5_layout_number(layout, "ids_ascend", shape->ids_ascend);
     rt_h5_layout_number(layout, "kept_words", shape->n_kept);
     rt_h5_layout_number(layout, "sorted_ids", shape->n_sorted);
@@ -39,7 +38,7 @@ enum rt_status rt_vectors_layout(const struct rt_vectors_shape *shape, struct rt
     RT_TRY(rt_h5_layout_add(layout, "ids", RT_H5_U64, n, 0, 0, rt_unit_rows(8, cap), err));
     RT_TRY(rt_h5_layout_add(layout, "lists", RT_H5_U32, n, 0, 0, rt_unit_rows(4, cap), err));
     RT_TRY(rt_h5_layout_add(layout, "tapes", RT_H5_U64, shape->n_tapes, 0, 2, 0, err));
-    RT_TRY(rt_h5_layout_add(layout, "segments", RT_H5_U64, shape->n_segments, 0, 6, 0, err));
+    RT_TRY(rt_h5_layout_add(layout, "segments", RT_H5_U64, shape->n_segments, 0, 7, 0, err));
     if (!shape->ids_ascend)
         RT_TRY(rt_h5_layout_add(layout, "sorted", RT_H5_U64, shape->n_sorted, 0, 2,
                                 rt_unit_rows(16, cap), err));
@@ -70,8 +69,6 @@ enum rt_status rt_vectors_check(const char *path, const struct rt_h5_layout *fou
     read.has_vectors = !flag;
     RT_TRY(rt_h5_get_u32(found, path, "tapes", 1, UINT32_MAX, &read.n_tapes, err));
     RT_TRY(rt_h5_get_u32(found, path, "segments", 0, UINT32_MAX, &read.n_segments, err));
-    RT_TRY(rt_h5_get_u32(found, path, "first_segment", 0, UINT32_MAX - read.n_segments,
-                         &read.first_segment, err));
     RT_TRY(rt_h5_get_u32(found, path, "ids_ascend", 0, 1, &flag, err));
     read.ids_ascend = flag;
     RT_TRY(rt_h5_get_number(found, path, "kept_words", &read.n_kept, err));
@@ -109,7 +106,8 @@ uint64_t rt_vectors_n_segments(const struct rt_tape_entry *tapes, uint32_t n_tap
 
 enum rt_status rt_vectors_write_directory(struct rt_h5_file *file,
                                           const struct rt_tape_entry *tapes, uint32_t n_tapes,
-                                          const uint64_t *row_of_tape, struct rt_error *err)
+                                          uint32_t first_number, const uint64_t *row_of_tape,
+                                          struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct rt_segment_entry *segments = NULL;
@@ -123,7 +121,8 @@ enum rt_status rt_vectors_write_directory(struct rt_h5_file *file,
     for (uint32_t tape = 0; tape < n_tapes; tape++) {
         for (uint64_t first = 0; first < tapes[tape].n_slots; first += RT_SEGMENT_SLOTS) {
             uint64_t left = tapes[tape].n_slots - first;
-            segments[at++] = (struct rt_segment_entry){
+            segments[at] = (struct rt_segment_entry){
+                .number = first_number + at,
                 .tape = tape,
                 .first_slot = tapes[tape].first_slot + first,
                 .n_slots = left < RT_SEGMENT_SLOTS ? left : RT_SEGMENT_SLOTS,
@@ -131,6 +130,7 @@ enum rt_status rt_vectors_write_directory(struct rt_h5_file *file,
                 .first_kept = RT_ALL_KEPT,
                 .born = generation,
             };
+            at++;
         }
     }
     RT_TRY(rt_h5_write(file, (uint32_t)datasets.tapes, 0, n_tapes, tapes, err));
@@ -269,6 +269,7 @@ static enum rt_status check_directory(const char *path, const struct rt_vectors_
     for (uint32_t i = 0; i < view->shape.n_segments; i++) {
         const struct rt_segment_entry *segment = &view->segments[i];
         if (!lies_in_tape(view, segment) || segment->first_slot < end ||
+            segment->number > UINT32_MAX || (i > 0 && segment->number <= segment[-1].number) ||
             segment->born > view->shape.generation ||
             (segment->first_row == RT_NO_ROW) != view->shape.has_vectors)
             RT_FAIL(RT_DAMAGED, "'%s' is damaged: segment %u does not lie in a tape", path, i);

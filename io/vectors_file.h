@@ -19,8 +19,6 @@ struct rt_vectors_shape {
     uint64_t cap_rows; /* of checksum units: the chunk, a power of two */
     uint32_t n_tapes;
     uint32_t n_segments;
-    uint32_t
-        first_segment; /* numbers of its segments: [first_segment, first_segment + n_segments) */
     bool ids_ascend;   /* over the used slots of every tape */
     uint64_t n_sorted; /* entries of (id, slot) where ids do not ascend; else 0 */
     uint64_t n_kept;   /* words of the bitmap of kept slots; 0: every slot is there */
@@ -30,6 +28,7 @@ struct rt_tape_entry { /* slots of a tape, unused ones included */
 };
 #define RT_ALL_KEPT UINT64_MAX
 struct rt_segment_entry {
+    uint64_t number; /* in places; ascending in a file, and in one file of an index only */
     uint64_t tape;
     uint64_t first_slot; /* in the file */
     uint64_t n_slots;    /* that places name: at most RT_SEGMENT_SLOTS */
@@ -58,11 +57,11 @@ enum rt_status rt_vectors_check(const char *path, const struct rt_h5_layout *fou
 uint64_t rt_vectors_share_slots(const struct rt_vectors_shape *shape);
 /* Segments that tapes of these sizes need (each tape's last one may be short). */
 uint64_t rt_vectors_n_segments(const struct rt_tape_entry *tapes, uint32_t n_tapes);
-/* One rank: tapes and segments cut from them, first_row as given by row_of_tape (NULL: RT_NO_ROW),
- * born in the file's own generation. */
+/* One rank: tapes and segments cut from them, numbered from first_number on, first_row as given by
+ * row_of_tape (NULL: RT_NO_ROW), born in the file's own generation. */
 enum rt_status rt_vectors_write_directory(struct rt_h5_file *file,
                                           const struct rt_tape_entry *tapes, uint32_t n_tapes,
-                                          const uint64_t *row_of_tape,
+                                          uint32_t first_number, const uint64_t *row_of_tape,
                                           struct rt_error *err) RT_MUST_CHECK;
 
 /* A writer over slots [begin, end): vectors (where they are), ids, lists. */

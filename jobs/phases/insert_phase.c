@@ -166,7 +166,6 @@ static enum rt_status make_slots(struct inserter *in, struct rt_vectors_shape *s
                                        .has_vectors = !options->rerank_in_heap,
                                        .cap_rows = UINT64_C(1) << chunks.shift,
                                        .n_tapes = (uint32_t)options->tapes,
-                                       .first_segment = in->input->first_segment,
                                        .ids_ascend = in->input->ids_ascend,
                                        .n_sorted = in->input->ids_ascend ? 0 : chunks.n_rows};
     struct rt_slot_layout_options slots = {.chunks = chunks,
@@ -240,7 +239,10 @@ static enum rt_status write_own_segments(struct inserter *in, struct rt_error *e
     uint32_t tape = rt_slot_layout_tape(slots, slots->rows.begin);
     for (uint64_t done_rows = 0; done_rows < n_rows; done_rows += RT_SEGMENT_SLOTS) {
         uint64_t left = n_rows - done_rows;
+        uint64_t number = slots->first_segments[tape] + done_rows / RT_SEGMENT_SLOTS;
         struct rt_segment_entry entry = {
+            .number = number,
+
             .tape = tape,
             .first_slot = slots->parts[tape].begin + done_rows,
             .n_slots = left < RT_SEGMENT_SLOTS ? left : RT_SEGMENT_SLOTS,
@@ -248,9 +250,7 @@ static enum rt_status write_own_segments(struct inserter *in, struct rt_error *e
             .first_kept = RT_ALL_KEPT,
             .born = in->context->generation};
         RT_TRY(rt_h5_write(in->vectors_file, (uint32_t)datasets.segments,
-                           slots->first_segments[tape] - slots->first_segment +
-                               done_rows / RT_SEGMENT_SLOTS,
-                           1, &entry, err));
+                           number - slots->first_segment, 1, &entry, err));
     }
 done:
     return st;
@@ -263,7 +263,8 @@ static enum rt_status write_directory(struct inserter *in, struct rt_error *err)
         return write_own_segments(in, err);
     if (in->context->job->rank != 0)
         return RT_OK;
-    return rt_vectors_write_directory(in->vectors_file, slots->tapes, slots->n_tapes, NULL, err);
+    return rt_vectors_write_directory(in->vectors_file, slots->tapes, slots->n_tapes,
+                                      slots->first_segment, NULL, err);
 }
 
 static enum rt_status make_vectors_file(struct inserter *in, const struct rt_vectors_shape *shape,

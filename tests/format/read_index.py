@@ -154,7 +154,6 @@ class Places:
         self.by_segment, self.in_heap = {}, manifest["rerank_in_heap"]
         self.n_live = 0
         for entry, file in files:
-            check(entry["segments"] == [file.attributes["first_segment"], file.attributes["segments"]], "segments")
             ids, lists, tapes = file["ids"], file["lists"], file["tapes"]
             vectors = None if self.in_heap else file["vectors"]
             check(("vectors" in file.h5) != self.in_heap, "vectors: in the heap or not")
@@ -164,7 +163,8 @@ class Places:
             check((lists[ids == NO_ID] == NO_LIST).all(), "vectors: list of an unused slot")
             self.check_ids(file, ids, tapes)
             self.n_live += sum(is_live(int(row_id), entry["number"]) for row_id in ids[ids != NO_ID])
-            for i, (tape, first, n, row, word, born) in enumerate(file["segments"].tolist()):
+            check(len(file["segments"]) == file.attributes["segments"], "vectors: segments")
+            for number, tape, first, n, row, word, born in file["segments"].tolist():
                 begin, slots = tapes[tape].tolist()
                 kept = np.arange(n)
                 if word != NO_ROW:
@@ -175,7 +175,8 @@ class Places:
                 stored = int((kept >= 0).sum())
                 check(begin <= first and first + stored <= begin + slots and n <= 2**20, "vectors: segment in its tape")
                 check((row == NO_ROW) != self.in_heap and born <= entry["number"], "vectors: heap row, birth of a segment")
-                self.by_segment[file.attributes["first_segment"] + i] = (ids, lists, first, kept)
+                check(number not in self.by_segment and number < manifest["segments"], "vectors: segment number")
+                self.by_segment[number] = (ids, lists, first, kept)
 
     @staticmethod
     def check_ids(file, ids, tapes):

@@ -55,8 +55,6 @@ static struct rt_manifest *make_manifest(void)
     m->files[0].ranges[1] = (struct rt_h5_range){150, 4850};
     m->files[1].kind = RT_FILE_VECTORS;
     m->files[1].number = 12;
-    m->files[1].first_segment = 1;
-    m->files[1].n_segments = 2;
     (void)json_object_set_new(m->options, "lists", json_pack("{s:s}", "value", "7,100"));
     (void)json_object_set_new(m->build, "seconds", json_real(0.1));
     (void)json_array_append_new(m->history, json_pack("{s:s}", "job", "build"));
@@ -83,7 +81,7 @@ RT_TEST("a manifest is read back as it was written")
           n->heaps[0].mtime_ns == -5);
     CHECK(n->heaps[0].dataset == NULL && strcmp(n->heaps[1].dataset, "/train") == 0 &&
           n->heaps[1].first_row == 10);
-    CHECK(n->n_files == 2 && n->files[0].ranges[1].bytes == 4850 && n->files[1].n_segments == 2);
+    CHECK(n->n_files == 2 && n->files[0].ranges[1].bytes == 4850);
     CHECK(rt_manifest_find(n, RT_FILE_VECTORS, 12) == &n->files[1] &&
           !rt_manifest_find(n, RT_FILE_VECTORS, 11));
     rt_manifest_free(m);

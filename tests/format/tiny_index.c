@@ -231,7 +231,7 @@ static enum rt_status write_vectors(struct tiny *t, struct rt_error *err)
     RT_TRY(rt_vectors_layout(&shape, &layout, err));
     RT_TRY(rt_h5_create(path, &layout, err));
     RT_TRY(rt_h5_open_write(NULL, path, &layout, RT_IO_DIRECT, &file, err));
-    RT_TRY(rt_vectors_write_directory(file, tapes, n_tapes, o->in_heap ? first_row : NULL, err));
+    RT_TRY(rt_vectors_write_directory(file, tapes, n_tapes, 0, o->in_heap ? first_row : NULL, err));
     for (uint32_t tape = 0; tape < n_tapes; tape++)
         RT_TRY(write_tape_of_vectors(t, file, &tapes[tape], tape, n_tapes, err));
     RT_TRY(rt_h5_sync(file, err));
