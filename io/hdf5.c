@@ -1,5 +1,6 @@
 #include "io/hdf5.h"
 
+#include "core/crash_note.h"
 #include "core/memory.h"
 
 #include <fcntl.h>
@@ -16,15 +17,17 @@
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 
-void rt_h5_enter(void)
+void rt_h5_enter(const char *path)
 {
     pthread_mutex_lock(&mutex);
+    rt_crash_note_set(path);
     (void)H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
 }
 
 void rt_h5_leave(void)
 {
     (void)H5Eclear2(H5E_DEFAULT);
+    rt_crash_note_set(NULL);
     pthread_mutex_unlock(&mutex);
 }
 
@@ -417,7 +420,7 @@ enum rt_status rt_h5_create(const char *path, struct rt_h5_layout *layout, struc
     int fd = -1;
     /* made by us first, so that errors are the system's own words, and group and mode are right */
     RT_TRY(rt_fs_open(path, O_RDWR | O_CREAT | O_TRUNC, &fd, err));
-    rt_h5_enter();
+    rt_h5_enter(path);
     st = create_locked(path, layout, err);
     rt_h5_leave();
     if (st == RT_OK)
@@ -642,7 +645,7 @@ enum rt_status rt_h5_read_layout(const char *path, struct rt_h5_layout *layout,
     memset(&found, 0, sizeof found);
     RT_TRY(rt_fs_size(path, &found.size, err));
     RT_TRY(rt_array_zero(MOST_ENTRIES, sizeof *entries, &entries, err));
-    rt_h5_enter();
+    rt_h5_enter(path);
     hid_t access = new_access();
     file = access < 0 ? -1 : H5Fopen(path, H5F_ACC_RDONLY, access);
     if (file >= 0) {

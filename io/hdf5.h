@@ -111,8 +111,9 @@ struct rt_h5_range {
 uint32_t rt_h5_ranges(const struct rt_h5_layout *layout, bool small_too,
                       struct rt_h5_range *ranges);
 
-/* Around every HDF5 call of other files: takes the mutex and silences HDF5's own printing. */
-void rt_h5_enter(void);
+/* Around every HDF5 call of other files: takes the mutex, silences HDF5's own printing, and notes
+ * path (may be NULL; lent until rt_h5_leave) for the case that HDF5 crashes on it. */
+void rt_h5_enter(const char *path);
 void rt_h5_leave(void);
 /* HDF5's innermost message, for our own; to be called before rt_h5_leave. */
 void rt_h5_reason(char *text, size_t text_size);

@@ -163,7 +163,7 @@ static bool find_attribute(hid_t file, const char *name, char *text, size_t text
 bool rt_hdf5_matrix_attribute(struct rt_hdf5_matrix *matrix, const char *name, char *text,
                               size_t text_size)
 {
-    rt_h5_enter();
+    rt_h5_enter(matrix->path);
     bool found = find_attribute(matrix->file, name, text, text_size);
     rt_h5_leave();
     return found;
@@ -265,6 +265,51 @@ done:
     return st;
 }
 
+/* Others than those of every HDF5 are plugins, or lossy. */
+static enum rt_status check_filters(const struct rt_hdf5_matrix *m, hid_t list,
+                                    struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    int n_filters = H5Pget_nfilters(list);
+    for (int i = 0; i < n_filters; i++) {
+        char name[64] = "";
+        unsigned flags = 0;
+        size_t n_values = 0;
+        H5Z_filter_t filter =
+            H5Pget_filter2(list, (unsigned)i, &flags, &n_values, NULL, sizeof name - 1, name, NULL);
+        if (filter != H5Z_FILTER_DEFLATE && filter != H5Z_FILTER_SHUFFLE &&
+            filter != H5Z_FILTER_FLETCHER32 && filter != H5Z_FILTER_SZIP)
+            RT_FAIL(RT_INPUT,
+                    "'%s:%s' is packed by filter %d (%s); deflate, shuffle, fletcher32 and szip "
+                    "are read (h5repack changes it)",
+                    m->path, m->dataset, (int)filter, name[0] ? name : "no name");
+    }
+done:
+    return st;
+}
+
+/* A chunk is no larger than its set may grow. HDF5 does not look: it would read what lies behind
+ * the unpacked chunk in memory. */
+static enum rt_status check_chunks(const struct rt_hdf5_matrix *m, hid_t list, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    hsize_t extent[H5S_MAX_RANK] = {0};
+    hsize_t most[H5S_MAX_RANK] = {0};
+    hsize_t chunk[H5S_MAX_RANK] = {0};
+    hid_t space = H5Dget_space(m->set);
+    int n_axes = space < 0 ? -1 : H5Sget_simple_extent_dims(space, extent, most);
+    if (n_axes < 0 || H5Pget_chunk(list, H5S_MAX_RANK, chunk) != n_axes)
+        FAIL_HDF5(RT_INPUT, "cannot read the chunks of '%s:%s'", m->path, m->dataset);
+    for (int i = 0; i < n_axes; i++)
+        if (chunk[i] == 0 || chunk[i] > most[i]) /* H5S_UNLIMITED is the largest number */
+            RT_FAIL(RT_INPUT, "'%s:%s' is damaged: chunks of %s along axis %d, which ends at %s",
+                    m->path, m->dataset, RT_GROUPED(chunk[i]), i, RT_GROUPED(most[i]));
+done:
+    if (space >= 0)
+        (void)H5Sclose(space);
+    return st;
+}
+
 static enum rt_status look_at_layout(struct rt_hdf5_matrix *m, bool is_little, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
@@ -276,6 +321,9 @@ static enum rt_status look_at_layout(struct rt_hdf5_matrix *m, bool is_little, s
     if (layout == H5D_VIRTUAL || H5Pget_external_count(list) > 0)
         RT_FAIL(RT_INPUT, "'%s:%s' keeps its rows in other files: name those (or a @LIST of them)",
                 m->path, m->dataset);
+    RT_TRY(check_filters(m, list, err));
+    if (layout == H5D_CHUNKED)
+        RT_TRY(check_chunks(m, list, err));
     haddr_t offset = H5Dget_offset(m->set);
     m->info.is_plain = layout == H5D_CONTIGUOUS && is_little && m->info.kind &&
                        offset != HADDR_UNDEF && H5Pget_nfilters(list) == 0;
@@ -406,7 +454,7 @@ enum rt_status rt_hdf5_matrix_open(const char *path, const char *dataset, bool i
     if (!m)
         RT_FAIL(RT_NOMEM, "out of memory opening '%s'", path);
     *m = (struct rt_hdf5_matrix){.path = path, .dataset = dataset, .file = -1, .set = -1};
-    rt_h5_enter();
+    rt_h5_enter(path);
     st = open_locked(m, is_growing, err);
     rt_h5_leave();
     if (st == RT_OK) {
@@ -422,7 +470,7 @@ void rt_hdf5_matrix_close(struct rt_hdf5_matrix *matrix)
 {
     if (!matrix)
         return;
-    rt_h5_enter();
+    rt_h5_enter(matrix->path);
     if (matrix->set >= 0)
         (void)H5Dclose(matrix->set);
     if (matrix->file >= 0)
@@ -486,7 +534,7 @@ done:
 enum rt_status rt_hdf5_matrix_read(struct rt_hdf5_matrix *matrix, uint64_t begin, size_t n_rows,
                                    enum rt_matrix_type type, void *buffer, struct rt_error *err)
 {
-    rt_h5_enter();
+    rt_h5_enter(matrix->path);
     enum rt_status st = read_locked(matrix, begin, n_rows, type, buffer, err);
     rt_h5_leave();
     return st;
@@ -610,7 +658,7 @@ enum rt_status rt_hdf5_matrix_create(const char *path, struct rt_matrix_column *
     int fd = -1;
     /* made by us first: the system's reason is clearer than HDF5's */
     RT_TRY(rt_fs_open(path, O_RDWR | O_CREAT | O_TRUNC, &fd, err));
-    rt_h5_enter();
+    rt_h5_enter(path);
     st = create_locked(path, columns, n_columns, attributes, n_attributes, err);
     rt_h5_leave();
     (void)close(fd);

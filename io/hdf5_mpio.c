@@ -74,7 +74,7 @@ enum rt_status rt_h5_mpio_open(MPI_Comm comm, const char *path, const struct rt_
     for (uint32_t i = 0; i < RT_H5_MAX_DATASETS; i++)
         mpio->datasets[i] = mpio->sums[i] = -1;
     (void)snprintf(mpio->path, sizeof mpio->path, "%s", path);
-    rt_h5_enter();
+    rt_h5_enter(NULL);
     st = open_locked(comm, mpio, err);
     rt_h5_leave();
     if (st != RT_OK)
@@ -144,7 +144,7 @@ enum rt_status rt_h5_mpio_write(struct rt_h5_mpio *mpio, uint32_t dataset, bool 
                                           is_sums ? 1 : shape->dims[2]};
         char reason[REASON_BYTES] = "No space left on device";
         bool good = false;
-        rt_h5_enter();
+        rt_h5_enter(NULL);
         if (!RT_FAULT("write"))
             good = write_piece(mpio, id, is_sums ? RT_H5_U64 : shape->type, extent,
                                is_sums ? 1 : (int)shape->rank, first_row + done_rows,
@@ -162,7 +162,7 @@ enum rt_status rt_h5_mpio_close(struct rt_h5_mpio *mpio, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     bool good = true;
-    rt_h5_enter();
+    rt_h5_enter(NULL);
     for (uint32_t i = 0; i < RT_H5_MAX_DATASETS; i++) {
         good = good && (mpio->datasets[i] < 0 || H5Dclose(mpio->datasets[i]) >= 0);
         good = good && (mpio->sums[i] < 0 || H5Dclose(mpio->sums[i]) >= 0);

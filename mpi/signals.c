@@ -1,5 +1,7 @@
 #include "mpi/signals.h"
 
+#include "core/crash_note.h"
+
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -14,6 +16,10 @@ static struct guard {
     _Atomic uintptr_t end;
     _Atomic(const char *) name;
 } guards[MAX_GUARDS];
+
+static const int crashes[] = {SIGSEGV, SIGFPE, SIGABRT};
+#define N_CRASHES (sizeof crashes / sizeof *crashes)
+static struct sigaction before[N_CRASHES]; /* what MPI does then: it prints where */
 
 static void on_stop(int signal_number)
 {
@@ -42,6 +48,29 @@ static void tell_bus_error(const char *name)
     (void)written; /* nothing can be done about it here */
 }
 
+static void tell_crash(const char *name)
+{
+    char line[512];
+    size_t n = append(line, 0, sizeof line, "ranktape: HDF5 crashed on '");
+    n = append(line, n, sizeof line - 128, name);
+    n = append(line, n, sizeof line,
+               "': the file is damaged (h5dump shows where), or HDF5 has a fault\n");
+    ssize_t written = write(STDERR_FILENO, line, n);
+    (void)written;
+}
+
+static void on_crash(int signal_number)
+{
+    if (rt_crash_note()) {
+        tell_crash(rt_crash_note());
+        _exit(1);
+    }
+    for (size_t i = 0; i < N_CRASHES; i++)
+        if (crashes[i] == signal_number)
+            (void)sigaction(signal_number, &before[i], NULL);
+    (void)raise(signal_number); /* comes when this returns */
+}
+
 static void on_bus_error(int signal_number, siginfo_t *info, void *context)
 {
     (void)context;
@@ -51,6 +80,10 @@ static void on_bus_error(int signal_number, siginfo_t *info, void *context)
             tell_bus_error(atomic_load(&guards[i].name));
             _exit(1);
         }
+    }
+    if (rt_crash_note()) {
+        tell_crash(rt_crash_note());
+        _exit(1);
     }
     if (info->si_code == BUS_ADRERR) {
         tell_bus_error(NULL);
@@ -78,6 +111,13 @@ void rt_signals_install(bool takes_stops)
     struct sigaction bus = {.sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO};
     (void)sigemptyset(&bus.sa_mask);
     (void)sigaction(SIGBUS, &bus, NULL);
+    struct sigaction crash = {.sa_handler = on_crash};
+    (void)sigemptyset(&crash.sa_mask);
+    for (size_t i = 0; i < N_CRASHES; i++) {
+        struct sigaction old;
+        if (sigaction(crashes[i], &crash, &old) == 0 && old.sa_handler != on_crash)
+            before[i] = old;
+    }
 }
 
 int rt_signals_stop_asked(void)

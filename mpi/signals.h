@@ -1,5 +1,5 @@
-/* Requests to stop, as flags, and a clear last word where a mapped file is cut under a reader.
- * Install after MPI_Init. */
+/* Requests to stop, as flags, and a clear last word where a mapped file is cut under a reader or a
+ * damaged one makes a library crash. Install after MPI_Init. */
 #ifndef RT_MPI_SIGNALS_H
 #define RT_MPI_SIGNALS_H
 
@@ -10,7 +10,8 @@
 
 /* With takes_stops SIGUSR1, SIGTERM and SIGINT set a flag (a second SIGINT ends the process); a job
  * that never looks at it must end as any program does. SIGBUS from a mapped file that has lost
- * bytes writes one line and ends with 1, any other crashes as always. */
+ * bytes writes one line and ends with 1, any other crashes as always. A crash (SIGBUS, SIGSEGV,
+ * SIGFPE, SIGABRT) of a thread with a crash note writes one line that names it and ends with 1. */
 void rt_signals_install(bool takes_stops);
 /* The signal that asked this process to stop, -1 for rt_signals_ask_stop, 0 for none. */
 int rt_signals_stop_asked(void);

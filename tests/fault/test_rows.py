@@ -1,5 +1,6 @@
 """Rows and ids that no index can be made of: refused with the file, the row and the cause."""
 import os
+import struct
 import sys
 
 import numpy as np
@@ -110,6 +111,22 @@ elif which == "files":
     refuses("64-bit integers", "rows.h5:/wide", ["rows.h5", "wide"])
     refuses("no HDF5", file("noise.h5", np.random.default_rng(1).bytes(4000)), ["noise.h5"])
     refuses("HDF5 cut", file("cut.h5", open("rows.h5", "rb").read()[:3000]), ["cut.h5"])
+    with h5py.File("packed.h5", "w") as f:
+        f.create_dataset("train", data=np.ones((100000, 16), "<f4"), chunks=(32, 16), compression="gzip")
+        f.create_dataset("lzf", data=rows, compression="lzf")
+        f.create_dataset("rounded", data=rows, scaleoffset=3)
+    for name in ("lzf", "rounded"):
+        refuses(f"filter {name}", f"packed.h5:/{name}", [f"packed.h5:/{name}", "is packed by filter", "h5repack"])
+    # chunks that say they are larger than what was packed into them: HDF5 reads on behind it
+    packed = open("packed.h5", "rb").read()
+    chunks = struct.pack("<3I", 32, 16, 4)
+    check(packed.count(chunks) == 1, "the chunks of packed.h5 stand in it once")
+    for n, code, words in ((100001, 2, ["is damaged: chunks of 100,001"]), (100000, 1, ["HDF5 crashed"])):
+        name = file(f"chunks{n}.h5", packed.replace(chunks, struct.pack("<3I", n, 16, 4)))
+        result = run("build", name, name + ".index", "--lists", 4, ranks=2)
+        lines = [line for line in result.err.splitlines() if line.startswith("ranktape: ")]
+        check(result.code == code and 1 <= len(lines) <= 2 and all(name in line for line in lines), f"{name}: {result.err}")
+        check(all(word in lines[0] for word in words), f"{name}: {lines}")
     np.save("complex.npy", rows.astype(np.complex64))
     refuses("complex npy", "complex.npy", ["complex.npy"])
     np.save("columns.npy", np.asfortranarray(rows))

@@ -1,4 +1,6 @@
 #include "mpi/signals.h"
+
+#include "core/crash_note.h"
 #include "tests/rt_test.h"
 
 #include <signal.h>
@@ -130,3 +132,45 @@ RT_TEST("guards are given back, and more than there is room for do no harm")
 }
 
 RT_TEST_MAIN()
+
+/* A child that crashes, with a note or without; returns how it ended. */
+static int crash(int signal_number, const char *note, char *line, size_t size)
+{
+    int pipe_ends[2];
+    int status = 0;
+    line[0] = '\0';
+    if (pipe(pipe_ends) != 0)
+        return -1;
+    (void)fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        struct rlimit none = {0, 0};
+        (void)setrlimit(RLIMIT_CORE, &none);
+        (void)dup2(pipe_ends[1], STDERR_FILENO);
+        rt_signals_install(false);
+        rt_crash_note_set(note);
+        (void)raise(signal_number);
+        _exit(99);
+    }
+    (void)close(pipe_ends[1]);
+    ssize_t n = read(pipe_ends[0], line, size - 1);
+    line[n > 0 ? n : 0] = '\0';
+    (void)close(pipe_ends[0]);
+    return waitpid(child, &status, 0) == child ? status : -1;
+}
+
+RT_TEST("a crash over a file that is noted names it in one line, any other crashes as always")
+{
+    static const int signals[] = {SIGSEGV, SIGFPE, SIGABRT, SIGBUS};
+    char line[600];
+    for (int i = 0; i < 4; i++) {
+        int status = crash(signals[i], "rows.h5", line, sizeof line);
+        CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+        CHECK(strstr(line, "'rows.h5'") && strchr(line, '\n') == line + strlen(line) - 1);
+        status = crash(signals[i], NULL, line, sizeof line);
+#ifndef __SANITIZE_ADDRESS__ /* which exits on its own */
+        CHECK(WIFSIGNALED(status) && WTERMSIG(status) == signals[i]);
+#endif
+        CHECK(strstr(line, "rows.h5") == NULL);
+    }
+}
