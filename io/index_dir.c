@@ -85,6 +85,21 @@ done:
     return st;
 }
 
+enum rt_status rt_index_unfinish_files(const char *dir, uint64_t number, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    char partial[RT_PATH_MAX];
+    char final[RT_PATH_MAX];
+    for (int k = 0; k < RT_N_FILE_KINDS; k++) {
+        RT_TRY(rt_index_path(dir, (enum rt_file_kind)k, number, true, partial, err));
+        RT_TRY(rt_index_path(dir, (enum rt_file_kind)k, number, false, final, err));
+        if (access(final, F_OK) == 0)
+            RT_TRY(rt_fs_rename(final, partial, err));
+    }
+done:
+    return st;
+}
+
 /* ---- states ---- */
 
 static enum rt_status fail_to_look(const char *dir, struct rt_error *err)

@@ -59,6 +59,10 @@ enum rt_status rt_index_path(const char *dir, enum rt_file_kind kind, uint64_t n
 /* Renames NAME.partial to NAME (not yet durable: rt_fs_sync_dir). */
 enum rt_status rt_index_finish_file(const char *dir, enum rt_file_kind kind, uint64_t number,
                                     struct rt_error *err) RT_MUST_CHECK;
+/* For a job that goes on where one was interrupted while it published: files of this generation
+ * that have their names already are .partial again. */
+enum rt_status rt_index_unfinish_files(const char *dir, uint64_t number,
+                                       struct rt_error *err) RT_MUST_CHECK;
 /* DIR/checkpoint, made where it is missing. */
 enum rt_status rt_index_checkpoint_dir(const char *dir, char path[RT_PATH_MAX],
                                        struct rt_error *err) RT_MUST_CHECK;

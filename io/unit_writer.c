@@ -44,7 +44,8 @@ struct column {
     uint64_t begin;    /* row of the buffer's first byte, a unit border */
     uint64_t written;  /* rows of the buffer that are in the file already */
     unsigned char *buffer;
-    uint64_t *sums; /* of the units begun since writer->begin */
+    uint64_t *sums;       /* of the units begun since writer->begin */
+    uint64_t sums_before; /* of them, those that are in the file, or were before this writer */
 };
 
 struct rt_unit_writer {
@@ -254,11 +255,48 @@ uint64_t rt_unit_writer_row(const struct rt_unit_writer *writer)
     return writer->row;
 }
 
+/* Checksums of the units that are complete. */
+static enum rt_status write_sums(struct rt_unit_writer *writer, struct column *column,
+                                 struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    uint64_t n = units_of(column->begin - writer->begin, column->unit_rows);
+    if (n > column->sums_before)
+        RT_TRY(rt_h5_write_sums(writer->file, column->dataset,
+                                writer->begin / column->unit_rows + column->sums_before,
+                                n - column->sums_before, column->sums + column->sums_before, err));
+    column->sums_before = n;
+done:
+    return st;
+}
+
 enum rt_status rt_unit_writer_flush(struct rt_unit_writer *writer, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    for (uint32_t i = 0; i < writer->n_columns; i++)
+    for (uint32_t i = 0; i < writer->n_columns; i++) {
         RT_TRY(write_out(writer, &writer->columns[i], writer->row, err));
+        RT_TRY(write_sums(writer, &writer->columns[i], err));
+    }
+done:
+    return st;
+}
+
+enum rt_status rt_unit_writer_go_on(struct rt_unit_writer *writer, uint64_t row,
+                                    struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    if (row < writer->begin || row > writer->end || writer->row != writer->begin)
+        rt_die("a writer of '%s' that goes on at row %llu", rt_h5_file_path(writer->file),
+               (unsigned long long)row);
+    for (uint32_t i = 0; i < writer->n_columns; i++) {
+        struct column *column = &writer->columns[i];
+        column->begin = row / column->unit_rows * column->unit_rows;
+        column->written = row - column->begin;
+        column->sums_before = (column->begin - writer->begin) / column->unit_rows;
+        RT_TRY(rt_h5_read(writer->file, column->dataset, column->begin, column->written,
+                          column->buffer, err));
+    }
+    writer->row = row;
 done:
     return st;
 }
@@ -269,12 +307,6 @@ enum rt_status rt_unit_writer_end(struct rt_unit_writer *writer, const uint8_t *
     enum rt_status st = RT_OK;
     RT_TRY(rt_unit_writer_fill(writer, fill, writer->end - writer->row, err));
     RT_TRY(rt_unit_writer_flush(writer, err));
-    for (uint32_t i = 0; i < writer->n_columns; i++) {
-        struct column *column = &writer->columns[i];
-        RT_TRY(rt_h5_write_sums(writer->file, column->dataset, writer->begin / column->unit_rows,
-                                units_of(writer->end - writer->begin, column->unit_rows),
-                                column->sums, err));
-    }
 done:
     return st;
 }

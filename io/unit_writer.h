@@ -36,10 +36,13 @@ enum rt_status rt_unit_writer_fill(struct rt_unit_writer *writer, const uint8_t 
 uint32_t rt_unit_writer_columns(const struct rt_unit_writer *writer);
 /* Where the next row goes. */
 uint64_t rt_unit_writer_row(const struct rt_unit_writer *writer);
-/* Writes out what is complete, so that rt_h5_sync makes all units before rt_unit_writer_row's
- * durable (and, when the row is no unit border, the rows of the open unit too; its checksum comes
- * later). */
+/* Writes out all rows and the checksums of complete units, so that rt_h5_sync makes them durable;
+ * the checksum of an open unit comes when it is complete. */
 enum rt_status rt_unit_writer_flush(struct rt_unit_writer *writer,
+                                    struct rt_error *err) RT_MUST_CHECK;
+/* A new writer goes on at `row`, where another stood after a flush: the rows of the open units are
+ * read back. */
+enum rt_status rt_unit_writer_go_on(struct rt_unit_writer *writer, uint64_t row,
                                     struct rt_error *err) RT_MUST_CHECK;
 /* Fills up to `end` of rt_unit_writer_new, flushes, writes the checksums. */
 enum rt_status rt_unit_writer_end(struct rt_unit_writer *writer, const uint8_t *fill,

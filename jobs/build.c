@@ -1,5 +1,6 @@
 /* ranktape build: from a row file to a published index, in five phases. */
 #include "jobs/build_report.h"
+#include "jobs/build_resume.h"
 #include "jobs/job.h"
 
 #include "core/fingerprint.h"
@@ -34,8 +35,11 @@ struct build {
     struct rt_row_source *source;
     struct rt_new_ids ids;
     struct rt_recall_gate *gate;
-    struct rt_index_dir_begin dir; /* rank 0's finding, on all */
-    struct rt_lock *lock;          /* rank 0 */
+    struct rt_index_dir_begin dir; /* rank 0's findings, on all */
+    struct rt_build_resume before;
+    bool is_ours; /* rank 0: what lies in INDEX of this generation this run has made */
+    struct rt_checkpointing checkpointing;
+    struct rt_lock *lock; /* rank 0 */
     struct rt_train_output train;
     struct rt_insert_output insert;
     struct rt_compact_output compact;
@@ -52,8 +56,23 @@ static enum rt_status refuse_locked(const struct build *b, struct rt_error *err)
     enum rt_status st = RT_OK;
     enum rt_index_state state;
     RT_TRY(rt_index_dir_state(b->context.dir, &state, err));
-    if (state == RT_INDEX_UNFINISHED && !b->job->options->break_lock)
+    if ((state == RT_INDEX_UNFINISHED || b->job->options->resume) && state != RT_INDEX_MISSING &&
+        !b->job->options->break_lock)
         RT_TRY(rt_lock_require_free(b->context.dir, err));
+done:
+    return st;
+}
+
+/* Rank 0: what there is to go on with; what others have left is no longer of use, else. */
+static enum rt_status look_back(struct build *b, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    if (b->job->options->resume)
+        RT_TRY(rt_build_resume_look(b->job->options, b->facts.rows, &b->before, err));
+    if (b->before.found == RT_BUILD_NOTHING)
+        RT_TRY(rt_index_remove_checkpoint(b->context.dir, err));
+    if (b->before.found == RT_BUILD_INTERRUPTED)
+        RT_TRY(rt_index_unfinish_files(b->context.dir, b->before.generation, err));
 done:
     return st;
 }
@@ -66,13 +85,39 @@ static enum rt_status begin_index(struct build *b, struct rt_error *err)
     struct rt_lock_options lock = {.break_lock = job->options->break_lock, .wait_seconds = 5};
     if (job->rank == 0) {
         RT_LOCAL(refuse_locked(b, err));
-        RT_LOCAL(rt_index_dir_begin(b->context.dir, job->options->force, false, &b->dir, err));
+        RT_LOCAL(rt_index_dir_begin(b->context.dir, job->options->force, job->options->resume,
+                                    &b->dir, err));
         RT_LOCAL(rt_lock_take(b->context.dir, &lock, &b->lock, err));
+        RT_LOCAL(look_back(b, err));
+        b->is_ours = b->dir.made || (st == RT_OK && b->before.found == RT_BUILD_NOTHING);
     }
     RT_AGREE(job->comm);
     rt_bcast_bytes(job->comm, &b->dir, sizeof b->dir, 0);
+    rt_bcast_bytes(job->comm, &b->before, sizeof b->before, 0);
     b->context.generation = b->dir.generation;
-    b->facts.generation = b->dir.generation;
+    b->checkpointing = (struct rt_checkpointing){
+        .interval_seconds = job->options->checkpoint_interval, .layout_ranks = job->n_ranks};
+    if (b->before.found == RT_BUILD_INTERRUPTED) {
+        b->context.generation = b->before.generation;
+        b->checkpointing.resumes = true;
+        b->checkpointing.layout_ranks = b->before.ranks;
+        job->options->tapes = b->before.tapes;
+        job->options->chooser = b->before.chooser;
+    }
+    b->facts.generation = b->context.generation;
+done:
+    return st;
+}
+
+/* From here on a job may go on with what this one has done. */
+static enum rt_status begin_checkpoints(struct build *b, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    if (b->job->rank == 0 && !b->checkpointing.resumes)
+        RT_LOCAL(rt_build_resume_begin(b->job->options, b->facts.rows, b->context.generation,
+                                       b->job->n_ranks, err));
+    RT_AGREE(b->job->comm);
+    b->context.checkpoint = &b->checkpointing;
 done:
     return st;
 }
@@ -89,6 +134,8 @@ static enum rt_status plan(struct build *b, struct rt_error *err)
     b->context.way = job->options->io == RT_WRITE_MPIO ? RT_IO_MPIO : RT_IO_DIRECT;
     b->facts.rows = rt_rows_info(b->rows);
     RT_TRY(begin_index(b, err));
+    if (b->before.found == RT_BUILD_PUBLISHED)
+        goto done;
     struct rt_row_source_options source = {.ids = job->options->ids,
                                            .scatter = job->options->scatter};
     RT_TRY(rt_row_source_new(job->comm, b->rows, &source, &b->source, err));
@@ -100,7 +147,11 @@ static enum rt_status plan(struct build *b, struct rt_error *err)
         RT_TRY(rt_recall_gate_new(job->comm, b->rows, b->source,
                                   (enum rt_metric)job->options->metric, job->options->seed,
                                   (uint32_t)job->options->min_recall.k, &b->gate, err));
+    RT_TRY(begin_checkpoints(b, err));
     rt_build_say_plan(job, &b->facts);
+    if (b->checkpointing.resumes)
+        rt_job_row(job, "", "goes on with what a build on %d ranks has left",
+                   b->checkpointing.layout_ranks);
 done:
     return st;
 }
@@ -237,9 +288,6 @@ static enum rt_status write_leaf_statistics(struct build *b, struct rt_error *er
     RT_TRY(rt_index_path(b->context.dir, RT_FILE_TREE, b->context.generation, true, path, err));
     RT_TRY(rt_tree_file_write_leaves(path, &b->train.layout, b->insert.leaves.rows,
                                      b->insert.leaves.radius, b->insert.leaves.spread, err));
-    RT_TRY(
-        rt_index_path(b->context.dir, RT_FILE_APPENDABLE, b->context.generation, true, path, err));
-    RT_TRY(rt_fs_remove(path, err)); /* its records lie in frozen lists now */
 done:
     return st;
 }
@@ -312,15 +360,16 @@ static bool is_published(const struct build *b)
     return is_ours;
 }
 
-/* After a failure nothing of this build stays, unless readers have it already. Without the lock
- * everything in the directory may be another build's: then only a directory that is empty again
- * goes. */
+/* After exit 2 nothing of this build stays, unless readers have it already; else what --resume goes
+ * on with does. Without the lock everything in the directory may be another build's: then only a
+ * directory that is empty again goes. */
 static void undo(struct build *b, enum rt_status st)
 {
     struct rt_error ignored;
-    if (b->job->rank != 0 || st == RT_OK || is_published(b))
+    bool can_go_on = b->context.checkpoint && rt_exit_code(st) != 2;
+    if (b->job->rank != 0 || st == RT_OK || can_go_on || is_published(b))
         return;
-    if (b->lock && rt_lock_check(b->lock, &ignored) == RT_OK)
+    if (b->lock && b->is_ours && rt_lock_check(b->lock, &ignored) == RT_OK)
         rt_index_dir_undo(b->context.dir, &b->dir);
     else if (b->dir.made)
         (void)rmdir(b->context.dir);
@@ -340,16 +389,35 @@ static void report_failure(const struct build *b, enum rt_status st, const struc
     json_decref(record);
 }
 
-/* What --force has replaced: an old generation, or what an unfinished build has left. */
-static void clean_old(struct build *b)
+/* What a published build needs no longer: the appendable tape, whose records lie in frozen lists
+ * now, the checkpoint, and what --force has replaced. */
+static void clean(struct build *b)
 {
     struct rt_error failed;
-    if (b->job->rank != 0 ||
-        (b->dir.state != RT_INDEX_PUBLISHED && b->dir.state != RT_INDEX_UNFINISHED))
-        return;
-    if (rt_index_dir_keep(b->context.dir, b->job->options->keep_generations, NULL, &failed) !=
-        RT_OK)
-        rt_job_warn(b->job, "files of the replaced index could not be removed: %s", failed.text);
+    if (b->job->rank == 0 && rt_index_dir_keep(b->context.dir, b->job->options->keep_generations,
+                                               NULL, &failed) != RT_OK)
+        rt_job_warn(b->job, "files that are no longer needed could not be removed: %s",
+                    failed.text);
+}
+
+/* --resume where the same build is published: a job that is queued again need not know. Rank 0. */
+static enum rt_status tell_published(struct build *b, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    char digest[33];
+    rt_hash128_hex(b->before.digest, digest);
+    rt_job_row(b->job, "done", "%s holds this build already: generation %llu, digest %s",
+               b->context.dir, (unsigned long long)b->before.generation, digest);
+    json_t *record = json_pack("{s:s, s:s, s:I, s:I, s:s}", "job", b->job->name, "status", "done",
+                               "generation", (json_int_t)b->before.generation, "rows",
+                               (json_int_t)b->before.n_rows, "digest", digest);
+    if (record)
+        RT_TRY(rt_job_write_reports(b->job, record, err));
+    if (record && b->job->json)
+        (void)json_object_update(b->job->json, record);
+done:
+    json_decref(record);
+    return st;
 }
 
 static void release(struct build *b, enum rt_status st)
@@ -381,13 +449,15 @@ enum rt_status rt_build_run(struct rt_job *job, struct rt_error *err)
                                       .publish = &b.publish};
     RT_TRY(rt_progress_view_start(job, &b.view, &b.context.progress, err));
     RT_TRY(plan(&b, err));
-    RT_TRY(train(&b, err));
-    RT_TRY(insert(&b, err));
-    RT_TRY(compact(&b, err));
-    RT_TRY(publish(&b, err));
-    clean_old(&b);
+    if (b.before.found != RT_BUILD_PUBLISHED) {
+        RT_TRY(train(&b, err));
+        RT_TRY(insert(&b, err));
+        RT_TRY(compact(&b, err));
+        RT_TRY(publish(&b, err));
+    }
+    clean(&b);
     if (job->rank == 0)
-        RT_LOCAL(tell(&b, err));
+        RT_LOCAL(b.before.found == RT_BUILD_PUBLISHED ? tell_published(&b, err) : tell(&b, err));
     RT_AGREE(job->comm);
 done:
     report_failure(&b, st, err);

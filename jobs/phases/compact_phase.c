@@ -5,6 +5,7 @@
 #include "core/memory.h"
 #include "core/record.h"
 #include "io/index_dir.h"
+#include "jobs/phases/durable.h"
 #include "mpi/agree.h"
 #include "mpi/exchange.h"
 #include "mpi/partition.h"
@@ -14,6 +15,7 @@
 #define LEAST_WINDOW_BYTES (UINT64_C(1) << 20)
 #define MOST_WINDOW_BYTES (UINT64_C(1) << 30)
 #define WRITE_BUFFER_BYTES ((size_t)8 << 20)
+#define HASH_LIMBS 4 /* of 32 bits */
 
 /* A record on its way: this head, then factors, then code. */
 struct wire_head {
@@ -26,8 +28,8 @@ struct wire_head {
 
 /* Where the sender stands among its chunks, for one receiver's window. */
 struct sender {
-    int to;              /* receiver it is prepared for, -1: none */
-    uint64_t begin, end; /* slots of the window */
+    int to; /* receiver it is prepared for, -1: none */
+    struct rt_range window;
     uint32_t first_list; /* lists that touch the window: [first_list, end_list) */
     uint32_t end_list;
     uint64_t chunk;              /* local chunk being read */
@@ -46,19 +48,29 @@ struct compactor {
     uint64_t *rows;         /* n_lists: of all ranks */
     uint64_t *before;       /* n_lists: rows of the list on ranks before this one */
     uint64_t *next; /* slot in its list of the sender's next record, by list from first_list on */
+    /* Blocks are counted in granules of share_blocks, the unit of resume. Those that no run before
+     * has made durable, in order, have places 0.. (G5): without such a run a block's place is its
+     * number. Windows are ranges of places, whole granules. */
     uint64_t share_blocks;
+    uint64_t n_granules;
+    uint64_t *missing_before; /* n_granules + 1: granules to do before each; NULL: all are to do */
+    uint64_t n_places;
     uint64_t window_blocks;
-    uint64_t round;
+    uint64_t round, n_rounds;
     struct rt_tape_view tape;
     struct sender sender;
-    uint64_t window_begin, window_end; /* blocks that this rank receives in this round */
-    uint8_t *codes;                    /* the window, as it will lie in the file */
+    struct rt_range window; /* places of the blocks that this rank receives in this round */
+    uint8_t *codes;         /* the window, as it will lie in the file */
     float *factors;
     uint64_t *ids;
     struct rt_place *places;
-    struct rt_hash128 rows_hash;
+    struct rt_hash128 window_hash; /* of its rows */
+    struct rt_hash128 rows_hash;   /* of the windows that are written and not handed in yet */
+    struct rt_durable *durable;
+    uint64_t n_written, n_kept; /* places of the share before which all is written, handed in */
     struct rt_h5_file *file;
-    struct rt_unit_writer *writer;
+    struct rt_unit_writer *writer; /* of the run of blocks at hand; NULL between runs */
+    uint64_t run_end;
 };
 
 static size_t block_bytes(uint32_t dim, uint32_t n_factors)
@@ -97,10 +109,64 @@ static void make_directory(struct compactor *c)
             c->first_blocks[l] + (c->rows[l] + RT_BLOCK_ROWS - 1) / RT_BLOCK_ROWS;
 }
 
+/* ---- places ---- */
+
+static bool is_missing(const struct compactor *c, uint64_t granule)
+{
+    return !c->missing_before || c->missing_before[granule] < c->missing_before[granule + 1];
+}
+
+static uint64_t place_of(const struct compactor *c, uint64_t block)
+{
+    return c->missing_before ? c->missing_before[block / c->share_blocks] * c->share_blocks +
+                                   block % c->share_blocks
+                             : block;
+}
+
+static uint64_t block_at(const struct compactor *c, uint64_t place)
+{
+    uint64_t low = 0; /* the last granule that at most so many missing ones stand before */
+    uint64_t high = c->n_granules;
+    if (!c->missing_before)
+        return place;
+    while (high - low > 1) {
+        uint64_t middle = low + (high - low) / 2;
+        if (c->missing_before[middle] <= place / c->share_blocks)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low * c->share_blocks + place % c->share_blocks;
+}
+
+/* What is left to do, from the bits of runs before this one. */
+static enum rt_status number_places(struct compactor *c, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const uint64_t *done = rt_durable_before(c->durable);
+    uint64_t n_blocks = c->first_blocks[c->n_lists];
+    c->n_places = n_blocks;
+    if (!done)
+        goto done;
+    RT_TRY(rt_array_zero((size_t)c->n_granules + 1, sizeof *c->missing_before, &c->missing_before,
+                         err));
+    for (uint64_t g = 0; g < c->n_granules; g++)
+        c->missing_before[g + 1] = c->missing_before[g] + !rt_bit_get(done, g);
+    c->n_places = c->missing_before[c->n_granules] * c->share_blocks;
+    if (c->n_granules && is_missing(c, c->n_granules - 1)) /* which may be short */
+        c->n_places -= c->n_granules * c->share_blocks - n_blocks;
+done:
+    return st;
+}
+
+static struct rt_range share_of(const struct compactor *c, int rank)
+{
+    return rt_share(c->n_places, rank, c->n_ranks, c->share_blocks);
+}
+
 static struct rt_range window_of(const struct compactor *c, int rank)
 {
-    struct rt_range share =
-        rt_share(c->first_blocks[c->n_lists], rank, c->n_ranks, c->share_blocks);
+    struct rt_range share = share_of(c, rank);
     struct rt_range window = {share.begin + c->round * c->window_blocks, 0};
     window.begin = window.begin < share.end ? window.begin : share.end;
     window.end =
@@ -143,13 +209,19 @@ static void aim(struct compactor *c, int to)
 {
     struct rt_range window = window_of(c, to);
     struct sender *s = &c->sender;
-    *s = (struct sender){
-        .to = to, .begin = window.begin * RT_BLOCK_ROWS, .end = window.end * RT_BLOCK_ROWS};
+    *s = (struct sender){.to = to, .window = window};
     if (window.begin == window.end)
         return;
-    s->first_list = list_of_block(c, window.begin);
-    s->end_list = list_of_block(c, window.end - 1) + 1;
+    s->first_list = list_of_block(c, block_at(c, window.begin));
+    s->end_list = list_of_block(c, block_at(c, window.end - 1)) + 1;
     memcpy(c->next, c->before + s->first_list, (s->end_list - s->first_list) * sizeof *c->next);
+}
+
+static bool is_in_window(const struct compactor *c, uint64_t block)
+{
+    uint64_t place = place_of(c, block);
+    return place >= c->sender.window.begin && place < c->sender.window.end &&
+           is_missing(c, block / c->share_blocks);
 }
 
 /* The next record for the window: its number in the tape and its slot. False: no more. */
@@ -168,7 +240,7 @@ static bool next_record(struct compactor *c, uint64_t *record, uint64_t *slot)
             uint64_t in_list = c->next[list - s->first_list]++;
             *slot = c->first_blocks[list] * RT_BLOCK_ROWS + in_list;
             *record = s->record++;
-            if (*slot >= s->begin && *slot < s->end)
+            if (is_in_window(c, *slot / RT_BLOCK_ROWS))
                 return true;
         }
     }
@@ -189,7 +261,7 @@ static enum rt_status send_records(void *context, int to, void *buffer, size_t c
     while ((n + 1) * c->wire_bytes <= capacity) {
         uint64_t record = 0;
         uint64_t slot = 0;
-        if (c->sender.begin == c->sender.end || !next_record(c, &record, &slot)) {
+        if (rt_range_count(c->sender.window) == 0 || !next_record(c, &record, &slot)) {
             *more = false;
             break;
         }
@@ -223,18 +295,19 @@ static enum rt_status take_records(void *context, int from, const void *bytes, s
         memcpy(factors, in + sizeof head, c->n_factors * sizeof(float));
         uint64_t block = head.slot / RT_BLOCK_ROWS;
         uint32_t row = (uint32_t)(head.slot % RT_BLOCK_ROWS);
-        if (block < c->window_begin || block >= c->window_end)
+        uint64_t place = block < c->first_blocks[c->n_lists] ? place_of(c, block) : UINT64_MAX;
+        if (place < c->window.begin || place >= c->window.end)
             RT_FAIL(RT_DAMAGED, "rank %d sent a record for block %llu, outside this rank's window",
                     from, (unsigned long long)block);
-        block -= c->window_begin;
+        block = place - c->window.begin;
         rt_block_put(c->codes + block * rt_block_code_bytes(c->dim), c->dim, row, code);
         for (uint32_t f = 0; f < c->n_factors; f++)
             c->factors[(block * c->n_factors + f) * RT_BLOCK_ROWS + row] = factors[f];
         c->ids[block * RT_BLOCK_ROWS + row] = head.id;
         c->places[block * RT_BLOCK_ROWS + row] = head.place;
-        c->rows_hash =
-            rt_hash128_add(c->rows_hash, rt_record_hash(head.list, head.id, code, c->code_bytes,
-                                                        factors, c->n_factors));
+        c->window_hash =
+            rt_hash128_add(c->window_hash, rt_record_hash(head.list, head.id, code, c->code_bytes,
+                                                          factors, c->n_factors));
     }
     uint64_t n_records = n_bytes / c->wire_bytes;
     rt_progress_add(c->context->progress, RT_COUNT_DONE, n_records);
@@ -278,7 +351,7 @@ done:
     return st;
 }
 
-/* Rank 0 makes the file, sized from the directory; every rank gets a writer over its share. */
+/* Rank 0 makes the file, sized from the directory, unless a run before has. */
 static enum rt_status make_file(struct compactor *c, struct rt_compact_output *out,
                                 struct rt_error *err)
 {
@@ -292,50 +365,129 @@ static enum rt_status make_file(struct compactor *c, struct rt_compact_output *o
                                   .dim = c->dim,
                                   .n_factors = c->n_factors};
     c->share_blocks = rt_list_share_blocks(&shape);
+    c->n_granules = (shape.n_blocks + c->share_blocks - 1) / c->share_blocks;
     out->n_blocks = shape.n_blocks;
+    struct rt_durable_options durable = {
+        .name = "compact", .n_units = c->n_granules, .n_sums = HASH_LIMBS};
+    RT_TRY(rt_durable_new(c->context, &durable, &c->durable, err));
+    RT_LOCAL(number_places(c, err));
     RT_LOCAL(rt_list_layout(&shape, &out->layout, err));
     RT_LOCAL(
         rt_index_path(c->context->dir, RT_FILE_FROZEN, c->context->generation, true, path, err));
     RT_AGREE(job->comm);
-    RT_TRY(rt_phase_create_file(c->context, path, &out->layout, &c->file, err));
-    struct rt_range share = rt_share(shape.n_blocks, job->rank, job->n_ranks, c->share_blocks);
+    RT_TRY(rt_phase_open_file(c->context, path, rt_durable_before(c->durable) != NULL, &out->layout,
+                              &c->file, err));
     if (job->rank == 0)
         RT_LOCAL(rt_list_write_directory(c->file, NULL, c->first_blocks, c->rows, err));
-    RT_LOCAL(
-        rt_list_writer_new(c->file, share.begin, share.end, WRITE_BUFFER_BYTES, &c->writer, err));
+    RT_LOCAL(rt_durable_start(c->durable, &c->file, 1, err));
     RT_AGREE(job->comm);
 done:
     return st;
 }
 
-/* Windows are as large as the budget allows, the same on all ranks; rounds follow from the largest
- * share. */
+/* Windows are as large as the budget allows, whole granules, the same on all ranks; rounds follow
+ * from the largest share. */
 static uint64_t size_windows(struct compactor *c)
 {
     uint64_t largest = 0;
     uint64_t block = block_bytes(c->dim, c->n_factors);
     for (int r = 0; r < c->n_ranks; r++) {
-        uint64_t n =
-            rt_range_count(rt_share(c->first_blocks[c->n_lists], r, c->n_ranks, c->share_blocks));
+        uint64_t n = rt_range_count(share_of(c, r));
         largest = n > largest ? n : largest;
     }
     uint64_t budget = c->context->budget_bytes;
     rt_min_u64(c->context->job->comm, &budget, 1);
-    c->window_blocks = rt_compact_window_bytes(budget, largest * block) / block + 1;
+    uint64_t granules = rt_compact_window_bytes(budget, largest * block) / block / c->share_blocks;
+    c->window_blocks = (granules ? granules : 1) * c->share_blocks;
+    if (c->window_blocks > largest)
+        c->window_blocks = largest ? largest : 1;
     return (largest + c->window_blocks - 1) / c->window_blocks;
+}
+
+/* The blocks of this rank's share that follow `block`, up to the next granule that is done. */
+static enum rt_status open_run(struct compactor *c, uint64_t block, uint64_t place,
+                               struct rt_error *err)
+{
+    uint64_t end = share_of(c, c->context->job->rank).end;
+    uint64_t n_blocks = c->first_blocks[c->n_lists];
+    c->run_end = block;
+    while (place < end && c->run_end < n_blocks && is_missing(c, c->run_end / c->share_blocks)) {
+        uint64_t step =
+            c->share_blocks < n_blocks - c->run_end ? c->share_blocks : n_blocks - c->run_end;
+        c->run_end += step;
+        place += step;
+    }
+    return rt_list_writer_new(c->file, block, c->run_end, WRITE_BUFFER_BYTES, &c->writer, err);
+}
+
+static enum rt_status close_run(struct compactor *c, struct rt_error *err)
+{
+    enum rt_status st = rt_unit_writer_end(c->writer, rt_list_fill, err);
+    rt_unit_writer_free(c->writer);
+    c->writer = NULL;
+    return st;
 }
 
 static enum rt_status write_window(struct compactor *c, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    struct rt_list_blocks blocks = {.n_blocks = c->window_end - c->window_begin,
-                                    .codes = c->codes,
-                                    .factors = c->factors,
-                                    .ids = c->ids,
-                                    .places = c->places};
-    RT_TRY(rt_list_append(c->writer, &blocks, err));
+    size_t factors = (size_t)c->n_factors * RT_BLOCK_ROWS;
+    for (uint64_t place = c->window.begin; place < c->window.end;) {
+        uint64_t block = block_at(c, place);
+        uint64_t at = place - c->window.begin;
+        if (!c->writer)
+            RT_TRY(open_run(c, block, place, err));
+        uint64_t n = c->window.end - place;
+        n = n < c->run_end - block ? n : c->run_end - block;
+        struct rt_list_blocks blocks = {.n_blocks = n,
+                                        .codes = c->codes + at * rt_block_code_bytes(c->dim),
+                                        .factors = c->factors + at * factors,
+                                        .ids = c->ids + at * RT_BLOCK_ROWS,
+                                        .places = c->places + at * RT_BLOCK_ROWS};
+        RT_TRY(rt_list_append(c->writer, &blocks, err));
+        if (block + n == c->run_end)
+            RT_TRY(close_run(c, err));
+        place += n;
+    }
     rt_progress_add(c->context->progress, RT_COUNT_BYTES_WRITTEN,
-                    blocks.n_blocks * block_bytes(c->dim, c->n_factors));
+                    rt_range_count(c->window) * block_bytes(c->dim, c->n_factors));
+    c->rows_hash = rt_hash128_add(c->rows_hash, c->window_hash);
+    c->n_written = c->window.end;
+done:
+    return st;
+}
+
+/* The hash as numbers that can be added in any order. */
+static void take_hash(struct compactor *c, uint64_t limbs[HASH_LIMBS])
+{
+    limbs[0] += c->rows_hash.low & UINT32_MAX;
+    limbs[1] += c->rows_hash.low >> 32;
+    limbs[2] += c->rows_hash.high & UINT32_MAX;
+    limbs[3] += c->rows_hash.high >> 32;
+    c->rows_hash = (struct rt_hash128){0, 0};
+}
+
+static struct rt_hash128 join_hash(const uint64_t limbs[HASH_LIMBS])
+{
+    struct rt_hash128 sum = {limbs[0], 0};
+    sum = rt_hash128_add(sum, (struct rt_hash128){limbs[1] << 32, limbs[1] >> 32});
+    sum = rt_hash128_add(sum, (struct rt_hash128){0, limbs[2]});
+    return rt_hash128_add(sum, (struct rt_hash128){0, limbs[3] << 32});
+}
+
+/* The windows that are written are handed in. */
+static enum rt_status keep_windows(struct compactor *c, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    uint64_t limbs[HASH_LIMBS] = {0};
+    if (c->writer)
+        RT_TRY(rt_unit_writer_flush(c->writer, err));
+    take_hash(c, limbs);
+    for (uint64_t place = c->n_kept; place < c->n_written; place += c->share_blocks) {
+        uint64_t granule = block_at(c, place) / c->share_blocks;
+        RT_TRY(rt_durable_keep(c->durable, granule, granule + 1, limbs, NULL, 0, err));
+    }
+    c->n_kept = c->n_written;
 done:
     return st;
 }
@@ -344,17 +496,18 @@ static enum rt_status run_round(struct compactor *c, struct rt_exchange *exchang
                                 struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    struct rt_range window = window_of(c, c->context->job->rank);
-    size_t n = (size_t)rt_range_count(window);
-    c->window_begin = window.begin;
-    c->window_end = window.end;
+    c->window = window_of(c, c->context->job->rank);
+    size_t n = (size_t)rt_range_count(c->window);
     c->sender.to = -1;
+    c->window_hash = (struct rt_hash128){0, 0};
     memset(c->codes, 0, n * rt_block_code_bytes(c->dim));
     memset(c->factors, 0, n * c->n_factors * RT_BLOCK_ROWS * sizeof(float));
     memset(c->ids, 0xff, n * RT_BLOCK_ROWS * sizeof(uint64_t));
     memset(c->places, 0, n * RT_BLOCK_ROWS * sizeof(struct rt_place));
     RT_TRY(rt_exchange_round(exchange, NULL, send_records, take_records, c, err));
     RT_LOCAL(write_window(c, err));
+    if (st == RT_OK && (rt_durable_asks(c->durable) || c->round + 1 == c->n_rounds))
+        RT_LOCAL(keep_windows(c, err));
     RT_AGREE(c->context->job->comm);
 done:
     return st;
@@ -362,7 +515,9 @@ done:
 
 static void release(struct compactor *c)
 {
+    rt_durable_free(c->durable);
     rt_unit_writer_free(c->writer);
+    rt_array_free(c->missing_before);
     rt_tape_close(&c->tape);
     rt_array_free(c->first_blocks);
     rt_array_free(c->rows);
@@ -382,6 +537,8 @@ enum rt_status rt_compact_phase(struct rt_phase_context *context,
     MPI_Comm comm = context->job->comm;
     struct rt_exchange *exchange = NULL;
     struct rt_phase_clock clock;
+    uint64_t limbs[HASH_LIMBS] = {0};
+    struct rt_error ignored;
     memset(out, 0, sizeof *out);
     struct compactor c = {.context = context,
                           .input = input,
@@ -403,18 +560,23 @@ enum rt_status rt_compact_phase(struct rt_phase_context *context,
     RT_AGREE(comm);
     make_directory(&c);
     RT_TRY(make_file(&c, out, err));
-    out->n_rounds = size_windows(&c);
+    c.n_rounds = out->n_rounds = size_windows(&c);
+    c.n_kept = c.n_written = share_of(&c, context->job->rank).begin;
     RT_LOCAL(allocate_window(&c, err));
     RT_AGREE(comm);
     RT_TRY(rt_exchange_new(comm, 0, &exchange, err));
     for (c.round = 0; c.round < out->n_rounds; c.round++)
         RT_TRY(run_round(&c, exchange, err));
-    RT_LOCAL(rt_unit_writer_end(c.writer, rt_list_fill, err));
     RT_TRY(rt_phase_end(context, &clock, st, &out->record, err));
-    out->rows_hash = rt_sum_hash128(comm, c.rows_hash);
 done:
     rt_exchange_free(exchange);
+    if (st == RT_STOPPED && keep_windows(&c, &ignored) != RT_OK)
+        st = RT_STOPPED; /* then the last state has to do */
+    st = rt_durable_end(c.durable, st, err);
     st = rt_phase_close_file(context, c.file, st, err);
+    take_hash(&c, limbs);
+    rt_durable_take(c.durable, limbs, NULL, NULL);
+    out->rows_hash = rt_sum_hash128(comm, join_hash(limbs));
     release(&c);
     return st;
 }

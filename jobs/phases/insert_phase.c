@@ -5,6 +5,8 @@
 #include "core/record.h"
 #include "core/units.h"
 #include "io/index_dir.h"
+#include "jobs/phases/chunk_work.h"
+#include "jobs/phases/durable.h"
 #include "jobs/phases/first_bad_row.h"
 #include "jobs/phases/row_coder.h"
 #include "jobs/phases/sorted_ids.h"
@@ -16,6 +18,7 @@
 #include <string.h>
 
 #define WRITE_BUFFER_BYTES ((size_t)8 << 20)
+#define DIRECTORY_CHUNKS 1024u /* whose entries wait to be written */
 
 /* Code records of one group of rows, by columns; `sorted` holds one chunk in the order of the tape.
  */
@@ -34,26 +37,44 @@ struct inserter {
     uint32_t dim, code_bytes, n_factors, n_lists;
     size_t row_bytes;
     struct rt_chunks chunks;
-    uint64_t n_carried;    /* rows before the first of the source */
-    size_t block_rows;     /* read and coded at once */
-    size_t group_rows;     /* whole chunks, and whole blocks: what the columns hold */
-    uint64_t first_record; /* of this rank's part of the appendable tape */
+    uint64_t n_carried; /* rows before the first of the source */
+    size_t block_rows;  /* read and coded at once */
+    size_t group_rows;  /* whole chunks, and whole blocks: what the columns hold */
+    struct rt_chunk_work work;
+    struct rt_chunk_run run; /* the chunks at hand */
+    uint64_t n_kept;         /* of the run's: handed in as done */
     struct rt_row_coder *coder;
     struct columns rows, sorted;
+    float *distances; /* of the group's rows to their lists */
     uint32_t *order, *scratch;
     unsigned char *native;
-    uint64_t *slot_next; /* next slot of this rank's part, by tape */
+    uint64_t *slot_next; /* next slot of the run, by tape */
     struct rt_h5_file *tape_file, *vectors_file;
-    struct rt_unit_writer *tape;
-    struct rt_unit_writer **vectors; /* by tape; NULL where this rank has no part */
-    uint64_t *chunk_directory;       /* two numbers a chunk of this rank */
+    struct rt_unit_writer *tape;     /* of the run, as the next ones */
+    struct rt_unit_writer **vectors; /* by tape; NULL where the run has no part */
+    uint64_t directory[2 * DIRECTORY_CHUNKS];
+    uint64_t directory_begin, directory_end; /* chunks whose entries wait there */
     struct rt_scale scale;
-    struct rt_objective *spread; /* by leaf, this rank's */
     struct rt_hash128 rows_hash;
-    uint64_t n_skipped;
+    struct rt_durable *durable;
+    uint64_t *sums; /* what the rows add that are not handed in yet: spread of each leaf that is
+                       counted, n_skipped, n_candidates */
+    struct rt_objective *spread; /* these point there */
+    uint64_t *n_skipped, *n_candidates;
+    uint64_t candidates_counted; /* of the coder's */
     uint64_t largest_id;
     uint64_t bad_row; /* of the source, met with --bad-rows fail, or RT_NO_BAD_ROW */
 };
+
+static size_t n_counted(const struct inserter *in)
+{
+    return in->input->counts_leaves ? in->n_lists : 0;
+}
+
+static size_t n_sums(const struct inserter *in)
+{
+    return 2 * n_counted(in) + 2;
+}
 
 static uint64_t least_power_of_two(uint64_t value)
 {
@@ -89,7 +110,7 @@ uint64_t rt_insert_phase_bytes(uint32_t dim, enum rt_element element, enum rt_me
     uint64_t bytes = rt_row_coder_bytes(dim, beam, block);
     bytes += block * (uint64_t)dim * rt_element_size(element);
     bytes +=
-        2 * columns_bytes(dim, rt_code_n_factors(metric), group) + 2 * group * sizeof(uint32_t);
+        2 * columns_bytes(dim, rt_code_n_factors(metric), group) + 3 * group * sizeof(uint32_t);
     bytes += n_lists * (uint64_t)(sizeof(struct rt_objective) + 2 * sizeof(uint64_t) +
                                   sizeof(float) + sizeof(double));
     bytes += (1 + (uint64_t)tapes_of_rank) * (WRITE_BUFFER_BYTES + 6 * RT_UNIT_BYTES);
@@ -130,21 +151,22 @@ static enum rt_status allocate(struct inserter *in, struct rt_error *err)
                                          .beam = input->beam,
                                          .proposer = RT_PROPOSE_AUTO,
                                          .max_rows = in->block_rows};
-    struct rt_range mine = in->out->slots->rows;
-    uint64_t n_chunks = (rt_range_count(mine) >> in->out->slots->chunks.shift) + 1;
     RT_TRY(rt_row_coder_new(&coder, &in->coder, err));
     RT_TRY(columns_new(&in->rows, in, in->group_rows, err));
     RT_TRY(columns_new(&in->sorted, in, in->group_rows, err));
+    RT_TRY(rt_array_new(in->group_rows, sizeof *in->distances, &in->distances, err));
     RT_TRY(rt_array_new(in->group_rows, sizeof *in->order, &in->order, err));
     RT_TRY(rt_array_new(in->group_rows, sizeof *in->scratch, &in->scratch, err));
     RT_TRY(rt_array_new(in->block_rows, in->row_bytes, &in->native, err));
     RT_TRY(rt_array_zero(in->out->slots->n_tapes, sizeof *in->slot_next, &in->slot_next, err));
     RT_TRY(
         rt_array_zero(in->out->slots->n_tapes, sizeof(struct rt_unit_writer *), &in->vectors, err));
-    RT_TRY(rt_array_zero((size_t)n_chunks, 2 * sizeof(uint64_t), &in->chunk_directory, err));
+    RT_TRY(rt_array_zero(n_sums(in), sizeof *in->sums, &in->sums, err));
+    in->spread = (struct rt_objective *)in->sums;
+    in->n_skipped = in->sums + 2 * n_counted(in);
+    in->n_candidates = in->n_skipped + 1;
     if (!input->counts_leaves)
         goto done;
-    RT_TRY(rt_array_zero(in->n_lists, sizeof *in->spread, &in->spread, err));
     RT_TRY(rt_array_zero(in->n_lists, sizeof(uint64_t), &in->out->list_rows, err));
     RT_TRY(rt_array_zero(in->n_lists, sizeof(float), &in->out->leaves.radius, err));
     RT_TRY(rt_array_zero(in->n_lists, sizeof(double), &in->out->leaves.spread, err));
@@ -168,7 +190,10 @@ static enum rt_status make_slots(struct inserter *in, struct rt_vectors_shape *s
                                        .n_tapes = (uint32_t)options->tapes,
                                        .ids_ascend = in->input->ids_ascend,
                                        .n_sorted = in->input->ids_ascend ? 0 : chunks.n_rows};
+    const struct rt_checkpointing *checkpoint = in->context->checkpoint;
     struct rt_slot_layout_options slots = {.chunks = chunks,
+                                           .n_ranks = checkpoint ? checkpoint->layout_ranks
+                                                                 : in->context->job->n_ranks,
                                            .chooser = (enum rt_chooser_kind)options->chooser,
                                            .n_tapes = (uint32_t)options->tapes,
                                            .seed = options->seed,
@@ -181,6 +206,21 @@ static enum rt_status make_slots(struct inserter *in, struct rt_vectors_shape *s
         shape->n_segments = in->out->slots->n_segments;
     }
     return st;
+}
+
+/* A layout rank's records lie where its rows would, moved up so that each part begins at a share
+ * border. */
+static struct rt_range records_of(const struct inserter *in, int layout_rank)
+{
+    const struct rt_slot_layout *slots = in->out->slots;
+    uint64_t share = rt_tape_share_records(&in->out->tape_shape);
+    struct rt_range records = {0, 0};
+    for (int r = 0; r <= layout_rank; r++) {
+        uint64_t own = rt_range_count(rt_slot_layout_rows(slots, r));
+        records.begin = records.end;
+        records.end += (own + share - 1) / share * share;
+    }
+    return records;
 }
 
 static enum rt_status make_tape_file(struct inserter *in, struct rt_error *err)
@@ -198,60 +238,61 @@ static enum rt_status make_tape_file(struct inserter *in, struct rt_error *err)
                                              .dim = in->dim,
                                              .code_bytes = in->code_bytes,
                                              .n_factors = in->n_factors};
-    /* A rank's records lie where its rows would, moved up so that each part begins at a share
-     * border. */
-    uint64_t share = rt_tape_share_records(&out->tape_shape);
-    uint64_t own = rt_range_count(out->slots->rows);
-    uint64_t whole = (own + share - 1) / share * share;
-    rt_exscan_u64(job->comm, &whole, &in->first_record, 1);
-    out->tape_shape.n_records =
-        own ? in->first_record + own : 0; /* the last part ends as it does */
-    rt_max_u64(job->comm, &out->tape_shape.n_records, 1);
+    for (int r = 0; r < out->slots->n_ranks; r++) { /* the last part ends as it does */
+        uint64_t own = rt_range_count(rt_slot_layout_rows(out->slots, r));
+        if (own)
+            out->tape_shape.n_records = records_of(in, r).begin + own;
+    }
     RT_LOCAL(rt_tape_layout(&out->tape_shape, &out->tape_layout, err));
     RT_LOCAL(rt_index_path(in->context->dir, RT_FILE_APPENDABLE, in->context->generation, true,
                            path, err));
     RT_AGREE(job->comm);
-    RT_TRY(rt_phase_create_file(in->context, path, &out->tape_layout, &in->tape_file, err));
-    if (own)
-        RT_LOCAL(rt_tape_writer_new(in->tape_file, in->first_record,
-                                    in->first_record + whole < out->tape_shape.n_records
-                                        ? in->first_record + whole
-                                        : out->tape_shape.n_records,
-                                    WRITE_BUFFER_BYTES, &in->tape, err));
-    RT_AGREE(job->comm);
+    RT_TRY(rt_phase_open_file(in->context, path, rt_durable_before(in->durable) != NULL,
+                              &out->tape_layout, &in->tape_file, err));
 done:
     return st;
 }
 
-/* Vectors that stay in the heap: each rank's part is cut into segments of consecutive heap rows
- * (E5). */
-static enum rt_status write_own_segments(struct inserter *in, struct rt_error *err)
+/* Vectors that stay in the heap: each layout rank's part is cut into segments of consecutive heap
+ * rows (E5). */
+static enum rt_status write_segments_of(struct inserter *in, int layout_rank, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const struct rt_slot_layout *slots = in->out->slots;
     struct rt_vectors_datasets datasets = rt_vectors_datasets(&in->out->vectors_layout);
-    uint64_t n_rows = rt_range_count(slots->rows);
-    if (in->context->job->rank == 0)
+    struct rt_range rows = rt_slot_layout_rows(slots, layout_rank);
+    for (uint64_t row = rows.begin; row < rows.end; row += RT_SEGMENT_SLOTS) {
+        uint64_t left = rows.end - row;
+        uint32_t tape = rt_slot_layout_tape(slots, layout_rank, row);
+        uint64_t slot = rt_slot_layout_slot(slots, layout_rank, tape, row);
+        uint32_t segment = rt_slot_layout_place(slots, layout_rank, tape, slot).segment;
+        struct rt_segment_entry entry = {.number = segment,
+                                         .tape = tape,
+                                         .first_slot = slot,
+                                         .n_slots =
+                                             left < RT_SEGMENT_SLOTS ? left : RT_SEGMENT_SLOTS,
+                                         .first_row = in->input->first_heap_row + row,
+                                         .first_kept = RT_ALL_KEPT,
+                                         .born = in->context->generation};
+        RT_TRY(rt_h5_write(in->vectors_file, (uint32_t)datasets.segments,
+                           segment - slots->first_segment, 1, &entry, err));
+    }
+done:
+    return st;
+}
+
+static enum rt_status write_own_segments(struct inserter *in, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_job *job = in->context->job;
+    const struct rt_slot_layout *slots = in->out->slots;
+    struct rt_vectors_datasets datasets = rt_vectors_datasets(&in->out->vectors_layout);
+    struct rt_range mine = rt_share((uint64_t)slots->n_ranks, job->rank, job->n_ranks, 1);
+    if (job->rank == 0)
         RT_TRY(rt_h5_write(in->vectors_file, (uint32_t)datasets.tapes, 0, slots->n_tapes,
                            slots->tapes, err));
-    if (n_rows == 0)
-        goto done;
-    uint32_t tape = rt_slot_layout_tape(slots, slots->rows.begin);
-    for (uint64_t done_rows = 0; done_rows < n_rows; done_rows += RT_SEGMENT_SLOTS) {
-        uint64_t left = n_rows - done_rows;
-        uint64_t number = slots->first_segments[tape] + done_rows / RT_SEGMENT_SLOTS;
-        struct rt_segment_entry entry = {
-            .number = number,
-
-            .tape = tape,
-            .first_slot = slots->parts[tape].begin + done_rows,
-            .n_slots = left < RT_SEGMENT_SLOTS ? left : RT_SEGMENT_SLOTS,
-            .first_row = in->input->first_heap_row + slots->rows.begin + done_rows,
-            .first_kept = RT_ALL_KEPT,
-            .born = in->context->generation};
-        RT_TRY(rt_h5_write(in->vectors_file, (uint32_t)datasets.segments,
-                           number - slots->first_segment, 1, &entry, err));
-    }
+    for (uint64_t r = mine.begin; r < mine.end; r++)
+        RT_TRY(write_segments_of(in, (int)r, err));
 done:
     return st;
 }
@@ -277,14 +318,8 @@ static enum rt_status make_vectors_file(struct inserter *in, const struct rt_vec
     RT_LOCAL(
         rt_index_path(in->context->dir, RT_FILE_VECTORS, in->context->generation, true, path, err));
     RT_AGREE(in->context->job->comm);
-    RT_TRY(rt_phase_create_file(in->context, path, &out->vectors_layout, &in->vectors_file, err));
-    for (uint32_t tape = 0; tape < out->slots->n_tapes; tape++) {
-        const struct rt_slot_part *part = &out->slots->parts[tape];
-        in->slot_next[tape] = part->begin;
-        if (part->end > part->begin)
-            RT_LOCAL(rt_vectors_writer_new(in->vectors_file, part->begin, part->end,
-                                           WRITE_BUFFER_BYTES, &in->vectors[tape], err));
-    }
+    RT_TRY(rt_phase_open_file(in->context, path, rt_durable_before(in->durable) != NULL,
+                              &out->vectors_layout, &in->vectors_file, err));
     RT_LOCAL(write_directory(in, err));
     RT_AGREE(in->context->job->comm);
 done:
@@ -298,12 +333,13 @@ static enum rt_status append_vectors(struct inserter *in, uint64_t first_row, si
 {
     enum rt_status st = RT_OK;
     const struct rt_slot_layout *slots = in->out->slots;
+    int rank = in->run.layout_rank;
     for (size_t i = 0; i < n_rows;) {
-        uint32_t tape = rt_slot_layout_tape(slots, first_row + i);
+        uint32_t tape = rt_slot_layout_tape(slots, rank, first_row + i);
         size_t end = i;
         while (end < n_rows && (slots->chooser != RT_CHOOSER_RNG ||
-                                rt_slot_layout_tape(slots, first_row + end) == tape))
-            places[end++] = rt_slot_layout_place(slots, tape, in->slot_next[tape]++);
+                                rt_slot_layout_tape(slots, rank, first_row + end) == tape))
+            places[end++] = rt_slot_layout_place(slots, rank, tape, in->slot_next[tape]++);
         RT_TRY(rt_vectors_append(in->vectors[tape], in->native + i * in->row_bytes, ids + i,
                                  lists + i, end - i, err));
         i = end;
@@ -312,8 +348,17 @@ done:
     return st;
 }
 
-static void count_row(struct inserter *in, uint32_t list, float distance)
+/* Adds up to what is handed in, so only when the row's chunk is on the tape. */
+static void count_row(struct inserter *in, size_t at)
 {
+    uint32_t list = in->rows.lists[at];
+    float distance = in->distances[at];
+    if (list == RT_NO_LIST) {
+        ++*in->n_skipped;
+        return;
+    }
+    if (in->rows.ids[at] > in->largest_id)
+        in->largest_id = in->rows.ids[at];
     if (!in->input->counts_leaves)
         return;
     in->out->list_rows[list]++;
@@ -373,14 +418,11 @@ static enum rt_status code_block(struct inserter *in, uint64_t first_row, size_t
         if (list == RT_NO_LIST) {
             if (in->context->job->options->bad_rows == RT_BAD_ROWS_FAIL)
                 RT_TRY(refuse_row(in, source_row + i, rows->verdicts[i], err));
-            in->n_skipped++;
             in->rows.ids[at + i] = RT_NO_ID;
             memset(in->native + i * in->row_bytes, 0, in->row_bytes);
             continue;
         }
-        count_row(in, list, rows->distances[i]);
-        if (in->rows.ids[at + i] > in->largest_id)
-            in->largest_id = in->rows.ids[at + i];
+        in->distances[at + i] = rows->distances[i];
         rt_row_coder_encode(in->coder, i, list, in->rows.codes + (at + i) * in->code_bytes,
                             in->rows.factors + (at + i) * in->n_factors);
         if (in->input->carry)
@@ -404,12 +446,24 @@ done:
     return st;
 }
 
+/* Where the run's chunks lie on the tape, as far as it has come. */
+static enum rt_status write_chunk_directory(struct inserter *in, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    uint64_t n = in->directory_end - in->directory_begin;
+    if (n)
+        RT_TRY(
+            rt_h5_write(in->tape_file, RT_TAPE_CHUNKS, in->directory_begin, n, in->directory, err));
+    in->directory_begin = in->directory_end;
+done:
+    return st;
+}
+
 /* One chunk of the columns, sorted by (list, row), onto the tape (E3). */
-static enum rt_status append_chunk(struct inserter *in, uint64_t chunk, size_t at, size_t n_rows,
+static enum rt_status append_chunk(struct inserter *in, size_t at, size_t n_rows,
                                    struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    const struct rt_slot_layout *slots = in->out->slots;
     const struct columns *from = &in->rows;
     struct columns *to = &in->sorted;
     size_t n = rt_row_coder_order(from->lists + at, n_rows, in->order, in->scratch);
@@ -422,9 +476,10 @@ static enum rt_status append_chunk(struct inserter *in, uint64_t chunk, size_t a
         memcpy(to->factors + i * in->n_factors, from->factors + row * in->n_factors,
                in->n_factors * sizeof(float));
     }
-    uint64_t *entry =
-        in->chunk_directory + 2 * (chunk - (slots->rows.begin >> slots->chunks.shift));
-    entry[0] = in->first_record + (chunk << slots->chunks.shift) - slots->rows.begin;
+    if (in->directory_end - in->directory_begin == DIRECTORY_CHUNKS)
+        RT_TRY(write_chunk_directory(in, err));
+    uint64_t *entry = in->directory + 2 * (in->directory_end++ - in->directory_begin);
+    entry[0] = rt_unit_writer_row(in->tape);
     entry[1] = n;
     struct rt_tape_records records = {n, to->lists, to->ids, to->codes, to->factors, to->places};
     RT_TRY(rt_tape_append(in->tape, &records, err));
@@ -452,48 +507,246 @@ static enum rt_status insert_group(struct inserter *in, uint64_t first_row, size
     for (size_t at = 0; at < n_rows && *goes_on;) {
         uint64_t chunk = (first_row + at) >> chunks->shift;
         size_t n = (size_t)rt_range_count(rt_chunk_rows(chunks, chunk));
-        RT_TRY(append_chunk(in, chunk, at, n, err));
+        RT_TRY(append_chunk(in, at, n, err));
+        for (size_t i = 0; i < n; i++)
+            if (first_row + at + i >= in->n_carried)
+                count_row(in, at + i);
         at += n;
     }
 done:
     return st;
 }
 
-static enum rt_status finish_writers(struct inserter *in, struct rt_error *err)
+/* Slots of the run in a tape: chunk by chunk where a layout rank's rows all go to one tape. Drawn
+ * rows (rng) lie anywhere in the part, so that the run goes to the end of it (chunk_work.h: group
+ * 0). */
+static enum rt_status open_vectors(struct inserter *in, uint32_t tape, struct rt_range rows,
+                                   bool is_last, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const struct rt_slot_layout *slots = in->out->slots;
-    uint64_t first_chunk = slots->rows.begin >> slots->chunks.shift;
-    uint64_t n_chunks = 0;
-    for (uint64_t row = slots->rows.begin; row < slots->rows.end;
-         row = rt_chunk_rows(&slots->chunks, row >> slots->chunks.shift).end)
-        n_chunks++;
+    int rank = in->run.layout_rank;
+    const struct rt_slot_part *part = rt_slot_layout_part(slots, rank, tape);
+    if (!part)
+        return RT_OK;
+    uint64_t first = rt_slot_layout_slot(slots, rank, tape, rows.begin);
+    bool is_drawn = slots->chooser == RT_CHOOSER_RNG;
+    uint64_t end = is_last ? part->end : first + rt_range_count(rows);
+    RT_TRY(rt_vectors_writer_new(in->vectors_file, is_drawn ? part->begin : first, end,
+                                 WRITE_BUFFER_BYTES, &in->vectors[tape], err));
+    if (is_drawn)
+        RT_TRY(rt_unit_writer_go_on(in->vectors[tape], first, err));
+    in->slot_next[tape] = first;
+done:
+    return st;
+}
+
+static enum rt_status open_run(struct inserter *in, struct rt_range rows, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_slot_layout *slots = in->out->slots;
+    struct rt_range of_rank = rt_slot_layout_rows(slots, in->run.layout_rank);
+    struct rt_range records = records_of(in, in->run.layout_rank);
+    uint64_t first = records.begin + rows.begin - of_rank.begin;
+    bool is_last = rows.end == of_rank.end;
+    in->n_kept = 0;
+    in->directory_begin = in->directory_end = in->run.chunks.begin;
+    uint64_t end = is_last ? records.end : first + rt_range_count(rows);
+    if (end > in->out->tape_shape.n_records)
+        end = in->out->tape_shape.n_records;
+    RT_TRY(rt_tape_writer_new(in->tape_file, first, end, WRITE_BUFFER_BYTES, &in->tape, err));
     for (uint32_t tape = 0; tape < slots->n_tapes; tape++)
+        RT_TRY(open_vectors(in, tape, rows, is_last, err));
+done:
+    return st;
+}
+
+static void close_run(struct inserter *in)
+{
+    for (uint32_t tape = 0; in->vectors && tape < in->out->slots->n_tapes; tape++) {
+        rt_unit_writer_free(in->vectors[tape]);
+        in->vectors[tape] = NULL;
+    }
+    rt_unit_writer_free(in->tape);
+    in->tape = NULL;
+}
+
+/* All chunks that the run has come past are written and handed in. */
+static enum rt_status keep_run(struct inserter *in, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    uint64_t begin = in->run.chunks.begin + in->n_kept;
+    uint64_t rows = 0;
+    uint64_t candidates = 0;
+    RT_TRY(rt_unit_writer_flush(in->tape, err));
+    for (uint32_t tape = 0; tape < in->out->slots->n_tapes; tape++)
+        if (in->vectors[tape])
+            RT_TRY(rt_unit_writer_flush(in->vectors[tape], err));
+    RT_TRY(write_chunk_directory(in, err));
+    rt_row_coder_counts(in->coder, &rows, &candidates);
+    *in->n_candidates += candidates - in->candidates_counted;
+    in->candidates_counted = candidates;
+    RT_TRY(rt_durable_keep(in->durable, begin, in->directory_end, in->sums, in->out->leaves.radius,
+                           in->largest_id, err));
+    in->n_kept = in->directory_end - in->run.chunks.begin;
+done:
+    return st;
+}
+
+static enum rt_status finish_run(struct inserter *in, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    for (uint32_t tape = 0; tape < in->out->slots->n_tapes; tape++)
         if (in->vectors[tape])
             RT_TRY(rt_vectors_writer_end(in->vectors[tape], err));
-    if (in->tape) {
-        RT_TRY(rt_unit_writer_end(in->tape, rt_tape_fill, err));
-        RT_TRY(rt_h5_write(in->tape_file, RT_TAPE_CHUNKS, first_chunk, n_chunks,
-                           in->chunk_directory, err));
+    RT_TRY(rt_unit_writer_end(in->tape, rt_tape_fill, err));
+    RT_TRY(keep_run(in, err));
+done:
+    return st;
+}
+
+/* Another rank's failure, or a request to stop, ends it early: chunks of a group that was broken
+ * off are not done. */
+static enum rt_status insert_run(struct inserter *in, bool *goes_on, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_chunks *chunks = &in->work.chunks;
+    struct rt_range rows = {in->run.chunks.begin << chunks->shift,
+                            rt_chunk_rows(chunks, in->run.chunks.end - 1).end};
+    RT_TRY(open_run(in, rows, err));
+    for (uint64_t row = rows.begin; row < rows.end && *goes_on; row += in->group_rows) {
+        uint64_t left = rows.end - row;
+        RT_TRY(insert_group(in, row, left < in->group_rows ? (size_t)left : in->group_rows, goes_on,
+                            err));
+        if (*goes_on && rt_durable_asks(in->durable))
+            RT_TRY(keep_run(in, err));
+    }
+    RT_TRY(*goes_on ? finish_run(in, err) : keep_run(in, err));
+done:
+    close_run(in);
+    return st;
+}
+
+/* All rows of this rank that no run before has made durable. */
+static enum rt_status insert_rows(struct inserter *in, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_job *job = in->context->job;
+    struct rt_range mine = rt_chunk_work_share(&in->work, job->rank, job->n_ranks);
+    bool goes_on = true;
+    for (uint64_t at = mine.begin;
+         goes_on && rt_chunk_work_next(&in->work, mine.end, &at, &in->run);)
+        RT_TRY(insert_run(in, &goes_on, err));
+done:
+    rt_durable_leave(in->durable);
+    return st;
+}
+
+/* --- what runs before this one have done --- */
+
+/* The work that is left, and how much is done. */
+static enum rt_status look_back(struct inserter *in, const struct rt_vectors_shape *shape,
+                                struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_slot_layout *slots = in->out->slots;
+    struct rt_durable_options durable = {.name = "insert",
+                                         .n_units = slots->chunks.n_chunks,
+                                         .n_sums = n_sums(in),
+                                         .n_most = n_counted(in)};
+    RT_TRY(rt_durable_new(in->context, &durable, &in->durable, err));
+    struct rt_tape_shape tape = {
+        .chunk_rows = shape->cap_rows, .code_bytes = in->code_bytes, .n_factors = in->n_factors};
+    uint64_t share = rt_tape_share_records(&tape);
+    uint64_t share_slots = rt_vectors_share_slots(shape);
+    share = share > share_slots ? share : share_slots;
+    in->work = (struct rt_chunk_work){.chunks = slots->chunks,
+                                      .layout_ranks = slots->n_ranks,
+                                      .done = rt_durable_before(in->durable)};
+    if (slots->chooser != RT_CHOOSER_RNG) /* both are powers of two */
+        in->work.group = share > shape->cap_rows ? share / shape->cap_rows : 1;
+done:
+    return st;
+}
+
+static bool is_done(const struct inserter *in, uint64_t chunk)
+{
+    return in->work.done && rt_bit_get(in->work.done, chunk);
+}
+
+/* The recall gate must see every row: those that a run before has inserted are read once more. */
+static enum rt_status show_rows(struct inserter *in, struct rt_range rows, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_rows_info *info = rt_rows_info(in->input->rows);
+    float *values = NULL;
+    RT_TRY(rt_array_new(in->dim, sizeof *values, &values, err));
+    for (uint64_t row = rows.begin; row < rows.end;) {
+        uint64_t left = rows.end - row;
+        size_t n = left < in->block_rows ? (size_t)left : in->block_rows;
+        RT_TRY(rt_row_source_read(in->input->source, row, n, in->native, err));
+        RT_TRY(rt_row_source_read_ids(in->input->source, row, n, in->rows.ids, err));
+        for (size_t i = 0; i < n; i++) {
+            rt_element_to_f32(info->type, in->native + i * in->row_bytes, values, in->dim);
+            if (rt_metric_prepare_row(in->input->tree->metric, values, in->dim) == RT_ROW_GOOD)
+                rt_recall_gate_pass(in->input->gate, in->native + i * in->row_bytes,
+                                    in->rows.ids[i]);
+        }
+        row += n;
+        if (!rt_progress_tick(in->context->progress))
+            break;
+    }
+done:
+    rt_array_free(values);
+    return st;
+}
+
+/* What is done counts as done here; each rank tells of a part. */
+static enum rt_status count_done(struct inserter *in, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_job *job = in->context->job;
+    struct rt_range mine = rt_chunks_share(&in->work.chunks, job->rank, job->n_ranks);
+    for (uint64_t chunk = mine.begin; chunk < mine.end; chunk++) {
+        struct rt_range rows = rt_chunk_rows(&in->work.chunks, chunk);
+        if (!is_done(in, chunk))
+            continue;
+        rt_progress_add(in->context->progress, RT_COUNT_DONE, rt_range_count(rows));
+        rt_progress_add_resumed(in->context->progress, rt_range_count(rows));
+        if (in->input->gate)
+            RT_TRY(show_rows(in, rows, err));
     }
 done:
     return st;
 }
 
-/* All rows of this rank; another rank's failure, or a request to stop, ends it early. */
-static enum rt_status insert_rows(struct inserter *in, struct rt_error *err)
+/* Rows of each list over the chunks that compact will read on this rank, which others, or a run
+ * before, may have inserted (G1). */
+static enum rt_status recount_lists(struct inserter *in, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    struct rt_range mine = in->out->slots->rows;
-    bool goes_on = true;
-    for (uint64_t row = mine.begin; row < mine.end && goes_on; row += in->group_rows) {
-        uint64_t left = mine.end - row;
-        RT_TRY(insert_group(in, row, left < in->group_rows ? (size_t)left : in->group_rows,
-                            &goes_on, err));
+    const struct rt_job *job = in->context->job;
+    struct rt_range mine = rt_chunks_share(&in->work.chunks, job->rank, job->n_ranks);
+    struct rt_tape_view tape = {0};
+    char path[RT_PATH_MAX];
+    memset(in->out->list_rows, 0, in->n_lists * sizeof *in->out->list_rows);
+    RT_TRY(rt_index_path(in->context->dir, RT_FILE_APPENDABLE, in->context->generation, true, path,
+                         err));
+    RT_TRY(rt_tape_open(path, &tape, err));
+    for (uint64_t chunk = mine.begin; chunk < mine.end; chunk++) {
+        const uint64_t *entry = tape.chunks + 2 * chunk;
+        for (uint64_t record = entry[0]; record < entry[0] + entry[1]; record++) {
+            uint32_t list = tape.records.lists[record];
+            if (list >= in->n_lists)
+                RT_FAIL(RT_DAMAGED,
+                        "'%s' is damaged: record %" PRIu64 " is of list %" PRIu32
+                        "; --force builds anew",
+                        path, record, list);
+            in->out->list_rows[list]++;
+        }
     }
-    if (goes_on)
-        RT_TRY(finish_writers(in, err));
 done:
+    rt_tape_close(&tape);
     return st;
 }
 
@@ -504,7 +757,6 @@ static void reduce_leaves(struct inserter *in)
     memcpy(leaves->rows, in->out->list_rows, in->n_lists * sizeof *leaves->rows);
     rt_sum_u64(comm, leaves->rows, in->n_lists);
     rt_max_f32(comm, leaves->radius, in->n_lists);
-    rt_sum_i64(comm, (int64_t *)in->spread, 2 * (size_t)in->n_lists);
     for (uint32_t list = 0; list < in->n_lists; list++)
         leaves->spread[list] = rt_objective_value(&in->scale, rt_objective_join(in->spread[list]));
 }
@@ -513,19 +765,17 @@ static void reduce(struct inserter *in)
 {
     struct rt_insert_output *out = in->out;
     MPI_Comm comm = in->context->job->comm;
+    rt_durable_take(in->durable, in->sums, out->leaves.radius, &in->largest_id);
+    rt_sum_u64(comm, in->sums, n_sums(in));
     if (in->input->counts_leaves)
         reduce_leaves(in);
     if (in->input->carry)
         out->rows_hash = rt_sum_hash128(comm, in->rows_hash);
-    uint64_t rows = 0;
-    uint64_t sums[2] = {in->n_skipped, 0};
-    rt_row_coder_counts(in->coder, &rows, &sums[1]);
-    rt_sum_u64(comm, sums, 2);
-    out->n_skipped = sums[0];
+    out->n_skipped = *in->n_skipped;
+    out->n_candidates = *in->n_candidates;
     out->largest_id = in->largest_id;
     rt_max_u64(comm, &out->largest_id, 1);
-    out->n_candidates = sums[1];
-    out->n_rows = in->out->slots->chunks.n_rows - in->n_carried - sums[0];
+    out->n_rows = in->chunks.n_rows - in->n_carried - out->n_skipped;
 }
 
 /* The same on all ranks. */
@@ -540,16 +790,30 @@ done:
     return st;
 }
 
-static enum rt_status sort_ids(struct inserter *in, struct rt_error *err)
+/* This rank tells of an equal number of the layout's parts, whoever has filled them. */
+static enum rt_status list_parts(const struct inserter *in, struct rt_range **parts,
+                                 uint32_t *n_parts, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const struct rt_slot_layout *slots = in->out->slots;
+    const struct rt_job *job = in->context->job;
+    struct rt_range mine = rt_share((uint64_t)slots->n_ranks, job->rank, job->n_ranks, 1);
+    size_t first = (size_t)mine.begin * slots->tapes_of_rank;
+    *n_parts = (uint32_t)rt_range_count(mine) * slots->tapes_of_rank;
+    RT_TRY(rt_array_new(*n_parts, sizeof **parts, parts, err));
+    for (uint32_t i = 0; i < *n_parts; i++)
+        (*parts)[i] = (struct rt_range){slots->parts[first + i].begin, slots->parts[first + i].end};
+done:
+    return st;
+}
+
+static enum rt_status sort_ids(struct inserter *in, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
     struct rt_range *parts = NULL;
-    struct rt_sorted_ids_input input = {.file = in->vectors_file, .n_parts = slots->n_tapes};
-    RT_LOCAL(rt_array_new(slots->n_tapes, sizeof *parts, &parts, err));
+    struct rt_sorted_ids_input input = {.file = in->vectors_file};
+    RT_LOCAL(list_parts(in, &parts, &input.n_parts, err));
     RT_AGREE(in->context->job->comm);
-    for (uint32_t tape = 0; tape < slots->n_tapes; tape++)
-        parts[tape] = (struct rt_range){slots->parts[tape].begin, slots->parts[tape].end};
     input.parts = parts;
     RT_TRY(rt_sorted_ids_write(in->context, &input, err));
 done:
@@ -589,21 +853,34 @@ done:
     return st;
 }
 
+/* The sums of all ranks, once the files are whole. Collective. */
+static enum rt_status finish(struct inserter *in, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    bool is_elsewhere =
+        in->work.done || in->work.layout_ranks != in->context->job->n_ranks; /* chunks of others */
+    if (is_elsewhere && in->input->counts_leaves)
+        RT_LOCAL(recount_lists(in, err));
+    RT_AGREE(in->context->job->comm);
+    reduce(in);
+    st = refuse_empty(in, err);
+done:
+    return st;
+}
+
 static void release(struct inserter *in)
 {
-    for (uint32_t tape = 0; in->vectors && tape < in->out->slots->n_tapes; tape++)
-        rt_unit_writer_free(in->vectors[tape]);
-    rt_unit_writer_free(in->tape);
+    rt_durable_free(in->durable);
     rt_row_coder_free(in->coder);
     columns_free(&in->rows);
     columns_free(&in->sorted);
+    rt_array_free(in->distances);
     rt_array_free(in->order);
     rt_array_free(in->scratch);
     rt_array_free(in->native);
     rt_array_free(in->slot_next);
     rt_array_free(in->vectors);
-    rt_array_free(in->chunk_directory);
-    rt_array_free(in->spread);
+    rt_array_free(in->sums);
 }
 
 enum rt_status rt_insert_phase(struct rt_phase_context *context,
@@ -635,19 +912,22 @@ enum rt_status rt_insert_phase(struct rt_phase_context *context,
     RT_TRY(make_slots(&in, &shape, err));
     RT_LOCAL(allocate(&in, err));
     RT_AGREE(comm);
+    RT_TRY(look_back(&in, &shape, err));
     RT_TRY(make_tape_file(&in, err));
     RT_TRY(make_vectors_file(&in, &shape, err));
+    struct rt_h5_file *files[] = {in.tape_file, in.vectors_file};
+    RT_LOCAL(rt_durable_start(in.durable, files, 2, err));
+    RT_LOCAL(count_done(&in, err));
     RT_LOCAL(insert_rows(&in, err));
     st = complete_files(&in, st, err);
     st = rt_phase_end(context, &clock, st, &out->record, err);
-    if (st == RT_OK) {
-        reduce(&in);
-        st = refuse_empty(&in, err);
-    }
     st = rt_first_bad_row(context, input->rows, input->source, in.bad_row, st, err);
 done:
+    st = rt_durable_end(in.durable, st, err);
     st = rt_phase_close_file(context, in.tape_file, st, err);
     st = rt_phase_close_file(context, in.vectors_file, st, err);
+    if (st == RT_OK)
+        st = finish(&in, err);
     release(&in);
     return st;
 }

@@ -78,15 +78,37 @@ done:
     return st;
 }
 
-enum rt_status rt_phase_create_file(struct rt_phase_context *context, const char *path,
-                                    struct rt_h5_layout *layout, struct rt_h5_file **out,
-                                    struct rt_error *err)
+/* A file that a checkpoint speaks of must not get lost with its name. */
+static enum rt_status create(const struct rt_phase_context *context, const char *path,
+                             struct rt_h5_layout *layout, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    RT_TRY(rt_h5_create(path, layout, err));
+    if (context->checkpoint)
+        RT_TRY(rt_fs_sync_dir(context->dir, err));
+done:
+    return st;
+}
+
+static enum rt_status adopt(const char *path, struct rt_h5_layout *layout, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_h5_layout found;
+    RT_TRY(rt_h5_read_layout(path, &found, err));
+    RT_TRY(rt_h5_adopt(path, &found, layout, err));
+done:
+    return st;
+}
+
+enum rt_status rt_phase_open_file(struct rt_phase_context *context, const char *path, bool is_there,
+                                  struct rt_h5_layout *layout, struct rt_h5_file **out,
+                                  struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct rt_h5_file *file = NULL;
     MPI_Comm comm = context->job->comm;
     if (context->job->rank == 0)
-        RT_LOCAL(rt_h5_create(path, layout, err));
+        RT_LOCAL(is_there ? adopt(path, layout, err) : create(context, path, layout, err));
     RT_AGREE(comm);
     rt_bcast_bytes(comm, layout, sizeof *layout, 0);
     RT_LOCAL(rt_h5_open_write(context->way == RT_IO_MPIO ? &comm : NULL, path, layout, context->way,
@@ -98,6 +120,13 @@ enum rt_status rt_phase_create_file(struct rt_phase_context *context, const char
         st = rt_phase_close_file(context, file, st, err);
 done:
     return st;
+}
+
+enum rt_status rt_phase_create_file(struct rt_phase_context *context, const char *path,
+                                    struct rt_h5_layout *layout, struct rt_h5_file **out,
+                                    struct rt_error *err)
+{
+    return rt_phase_open_file(context, path, false, layout, out, err);
 }
 
 enum rt_status rt_phase_close_file(struct rt_phase_context *context, struct rt_h5_file *file,

@@ -24,6 +24,13 @@ struct rt_phase_record {
     uint64_t memory_bytes; /* peak of a rank in this phase: private and its part of shared (J1) */
 };
 
+/* Of a job that can go on where another was interrupted (G). */
+struct rt_checkpointing {
+    double interval_seconds;
+    bool resumes;     /* it does: a run before it has left something */
+    int layout_ranks; /* of the first run: whose parts the files are laid out for (E2) */
+};
+
 struct rt_phase_context {
     struct rt_job *job; /* comm, rank, options, messages */
     struct rt_progress *progress;
@@ -33,6 +40,7 @@ struct rt_phase_context {
     uint64_t budget_bytes; /* of a rank; 0: not known */
     uint64_t base_bytes;   /* private bytes before any work (J1) */
     uint64_t shared_bytes; /* this rank's part of node-shared memory, kept up by the phases */
+    const struct rt_checkpointing *checkpoint; /* NULL: none */
 };
 
 /* A phase begins: progress, memory peak and clock. */
@@ -56,10 +64,14 @@ enum rt_status rt_phase_check(struct rt_phase_context *context, struct rt_error 
 double rt_phase_now(void);
 
 /* Rank 0 creates the file of *layout, all ranks open it for writing; *layout (offsets) is then the
- * same on all. Collective over the job's communicator; layout must agree. */
+ * same on all. With is_there a run before has created it: it must be as *layout says. Collective
+ * over the job's communicator; layout and is_there must agree. Fails with RT_IO, RT_DAMAGED. */
+enum rt_status rt_phase_open_file(struct rt_phase_context *context, const char *path, bool is_there,
+                                  struct rt_h5_layout *layout, struct rt_h5_file **out,
+                                  struct rt_error *err) RT_MUST_CHECK;
 enum rt_status rt_phase_create_file(struct rt_phase_context *context, const char *path,
                                     struct rt_h5_layout *layout, struct rt_h5_file **out,
-                                    struct rt_error *err) RT_MUST_CHECK;
+                                    struct rt_error *err) RT_MUST_CHECK; /* is_there false */
 /* Syncs and closes on every rank; collective, and safe after a failure of some: st is this rank's
  * status so far and the agreed one is returned. After a failed MPI-IO write nobody closes: the
  * job's must_abort is set and main ends the job so. file NULL on a rank is fine. */

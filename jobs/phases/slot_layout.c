@@ -15,79 +15,117 @@ static uint64_t segments_of(uint64_t n_slots)
     return (n_slots + RT_SEGMENT_SLOTS - 1) / RT_SEGMENT_SLOTS;
 }
 
-/* Slots of each tape that this rank's rows take; `rng` is counted without reading a row (E2). */
-static void count_rows(struct rt_slot_layout *layout)
+/* Where a rank's part of a tape stands among all parts; -1: it has none. */
+static int64_t part_index(const struct rt_slot_layout *layout, int rank, uint32_t tape)
 {
-    uint64_t n = rt_range_count(layout->rows);
-    if (layout->chooser != RT_CHOOSER_RNG) {
-        if (n)
-            layout->parts[rt_slot_layout_tape(layout, layout->rows.begin)].n_slots = n;
-        return;
-    }
-    for (uint64_t row = layout->rows.begin; row < layout->rows.end; row++)
-        layout->parts[rt_slot_layout_tape(layout, row)].n_slots++;
+    if (layout->chooser == RT_CHOOSER_RNG)
+        return (int64_t)rank * layout->n_tapes + tape;
+    return rt_choose_tape(layout->chooser, layout->n_tapes, layout->seed, (uint32_t)rank, 0) == tape
+               ? rank
+               : -1;
 }
 
-/* The last part of the last tape in use ends where its rows end; every other is filled up to a
- * share border. */
-static void trim_last(MPI_Comm comm, struct rt_slot_layout *layout, int n_ranks)
+const struct rt_slot_part *rt_slot_layout_part(const struct rt_slot_layout *layout, int rank,
+                                               uint32_t tape)
 {
-    uint64_t last = 0;
-    for (uint32_t t = 0; t < layout->n_tapes; t++)
-        if (layout->parts[t].n_slots)
-            last = (uint64_t)t * (uint64_t)n_ranks + (uint64_t)layout->rank + 1;
-    uint64_t last_of_all = last;
-    rt_max_u64(comm, &last_of_all, 1);
-    uint64_t excess = 0;
-    if (last && last == last_of_all) {
-        struct rt_slot_part *part = &layout->parts[(last - 1) / (uint64_t)n_ranks];
-        excess = part->end - part->begin - part->n_slots;
-        part->end -= excess;
-    }
-    rt_sum_u64(comm, &excess, 1);
-    if (last_of_all)
-        layout->tapes[(last_of_all - 1) / (uint64_t)n_ranks].n_slots -= excess;
-    layout->n_slots -= excess;
+    int64_t index = part_index(layout, rank, tape);
+    return index < 0 || layout->parts[index].n_slots == 0 ? NULL : &layout->parts[index];
 }
 
-static void place_parts(MPI_Comm comm, struct rt_slot_layout *layout, uint64_t share,
-                        uint64_t *before, uint64_t *whole)
+/* Slots of each part; `rng` is counted without reading a row, each rank counting for its share of
+ * the layout's (E2). Collective under rng. */
+static enum rt_status count_rows(MPI_Comm comm, struct rt_slot_layout *layout, struct rt_error *err)
 {
-    int n_ranks = 1;
+    enum rt_status st = RT_OK;
+    uint64_t *counts = NULL;
+    int rank = 0;
+    int n_ranks = 0;
+    MPI_Comm_rank(comm, &rank);
     MPI_Comm_size(comm, &n_ranks);
-    for (uint32_t t = 0; t < layout->n_tapes; t++)
-        whole[t] = round_up(layout->parts[t].n_slots, share);
-    rt_exscan_u64(comm, whole, before, layout->n_tapes);
-    for (uint32_t t = 0; t < layout->n_tapes; t++)
-        layout->parts[t].end = whole[t]; /* its length, for now */
-    rt_sum_u64(comm, whole, layout->n_tapes);
-    uint64_t first = 0;
-    for (uint32_t t = 0; t < layout->n_tapes; t++) {
-        layout->tapes[t] = (struct rt_tape_entry){.first_slot = first, .n_slots = whole[t]};
-        layout->parts[t].begin = first + before[t];
-        layout->parts[t].end += layout->parts[t].begin;
-        first += whole[t];
+    for (int r = 0; r < layout->n_ranks && layout->chooser != RT_CHOOSER_RNG; r++)
+        layout->parts[r].n_slots = rt_range_count(rt_slot_layout_rows(layout, r));
+    if (layout->chooser != RT_CHOOSER_RNG)
+        goto done;
+    size_t n = (size_t)layout->n_ranks * layout->n_tapes;
+    RT_LOCAL(rt_array_zero(n, sizeof *counts, &counts, err));
+    RT_AGREE(comm);
+    struct rt_range mine = rt_share((uint64_t)layout->n_ranks, rank, n_ranks, 1);
+    for (uint64_t r = mine.begin; r < mine.end; r++) {
+        struct rt_range rows = rt_slot_layout_rows(layout, (int)r);
+        for (uint64_t row = rows.begin; row < rows.end; row++)
+            counts[r * layout->n_tapes + rt_slot_layout_tape(layout, (int)r, row)]++;
     }
-    layout->n_slots = first;
-    trim_last(comm, layout, n_ranks);
+    rt_sum_u64(comm, counts, n);
+    for (size_t i = 0; i < n; i++)
+        layout->parts[i].n_slots = counts[i];
+done:
+    rt_array_free(counts);
+    return st;
 }
 
-static uint64_t number_segments(MPI_Comm comm, struct rt_slot_layout *layout, uint64_t *before,
-                                uint64_t *whole)
+/* Tape by tape, rank by rank. The last part in use ends where its rows end; every other is filled
+ * up to a share border. */
+static void place_parts(struct rt_slot_layout *layout, uint64_t share)
+{
+    struct rt_slot_part *last = NULL;
+    uint32_t last_tape = 0;
+    uint64_t at = 0;
+    for (uint32_t tape = 0; tape < layout->n_tapes; tape++) {
+        uint64_t first = at;
+        for (int r = 0; r < layout->n_ranks; r++) {
+            int64_t index = part_index(layout, r, tape);
+            if (index < 0)
+                continue;
+            struct rt_slot_part *part = &layout->parts[index];
+            part->begin = at;
+            at += round_up(part->n_slots, share);
+            part->end = at;
+            if (part->n_slots) {
+                last = part;
+                last_tape = tape;
+            }
+        }
+        layout->tapes[tape] = (struct rt_tape_entry){.first_slot = first, .n_slots = at - first};
+    }
+    if (last) {
+        uint64_t excess = last->end - last->begin - last->n_slots;
+        last->end -= excess;
+        layout->tapes[last_tape].n_slots -= excess;
+        at -= excess;
+    }
+    layout->n_slots = at;
+}
+
+static uint64_t number_segments(struct rt_slot_layout *layout)
 {
     uint64_t first = layout->first_segment;
-    for (uint32_t t = 0; t < layout->n_tapes; t++)
-        whole[t] = segments_of(layout->segments_by_part ? layout->parts[t].n_slots
-                                                        : layout->tapes[t].n_slots);
-    if (layout->segments_by_part) {
-        rt_exscan_u64(comm, whole, before, layout->n_tapes);
-        rt_sum_u64(comm, whole, layout->n_tapes);
-    }
-    for (uint32_t t = 0; t < layout->n_tapes; t++) {
-        layout->first_segments[t] = (uint32_t)(first + (layout->segments_by_part ? before[t] : 0));
-        first += whole[t];
+    for (uint32_t tape = 0; tape < layout->n_tapes; tape++) {
+        if (!layout->segments_by_part) {
+            layout->first_segments[tape] = (uint32_t)first;
+            first += segments_of(layout->tapes[tape].n_slots);
+            continue;
+        }
+        for (int r = 0; r < layout->n_ranks; r++) {
+            int64_t index = part_index(layout, r, tape);
+            if (index < 0)
+                continue;
+            layout->first_segments[index] = (uint32_t)first;
+            first += segments_of(layout->parts[index].n_slots);
+        }
     }
     return first - layout->first_segment;
+}
+
+static enum rt_status allocate(struct rt_slot_layout *layout, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    size_t n_parts = (size_t)layout->n_ranks * layout->tapes_of_rank;
+    RT_TRY(rt_array_zero(layout->n_tapes, sizeof *layout->tapes, &layout->tapes, err));
+    RT_TRY(rt_array_zero(n_parts, sizeof *layout->parts, &layout->parts, err));
+    RT_TRY(rt_array_zero(layout->segments_by_part ? n_parts : layout->n_tapes,
+                         sizeof *layout->first_segments, &layout->first_segments, err));
+done:
+    return st;
 }
 
 enum rt_status rt_slot_layout_new(MPI_Comm comm, const struct rt_slot_layout_options *options,
@@ -95,31 +133,23 @@ enum rt_status rt_slot_layout_new(MPI_Comm comm, const struct rt_slot_layout_opt
 {
     enum rt_status st = RT_OK;
     struct rt_slot_layout *layout = NULL;
-    uint64_t *before = NULL;
-    uint64_t *whole = NULL;
-    int n_ranks = 1;
-    MPI_Comm_size(comm, &n_ranks);
     RT_LOCAL(rt_array_zero(1, sizeof *layout, &layout, err));
     if (st == RT_OK) {
-        MPI_Comm_rank(comm, &layout->rank);
         layout->chunks = options->chunks;
-        layout->rows = rt_chunks_rows(&layout->chunks, layout->rank, n_ranks);
+        layout->n_ranks = options->n_ranks;
         layout->chooser = options->chooser;
         layout->seed = options->seed;
         layout->n_tapes = options->n_tapes;
+        layout->tapes_of_rank = options->chooser == RT_CHOOSER_RNG ? options->n_tapes : 1;
         layout->segments_by_part = options->segments_by_part;
         layout->first_segment = options->first_segment;
     }
-    RT_LOCAL(rt_array_zero(options->n_tapes, sizeof *layout->tapes, &layout->tapes, err));
-    RT_LOCAL(rt_array_zero(options->n_tapes, sizeof *layout->parts, &layout->parts, err));
-    RT_LOCAL(rt_array_zero(options->n_tapes, sizeof *layout->first_segments,
-                           &layout->first_segments, err));
-    RT_LOCAL(rt_array_zero(options->n_tapes, sizeof *before, &before, err));
-    RT_LOCAL(rt_array_zero(options->n_tapes, sizeof *whole, &whole, err));
+    if (st == RT_OK)
+        RT_LOCAL(allocate(layout, err));
     RT_AGREE(comm);
-    count_rows(layout);
-    place_parts(comm, layout, options->share_slots, before, whole);
-    uint64_t n_segments = number_segments(comm, layout, before, whole);
+    RT_TRY(count_rows(comm, layout, err));
+    place_parts(layout, options->share_slots);
+    uint64_t n_segments = number_segments(layout);
     if (n_segments > UINT32_MAX - options->first_segment) /* the same on all ranks */
         RT_FAIL(RT_USAGE, "%" PRIu64 " segments of vectors, at most %" PRIu32 " fit an index",
                 n_segments, UINT32_MAX);
@@ -128,8 +158,6 @@ enum rt_status rt_slot_layout_new(MPI_Comm comm, const struct rt_slot_layout_opt
     layout = NULL;
 done:
     rt_slot_layout_free(layout);
-    rt_array_free(before);
-    rt_array_free(whole);
     return st;
 }
 
@@ -143,13 +171,27 @@ void rt_slot_layout_free(struct rt_slot_layout *layout)
     rt_array_free(layout);
 }
 
-struct rt_place rt_slot_layout_place(const struct rt_slot_layout *layout, uint32_t tape,
+uint64_t rt_slot_layout_slot(const struct rt_slot_layout *layout, int rank, uint32_t tape,
+                             uint64_t row)
+{
+    uint64_t first = rt_slot_layout_rows(layout, rank).begin;
+    uint64_t before = row - first;
+    if (layout->chooser == RT_CHOOSER_RNG) {
+        before = 0;
+        for (uint64_t r = first; r < row; r++)
+            before += rt_slot_layout_tape(layout, rank, r) == tape;
+    }
+    return layout->parts[part_index(layout, rank, tape)].begin + before;
+}
+
+struct rt_place rt_slot_layout_place(const struct rt_slot_layout *layout, int rank, uint32_t tape,
                                      uint64_t slot)
 {
+    int64_t part = part_index(layout, rank, tape);
     uint64_t from =
-        layout->segments_by_part ? layout->parts[tape].begin : layout->tapes[tape].first_slot;
+        layout->segments_by_part ? layout->parts[part].begin : layout->tapes[tape].first_slot;
+    uint32_t first = layout->first_segments[layout->segments_by_part ? part : (int64_t)tape];
     uint64_t offset = slot - from;
-    return (struct rt_place){.segment = layout->first_segments[tape] +
-                                        (uint32_t)(offset / RT_SEGMENT_SLOTS),
+    return (struct rt_place){.segment = first + (uint32_t)(offset / RT_SEGMENT_SLOTS),
                              .slot = (uint32_t)(offset % RT_SEGMENT_SLOTS)};
 }

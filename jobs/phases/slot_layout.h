@@ -1,5 +1,6 @@
 /* Which slot of which vectors tape each row takes (E2): fixed before the first row is read, from
- * the counts alone. */
+ * the counts alone. The layout speaks of the ranks of the job's first start, so that a job that
+ * goes on with other ranks puts every row where the first would have put it. */
 #ifndef RT_JOBS_PHASES_SLOT_LAYOUT_H
 #define RT_JOBS_PHASES_SLOT_LAYOUT_H
 
@@ -13,7 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct rt_slot_part { /* this rank's part of a tape */
+struct rt_slot_part { /* a rank's part of a tape */
     uint64_t begin;   /* first slot */
     uint64_t end;     /* behind the last slot it must write, unused ones included */
     uint64_t n_slots; /* that hold rows (skipped rows too) */
@@ -21,15 +22,15 @@ struct rt_slot_part { /* this rank's part of a tape */
 
 struct rt_slot_layout {
     struct rt_chunks chunks;
-    struct rt_range rows; /* of this rank */
-    int rank;
+    int n_ranks; /* of the layout */
     enum rt_chooser_kind chooser;
     uint64_t seed;
     uint32_t n_tapes;
-    struct rt_tape_entry *tapes; /* n_tapes, the same on all ranks */
-    struct rt_slot_part *parts;  /* n_tapes, this rank's */
-    uint32_t *first_segments; /* n_tapes: number of the segment of slot 0 of the part's tape (of the
-                               * part itself with segments_by_part) */
+    uint32_t tapes_of_rank;      /* 1; n_tapes where rows are drawn (rng) */
+    struct rt_tape_entry *tapes; /* n_tapes */
+    struct rt_slot_part *parts;  /* n_ranks x tapes_of_rank */
+    uint32_t *first_segments;    /* number of the segment of slot 0: n_tapes, of each tape; with
+                                  * segments_by_part as parts, of each part */
     uint64_t n_slots;
     uint32_t first_segment;
     uint32_t n_segments;
@@ -39,6 +40,7 @@ struct rt_slot_layout {
 
 struct rt_slot_layout_options {
     struct rt_chunks chunks;
+    int n_ranks; /* of the layout */
     enum rt_chooser_kind chooser;
     uint32_t n_tapes;
     uint64_t seed;
@@ -53,14 +55,26 @@ enum rt_status rt_slot_layout_new(MPI_Comm comm, const struct rt_slot_layout_opt
                                   struct rt_slot_layout **out, struct rt_error *err) RT_MUST_CHECK;
 void rt_slot_layout_free(struct rt_slot_layout *layout); /* NULL is fine */
 
-/* Tape of a row of this rank. */
-static inline uint32_t rt_slot_layout_tape(const struct rt_slot_layout *layout, uint64_t row)
+/* Rows of a rank of the layout. */
+static inline struct rt_range rt_slot_layout_rows(const struct rt_slot_layout *layout, int rank)
 {
-    return rt_choose_tape(layout->chooser, layout->n_tapes, layout->seed, (uint32_t)layout->rank,
-                          row);
+    return rt_chunks_rows(&layout->chunks, rank, layout->n_ranks);
 }
-/* The place of slot number `slot` of the file, in this rank's part of `tape`. */
-struct rt_place rt_slot_layout_place(const struct rt_slot_layout *layout, uint32_t tape,
+/* Tape of a row of that rank. */
+static inline uint32_t rt_slot_layout_tape(const struct rt_slot_layout *layout, int rank,
+                                           uint64_t row)
+{
+    return rt_choose_tape(layout->chooser, layout->n_tapes, layout->seed, (uint32_t)rank, row);
+}
+/* That rank's part of a tape; NULL where none of its rows goes there. */
+const struct rt_slot_part *rt_slot_layout_part(const struct rt_slot_layout *layout, int rank,
+                                               uint32_t tape);
+/* The slot that a row of that rank takes in its tape. Costs a draw for each row before it under
+ * rng. */
+uint64_t rt_slot_layout_slot(const struct rt_slot_layout *layout, int rank, uint32_t tape,
+                             uint64_t row);
+/* The place of slot number `slot` of the file, in that rank's part of `tape`. */
+struct rt_place rt_slot_layout_place(const struct rt_slot_layout *layout, int rank, uint32_t tape,
                                      uint64_t slot);
 
 #endif

@@ -45,7 +45,13 @@ if which == "directories":
     check(tree("index") == before, "a build with bad rows has changed the index it was to replace")
     refuses("a failing disk over an index", "rows.fbin", ["index/"], *LISTS, "--force", index="index", code=1,
             environment={"RANKTAPE_FAULT": "write:1:3"})
-    check(tree("index") == before, "a failed build has changed the index it was to replace")
+    after = tree("index")
+    check({name: after.get(name) for name in before} == before, "a failed build has changed the index it was to replace")
+    check(digest("index") == first, "a failed build has replaced the index")
+    left = run("build", "rows.fbin", "index", *LISTS, "--force", ranks=2, environment={"RANKTAPE_FAULT": "write:1:3"})
+    check(left.code == 1 and {name: tree("index").get(name) for name in before} == before, "failed twice over an index")
+    ok("verify", "index", "--clean", ranks=1)
+    check(tree("index") == before, "--clean has left something of a failed build")
     # replaced: readable until then, all new after that, and no file of the old one left
     job = start("build", "other.fbin", "index", *LISTS, "--force", ranks=2,
                 environment={"RANKTAPE_FAULT": "publish:0:1:stop"})
@@ -193,10 +199,14 @@ elif which == "disk":
     # a disk that has room again is built on
     command = ("mkdir -p disk && mount -t tmpfs -o size=60m none disk && head -c 45000000 /dev/zero >disk/ballast; " +
                " ".join(LAUNCHER) + f" -n 2 {PROGRAM} build large.fbin disk/index --lists 20; rm disk/ballast; " +
-               " ".join(LAUNCHER) + f" -n 2 {PROGRAM} build large.fbin disk/index --lists 20 --force && exec {PROGRAM} "
-               "verify disk/index --full")
-    result = run(launcher=["unshare", "-m", "sh", "-c", command, "sh"], ranks=2)
-    check(result.code == 0, f"a build after a full disk: exit {result.code}: {result.out}{result.err}")
+               " ".join(LAUNCHER) + f" -n 3 {PROGRAM} build large.fbin disk/index --lists 20 HOW && {PROGRAM} "
+               f"verify disk/index --full && exec {PROGRAM} info disk/index --digest")
+    digests = set()
+    for how in ("--force", "--resume"):  # anew, or with what was done on another number of ranks
+        result = run(launcher=["unshare", "-m", "sh", "-c", command.replace("HOW", how), "sh"], ranks=2)
+        check(result.code == 0, f"a build after a full disk, {how}: exit {result.code}: {result.out}{result.err}")
+        digests.add(result.out.split()[-1])
+    check(len(digests) == 1, f"builds after a full disk: {digests}")
     # what is printed may meet a full disk too: that is no success
     ok("build", "rows.fbin", "small", *LISTS, ranks=2)
     held_to("a full disk behind stdout", run(launcher=["sh", "-c", f"exec {PROGRAM} info small >/dev/full", "sh"], ranks=1), 1,
