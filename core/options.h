@@ -19,6 +19,7 @@ enum rt_job_id {
     RT_JOB_VERIFY,
     RT_JOB_INSERT,
     RT_JOB_DELETE,
+    RT_JOB_VACUUM,
     RT_N_JOBS
 };
 #define RT_FOR_SYNTH (1u << RT_JOB_SYNTH)
@@ -29,7 +30,8 @@ enum rt_job_id {
 #define RT_FOR_VERIFY (1u << RT_JOB_VERIFY)
 #define RT_FOR_INSERT (1u << RT_JOB_INSERT)
 #define RT_FOR_DELETE (1u << RT_JOB_DELETE)
-#define RT_FOR_EDITING (RT_FOR_INSERT | RT_FOR_DELETE) /* of a published index */
+#define RT_FOR_VACUUM (1u << RT_JOB_VACUUM)
+#define RT_FOR_EDITING (RT_FOR_INSERT | RT_FOR_DELETE | RT_FOR_VACUUM) /* of a published index */
 #define RT_FOR_WRITING (RT_FOR_BUILD | RT_FOR_EDITING)
 #define RT_FOR_READING_ROWS (RT_FOR_PLAN | RT_FOR_BUILD | RT_FOR_INSERT)
 #define RT_FOR_MAKING (RT_FOR_PLAN | RT_FOR_BUILD)

@@ -3,6 +3,7 @@
 #include "core/memory.h"
 
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,6 +13,7 @@ struct rt_h5_map {
     struct rt_h5_layout layout;
     char path[RT_PATH_MAX];
     void *rows_copy[RT_H5_MAX_DATASETS], *sums_copy[RT_H5_MAX_DATASETS]; /* NULL: in the map */
+    atomic_uchar *is_checked[RT_H5_MAX_DATASETS];                        /* by unit */
 };
 
 /* HDF5 aligns only large datasets; small ones are copied so that everybody may read them as an
@@ -54,6 +56,7 @@ enum rt_status rt_h5_map_open(const char *path, const struct rt_h5_layout *layou
                               &map->rows_copy[i], err));
         RT_TRY(copy_unaligned(map, dataset->name, dataset->sums_offset, 8 * rt_h5_n_units(dataset),
                               &map->sums_copy[i], err));
+        RT_TRY(rt_array_zero((size_t)rt_h5_n_units(dataset), 1, &map->is_checked[i], err));
     }
     *out = map;
     map = NULL;
@@ -69,6 +72,7 @@ void rt_h5_map_close(struct rt_h5_map *map)
     for (uint32_t i = 0; i < RT_H5_MAX_DATASETS; i++) {
         rt_array_free(map->rows_copy[i]);
         rt_array_free(map->sums_copy[i]);
+        rt_array_free(map->is_checked[i]);
     }
     rt_fs_unmap(&map->bytes);
     rt_array_free(map);
@@ -115,6 +119,24 @@ enum rt_status rt_h5_map_check_unit(const struct rt_h5_map *map, uint32_t datase
         RT_FAIL(RT_DAMAGED, "'%s' is damaged: '%s' rows %llu to %llu do not match their checksum",
                 map->path, shape->name, (unsigned long long)first,
                 (unsigned long long)(first + n - 1));
+done:
+    return st;
+}
+
+enum rt_status rt_h5_map_check_rows(const struct rt_h5_map *map, uint32_t dataset, uint64_t first,
+                                    uint64_t n_rows, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    uint64_t unit_rows = map->layout.datasets[dataset].unit_rows;
+    if (n_rows == 0 || unit_rows == 0)
+        return RT_OK;
+    for (uint64_t unit = first / unit_rows; unit <= (first + n_rows - 1) / unit_rows; unit++) {
+        atomic_uchar *is_checked = &map->is_checked[dataset][unit];
+        if (atomic_load_explicit(is_checked, memory_order_relaxed))
+            continue; /* two threads may check it both: no harm */
+        RT_TRY(rt_h5_map_check_unit(map, dataset, unit, err));
+        atomic_store_explicit(is_checked, 1, memory_order_relaxed);
+    }
 done:
     return st;
 }

@@ -38,5 +38,9 @@ const uint64_t *rt_h5_map_sums(const struct rt_h5_map *map,
  * rows. */
 enum rt_status rt_h5_map_check_unit(const struct rt_h5_map *map, uint32_t dataset, uint64_t unit,
                                     struct rt_error *err) RT_MUST_CHECK;
+/* All units that hold rows [first, first + n_rows), each of them hashed once in the map's life, by
+ * whichever thread comes first (H7). A dataset without checksums is fine. */
+enum rt_status rt_h5_map_check_rows(const struct rt_h5_map *map, uint32_t dataset, uint64_t first,
+                                    uint64_t n_rows, struct rt_error *err) RT_MUST_CHECK;
 
 #endif

@@ -91,7 +91,30 @@ done:
     return st;
 }
 
+enum rt_status rt_index_check_blocks(const struct rt_index_view *view, uint32_t list,
+                                     uint64_t first, uint64_t n_blocks, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_list_view *directory = &view->frozen[view->n_frozen - 1];
+    const struct rt_list_view *file = frozen_file(view, directory->files[list]);
+    for (uint32_t column = 0; column < RT_LIST_COLUMNS && n_blocks && file; column++)
+        RT_TRY(rt_h5_map_check_rows(file->map, column, directory->first_blocks[list] + first,
+                                    n_blocks, err));
+done:
+    return st;
+}
+
 /* ---- appendable records ---- */
+
+enum rt_status rt_index_check_records(const struct rt_tape_view *tape, uint64_t begin, uint64_t end,
+                                      struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    for (uint32_t column = 0; column < RT_TAPE_COLUMNS; column++)
+        RT_TRY(rt_h5_map_check_rows(tape->map, column, begin, end - begin, err));
+done:
+    return st;
+}
 
 uint64_t rt_index_list_generation(const struct rt_index_view *view, uint32_t list)
 {

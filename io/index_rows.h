@@ -36,6 +36,14 @@ void rt_index_records(const struct rt_index_view *view, const struct rt_tape_vie
 uint64_t rt_index_n_records(const struct rt_index_view *view, const struct rt_tape_view *tape,
                             uint32_t list);
 
+/* The bytes of frozen blocks [first, first + n_blocks) of a list, and of records [begin, end) of a
+ * tape, against their checksums, each unit once: for those who copy them. Fail with RT_DAMAGED. */
+enum rt_status rt_index_check_blocks(const struct rt_index_view *view, uint32_t list,
+                                     uint64_t first, uint64_t n_blocks,
+                                     struct rt_error *err) RT_MUST_CHECK;
+enum rt_status rt_index_check_records(const struct rt_tape_view *tape, uint64_t begin, uint64_t end,
+                                      struct rt_error *err) RT_MUST_CHECK;
+
 /* Is a row of this id in a file of this generation alive (H4)? */
 bool rt_index_is_live(const struct rt_index_view *view, uint64_t id, uint64_t generation);
 

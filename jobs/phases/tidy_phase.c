@@ -1,0 +1,327 @@
+#include "jobs/phases/tidy_phase.h"
+
+#include "core/memory.h"
+#include "io/index_dir.h"
+#include "jobs/phases/pair_sort.h"
+#include "mpi/agree.h"
+#include "mpi/partition.h"
+
+#include <string.h>
+
+#define PIECE_RECORDS 4096u
+
+struct tidying {
+    struct rt_phase_context *context;
+    const struct rt_index_view *view;
+    const bool *leaves_out; /* lists, or vectors files */
+    struct rt_tidy_output *out;
+    size_t file; /* the source: of the view, and the entry of this rank's share of it */
+    uint64_t at;
+    uint64_t n_mine; /* entries that stay */
+    struct rt_h5_file *file_out;
+};
+
+/* ---- what both share ---- */
+
+typedef enum rt_status (*next_function)(void *context, bool rewind, struct rt_pair *pairs,
+                                        size_t most, size_t *n, struct rt_error *err);
+
+static enum rt_status count(struct tidying *t, next_function next, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_pair *pairs = NULL;
+    size_t n = 0;
+    bool rewind = true;
+    RT_LOCAL(rt_array_new(PIECE_RECORDS, sizeof *pairs, &pairs, err));
+    while (st == RT_OK && (rewind || n)) {
+        RT_LOCAL(next(t, rewind, pairs, PIECE_RECORDS, &n, err));
+        rewind = false;
+        t->n_mine += n;
+    }
+    RT_AGREE(t->context->job->comm);
+    t->out->n = t->n_mine;
+    rt_sum_u64(t->context->job->comm, &t->out->n, 1);
+done:
+    rt_array_free(pairs);
+    return st;
+}
+
+static enum rt_status create(struct tidying *t, enum rt_file_kind kind, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    char path[RT_PATH_MAX];
+    RT_LOCAL(rt_index_path(t->context->dir, kind, t->context->generation, true, path, err));
+    RT_AGREE(t->context->job->comm);
+    RT_TRY(rt_phase_create_file(t->context, path, &t->out->layout, &t->file_out, err));
+done:
+    return st;
+}
+
+/* Entries were written by whole runs, which end anywhere: checksums come afterwards. */
+static enum rt_status write_sums(struct tidying *t, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_job *job = t->context->job;
+    RT_LOCAL(rt_h5_sync(t->file_out, err));
+    RT_AGREE(job->comm);
+    for (uint32_t i = 0; i < t->out->layout.n_datasets; i++) {
+        const struct rt_h5_dataset *d = &t->out->layout.datasets[i];
+        if (d->unit_rows == 0)
+            continue;
+        struct rt_range mine = rt_share(d->dims[0], job->rank, job->n_ranks, d->unit_rows);
+        RT_LOCAL(rt_unit_rehash(t->file_out, i, mine.begin, mine.end, err));
+    }
+    RT_AGREE(job->comm);
+done:
+    return st;
+}
+
+/* ---- records ---- */
+
+/* A record's number over all appendable files: file above, record below. */
+#define FILE_SHIFT 44
+
+static enum rt_status next_records(void *context, bool rewind, struct rt_pair *pairs, size_t most,
+                                   size_t *n, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct tidying *t = context;
+    const struct rt_job *job = t->context->job;
+    const struct rt_index_view *view = t->view;
+    if (rewind)
+        t->file = t->at = 0;
+    *n = 0;
+    while (*n == 0 && t->file < view->n_appendable) {
+        const struct rt_tape_view *tape = &view->appendable[t->file];
+        struct rt_range mine = rt_share(tape->records.n_records, job->rank, job->n_ranks, 1);
+        RT_TRY(
+            rt_h5_map_check_rows(tape->map, RT_TAPE_LISTS, mine.begin, rt_range_count(mine), err));
+        RT_TRY(rt_h5_map_check_rows(tape->map, RT_TAPE_IDS, mine.begin, rt_range_count(mine), err));
+        for (; t->at < rt_range_count(mine) && *n < most; t->at++) {
+            uint64_t i = mine.begin + t->at;
+            uint32_t list = tape->records.lists[i];
+            if (list >= view->n_lists || t->leaves_out[list] ||
+                rt_index_list_generation(view, list) > tape->shape.generation ||
+                !rt_index_is_live(view, tape->records.ids[i], tape->shape.generation))
+                continue;
+            pairs[(*n)++] = (struct rt_pair){list, (uint64_t)t->file << FILE_SHIFT | i};
+        }
+        if (t->at == rt_range_count(mine)) {
+            t->at = 0;
+            t->file++;
+        }
+    }
+done:
+    return st;
+}
+
+struct columns {
+    uint32_t *lists;
+    uint64_t *ids;
+    uint8_t *codes;
+    float *factors;
+    struct rt_place *places;
+};
+
+static enum rt_status columns_new(struct columns *c, const struct rt_index_view *view,
+                                  struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    RT_TRY(rt_array_new(PIECE_RECORDS, sizeof *c->lists, &c->lists, err));
+    RT_TRY(rt_array_new(PIECE_RECORDS, sizeof *c->ids, &c->ids, err));
+    RT_TRY(rt_array_new(PIECE_RECORDS, view->code_bytes, &c->codes, err));
+    RT_TRY(rt_array_new(PIECE_RECORDS, view->n_factors * sizeof *c->factors, &c->factors, err));
+    RT_TRY(rt_array_new(PIECE_RECORDS, sizeof *c->places, &c->places, err));
+done:
+    return st;
+}
+
+static void columns_free(struct columns *c)
+{
+    rt_array_free(c->lists);
+    rt_array_free(c->ids);
+    rt_array_free(c->codes);
+    rt_array_free(c->factors);
+    rt_array_free(c->places);
+}
+
+static enum rt_status copy_record(const struct rt_index_view *view, const struct columns *c,
+                                  size_t at, uint64_t number, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_tape_view *tape = &view->appendable[number >> FILE_SHIFT];
+    const struct rt_tape_records *from = &tape->records;
+    uint64_t i = number & ((UINT64_C(1) << FILE_SHIFT) - 1);
+    RT_TRY(rt_index_check_records(tape, i, i + 1, err));
+    c->lists[at] = from->lists[i];
+    c->ids[at] = from->ids[i];
+    c->places[at] = from->places[i];
+    memcpy(c->codes + at * view->code_bytes, from->codes + i * view->code_bytes, view->code_bytes);
+    memcpy(c->factors + at * view->n_factors, from->factors + i * view->n_factors,
+           view->n_factors * sizeof *c->factors);
+done:
+    return st;
+}
+
+static enum rt_status write_records(void *context, uint64_t first, const struct rt_pair *pairs,
+                                    size_t n, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct tidying *t = context;
+    struct columns c = {NULL, NULL, NULL, NULL, NULL};
+    RT_TRY(columns_new(&c, t->view, err));
+    for (size_t at = 0; at < n; at += PIECE_RECORDS) {
+        size_t m = n - at < PIECE_RECORDS ? n - at : PIECE_RECORDS;
+        const void *const parts[RT_TAPE_COLUMNS] = {c.lists, c.ids, c.codes, c.factors, c.places};
+        for (size_t i = 0; i < m; i++)
+            RT_TRY(copy_record(t->view, &c, i, pairs[at + i].value, err));
+        for (uint32_t column = 0; column < RT_TAPE_COLUMNS; column++)
+            RT_TRY(rt_h5_write(t->file_out, column, first + at, m, parts[column], err));
+        rt_progress_add(t->context->progress, RT_COUNT_DONE, m);
+    }
+done:
+    columns_free(&c);
+    return st;
+}
+
+/* All records lie in order of their lists: any cut makes sorted chunks. */
+static enum rt_status write_chunks(struct tidying *t, const struct rt_tape_shape *shape,
+                                   struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    uint64_t *entries = NULL;
+    RT_TRY(rt_array_new((size_t)shape->n_chunks, 2 * sizeof *entries, &entries, err));
+    for (uint64_t i = 0; i < shape->n_chunks; i++) {
+        uint64_t left = shape->n_records - i * shape->chunk_rows;
+        entries[2 * i] = i * shape->chunk_rows;
+        entries[2 * i + 1] = left < shape->chunk_rows ? left : shape->chunk_rows;
+    }
+    RT_TRY(rt_h5_write(t->file_out, RT_TAPE_CHUNKS, 0, shape->n_chunks, entries, err));
+done:
+    rt_array_free(entries);
+    return st;
+}
+
+enum rt_status rt_tidy_records(struct rt_phase_context *context, const struct rt_index_view *view,
+                               const bool *is_folded, struct rt_tidy_output *out,
+                               struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_phase_clock clock;
+    memset(out, 0, sizeof *out);
+    struct tidying t = {.context = context, .view = view, .leaves_out = is_folded, .out = out};
+    rt_phase_begin(context, "records", "records", 0, &clock);
+    RT_TRY(count(&t, next_records, err));
+    if (out->n > 0) {
+        struct rt_chunks chunks = rt_chunks_large(out->n);
+        struct rt_tape_shape shape = {.generation = context->generation,
+                                      .fingerprint = view->manifest->fingerprint,
+                                      .n_records = out->n,
+                                      .n_chunks = chunks.n_chunks,
+                                      .chunk_rows = UINT64_C(1) << chunks.shift,
+                                      .dim = view->manifest->dim,
+                                      .code_bytes = view->code_bytes,
+                                      .n_factors = view->n_factors};
+        struct rt_pair_sort sort = {
+            .source = next_records, .sink = write_records, .context = &t, .n_mine = t.n_mine};
+        RT_LOCAL(rt_tape_layout(&shape, &out->layout, err));
+        RT_AGREE(context->job->comm);
+        RT_TRY(create(&t, RT_FILE_APPENDABLE, err));
+        RT_TRY(rt_pair_sort(context, &sort, err));
+        if (context->job->rank == 0)
+            RT_LOCAL(write_chunks(&t, &shape, err));
+        RT_AGREE(context->job->comm);
+        RT_TRY(write_sums(&t, err));
+    }
+    RT_TRY(rt_phase_end(context, &clock, st, &out->record, err));
+done:
+    return rt_phase_close_file(context, t.file_out, st, err);
+}
+
+/* ---- tombstones ---- */
+
+static enum rt_status is_needed(const struct tidying *t, struct rt_tombstone entry, bool *out,
+                                struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_index_view *view = t->view;
+    *out = false;
+    for (size_t i = 0; i < view->n_tombstones; i++) /* a later one of the id says more */
+        if (view->tombstones[i].shape.generation > entry.generation &&
+            rt_tombstones_find(&view->tombstones[i], entry.id) > entry.generation)
+            return RT_OK;
+    for (size_t i = 0; i < view->n_vectors && !*out; i++) {
+        uint64_t slot = RT_NO_ROW;
+        if (t->leaves_out[i] || view->vectors[i].shape.generation >= entry.generation)
+            continue;
+        RT_TRY(rt_vectors_find(&view->vectors[i], entry.id, &slot, err));
+        *out = slot != RT_NO_ROW;
+    }
+done:
+    return st;
+}
+
+static enum rt_status next_tombstones(void *context, bool rewind, struct rt_pair *pairs,
+                                      size_t most, size_t *n, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct tidying *t = context;
+    const struct rt_job *job = t->context->job;
+    if (rewind)
+        t->file = t->at = 0;
+    *n = 0;
+    while (*n == 0 && t->file < t->view->n_tombstones) {
+        const struct rt_tombstones_view *file = &t->view->tombstones[t->file];
+        struct rt_range mine = rt_share(file->shape.n, job->rank, job->n_ranks, 1);
+        for (; t->at < rt_range_count(mine) && *n < most; t->at++) {
+            bool needed = false;
+            struct rt_tombstone entry = file->entries[mine.begin + t->at];
+            RT_TRY(is_needed(t, entry, &needed, err));
+            if (needed)
+                pairs[(*n)++] = (struct rt_pair){entry.id, entry.generation};
+        }
+        if (t->at == rt_range_count(mine)) {
+            t->at = 0;
+            t->file++;
+        }
+    }
+done:
+    return st;
+}
+
+static enum rt_status write_tombstones(void *context, uint64_t first, const struct rt_pair *pairs,
+                                       size_t n, struct rt_error *err)
+{
+    struct tidying *t = context;
+    if (n == 0)
+        return RT_OK;
+    rt_progress_add(t->context->progress, RT_COUNT_DONE, n);
+    return rt_h5_write(t->file_out, RT_TOMBSTONES_ENTRIES, first, n, pairs, err);
+}
+
+enum rt_status rt_tidy_tombstones(struct rt_phase_context *context,
+                                  const struct rt_index_view *view, const bool *is_rewritten,
+                                  struct rt_tidy_output *out, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_phase_clock clock;
+    memset(out, 0, sizeof *out);
+    struct tidying t = {.context = context, .view = view, .leaves_out = is_rewritten, .out = out};
+    rt_phase_begin(context, "tombstones", "ids", 0, &clock);
+    RT_TRY(count(&t, next_tombstones, err));
+    if (out->n > 0) {
+        struct rt_tombstones_shape shape = {.generation = context->generation,
+                                            .fingerprint = view->manifest->fingerprint,
+                                            .n = out->n};
+        struct rt_pair_sort sort = {
+            .source = next_tombstones, .sink = write_tombstones, .context = &t, .n_mine = t.n_mine};
+        RT_LOCAL(rt_tombstones_layout(&shape, &out->layout, err));
+        RT_AGREE(context->job->comm);
+        RT_TRY(create(&t, RT_FILE_TOMBSTONES, err));
+        RT_TRY(rt_pair_sort(context, &sort, err));
+        RT_TRY(write_sums(&t, err));
+    }
+    RT_TRY(rt_phase_end(context, &clock, st, &out->record, err));
+done:
+    return rt_phase_close_file(context, t.file_out, st, err);
+}

@@ -1,0 +1,28 @@
+/* What is left after all worthwhile lists have been folded: appendable records of the other lists,
+ * brought together in one file, and the tombstones that some vectors file still needs. */
+#ifndef RT_JOBS_PHASES_TIDY_PHASE_H
+#define RT_JOBS_PHASES_TIDY_PHASE_H
+
+#include "io/index_rows.h"
+#include "jobs/phases/phase.h"
+
+#include <stdbool.h>
+
+struct rt_tidy_output {
+    struct rt_h5_layout layout; /* of the new file, .partial */
+    uint64_t n;                 /* records, or tombstones; 0: there is no such file */
+    struct rt_phase_record record;
+};
+
+/* Live records of lists that are not in is_folded, by (list, age), into appendable-G. Collective
+ * over the job's communicator. Fails with RT_DAMAGED, RT_IO, RT_NOMEM. */
+enum rt_status rt_tidy_records(struct rt_phase_context *context, const struct rt_index_view *view,
+                               const bool *is_folded, struct rt_tidy_output *out,
+                               struct rt_error *err) RT_MUST_CHECK;
+/* Tombstones whose id some vectors file holds that is older than they and not in is_rewritten (by
+ * file of the view), into tombstones-G: no list and no record needs one any more. Likewise. */
+enum rt_status rt_tidy_tombstones(struct rt_phase_context *context,
+                                  const struct rt_index_view *view, const bool *is_rewritten,
+                                  struct rt_tidy_output *out, struct rt_error *err) RT_MUST_CHECK;
+
+#endif

@@ -1,0 +1,214 @@
+#include "jobs/phases/vacuum_survey.h"
+
+#include "core/memory.h"
+#include "mpi/agree.h"
+#include "mpi/partition.h"
+
+#include <string.h>
+
+#define WORTH 64u /* appendable rows of a list: at least its rows over this (H2) */
+
+static enum rt_status allocate(const struct rt_index_view *view, struct rt_survey *s,
+                               struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    size_t n = view->n_lists;
+    s->n_lists = view->n_lists;
+    RT_TRY(rt_array_zero(n, sizeof *s->rows, &s->rows, err));
+    RT_TRY(rt_array_zero(n, sizeof *s->n_dead, &s->n_dead, err));
+    RT_TRY(rt_array_zero(n, sizeof *s->n_records, &s->n_records, err));
+    RT_TRY(rt_array_zero(n, sizeof *s->n_live, &s->n_live, err));
+    RT_TRY(rt_array_zero(n, sizeof *s->is_chosen, &s->is_chosen, err));
+    RT_TRY(rt_array_zero(view->n_vectors, sizeof *s->n_dead_slots, &s->n_dead_slots, err));
+done:
+    return st;
+}
+
+void rt_survey_free(struct rt_survey *s)
+{
+    rt_array_free(s->rows);
+    rt_array_free(s->n_dead);
+    rt_array_free(s->n_records);
+    rt_array_free(s->n_live);
+    rt_array_free(s->is_chosen);
+    rt_array_free(s->n_dead_slots);
+    memset(s, 0, sizeof *s);
+}
+
+/* The dead slots of one id. A list holds the row still if it was written after the row had got its
+ * place, and before the row died. */
+static enum rt_status visit_tombstone(const struct rt_index_view *view, struct rt_tombstone entry,
+                                      struct rt_survey *s, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    for (size_t f = 0; f < view->n_vectors; f++) {
+        const struct rt_vectors_view *file = &view->vectors[f];
+        uint64_t slot = RT_NO_ROW;
+        if (file->shape.generation >= entry.generation)
+            continue;
+        RT_TRY(rt_vectors_find(file, entry.id, &slot, err));
+        if (slot == RT_NO_ROW)
+            continue;
+        s->n_dead_slots[f]++;
+        uint32_t list = file->lists[slot];
+        const struct rt_segment_entry *segment = rt_vectors_segment_of(file, slot);
+        if (list >= view->n_lists || !segment)
+            RT_FAIL(RT_DAMAGED, "'%s' is damaged: slot %llu is in no list or segment",
+                    rt_h5_map_path(file->map), (unsigned long long)slot);
+        uint64_t written = rt_index_list_generation(view, list);
+        if (segment->born <= written && written < entry.generation)
+            s->n_dead[list]++;
+    }
+done:
+    return st;
+}
+
+/* Of an id's tombstones in several files the latest one counts. */
+static bool is_latest(const struct rt_index_view *view, struct rt_tombstone entry)
+{
+    for (size_t i = 0; i < view->n_tombstones; i++)
+        if (view->tombstones[i].shape.generation > entry.generation &&
+            rt_tombstones_find(&view->tombstones[i], entry.id) > entry.generation)
+            return false;
+    return true;
+}
+
+static enum rt_status visit_tombstones(struct rt_phase_context *context,
+                                       const struct rt_index_view *view, struct rt_survey *s,
+                                       struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_job *job = context->job;
+    for (size_t i = 0; i < view->n_tombstones; i++) {
+        const struct rt_tombstones_view *file = &view->tombstones[i];
+        struct rt_range mine = rt_share(file->shape.n, job->rank, job->n_ranks, 1);
+        RT_TRY(rt_h5_map_check_rows(file->map, RT_TOMBSTONES_ENTRIES, mine.begin,
+                                    rt_range_count(mine), err));
+        for (uint64_t at = mine.begin; at < mine.end; at++)
+            if (is_latest(view, file->entries[at]))
+                RT_TRY(visit_tombstone(view, file->entries[at], s, err));
+    }
+done:
+    return st;
+}
+
+static enum rt_status visit_records(struct rt_phase_context *context,
+                                    const struct rt_index_view *view, struct rt_survey *s,
+                                    struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_job *job = context->job;
+    for (size_t i = 0; i < view->n_appendable; i++) {
+        const struct rt_tape_view *tape = &view->appendable[i];
+        struct rt_range mine = rt_share(tape->records.n_records, job->rank, job->n_ranks, 1);
+        RT_TRY(rt_index_check_records(tape, mine.begin, mine.end, err));
+        for (uint64_t at = mine.begin; at < mine.end; at++) {
+            uint32_t list = tape->records.lists[at];
+            uint64_t id = tape->records.ids[at];
+            if (list >= view->n_lists ||
+                rt_index_list_generation(view, list) > tape->shape.generation)
+                continue;
+            s->n_records[list]++;
+            s->n_live[list] += rt_index_is_live(view, id, tape->shape.generation);
+        }
+    }
+done:
+    return st;
+}
+
+enum rt_status rt_survey_make(struct rt_phase_context *context, const struct rt_index_view *view,
+                              struct rt_survey *out, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    MPI_Comm comm = context->job->comm;
+    struct rt_survey s = {.n_lists = 0};
+    RT_LOCAL(allocate(view, &s, err));
+    RT_LOCAL(visit_tombstones(context, view, &s, err));
+    RT_LOCAL(visit_records(context, view, &s, err));
+    RT_AGREE(comm);
+    rt_sum_u64(comm, s.n_dead, s.n_lists);
+    rt_sum_u64(comm, s.n_records, s.n_lists);
+    rt_sum_u64(comm, s.n_live, s.n_lists);
+    rt_sum_u64(comm, s.n_dead_slots, view->n_vectors);
+    memcpy(s.rows, view->frozen[view->n_frozen - 1].rows, s.n_lists * sizeof *s.rows);
+    *out = s;
+    memset(&s, 0, sizeof s);
+done:
+    rt_survey_free(&s);
+    return st;
+}
+
+/* ---- choosing ---- */
+
+static uint64_t blocks_of(uint64_t n_rows)
+{
+    return n_rows / RT_BLOCK_ROWS + (n_rows % RT_BLOCK_ROWS != 0);
+}
+
+/* Lists of a file of which too many blocks are unused go to the new one, so that the file goes
+ * (H1). Where some of a file's lists stay it is no smaller: all or none. */
+static void choose_of_sparse_files(const struct rt_index_view *view,
+                                   const struct rt_survey_choice *choice, struct rt_survey *s)
+{
+    const struct rt_list_view *directory = &view->frozen[view->n_frozen - 1];
+    for (size_t f = 0; f < view->n_frozen; f++) {
+        const struct rt_list_shape *file = &view->frozen[f].shape;
+        uint64_t used = 0;
+        if (file->generation >= choice->since)
+            continue;
+        for (uint32_t list = 0; list < s->n_lists; list++)
+            if (directory->files[list] == file->generation && !s->is_chosen[list])
+                used += blocks_of(s->rows[list]);
+        if (used == 0 || (double)used >= (1 - choice->dead_fraction) * (double)file->n_blocks)
+            continue;
+        for (uint32_t list = 0; list < s->n_lists; list++)
+            s->is_chosen[list] = s->is_chosen[list] ||
+                                 (directory->files[list] == file->generation && s->rows[list] > 0);
+    }
+}
+
+/* As a build leaves it: one frozen file, no dead rows, no block unused, nothing appendable. */
+static bool is_as_built(const struct rt_index_view *view, const struct rt_survey *s)
+{
+    uint64_t used = 0;
+    for (uint32_t list = 0; list < s->n_lists; list++) {
+        if (s->n_dead[list] || s->n_records[list])
+            return false;
+        used += blocks_of(s->rows[list]);
+    }
+    return view->n_frozen == 1 && used == view->frozen[0].shape.n_blocks;
+}
+
+/* A round reads so many rows at most, but one list at least. */
+static void cut_round(uint64_t most_rows, struct rt_survey *s)
+{
+    uint64_t rows = 0;
+    s->n_chosen = 0;
+    s->is_whole = true;
+    for (uint32_t list = 0; list < s->n_lists; list++) {
+        if (!s->is_chosen[list])
+            continue;
+        uint64_t more = s->rows[list] + s->n_records[list];
+        if (most_rows && s->n_chosen && rows + more > most_rows) {
+            s->is_chosen[list] = false;
+            s->is_whole = false;
+            continue;
+        }
+        rows += more;
+        s->n_chosen++;
+    }
+}
+
+void rt_survey_choose(const struct rt_index_view *view, const struct rt_survey_choice *choice,
+                      struct rt_survey *s)
+{
+    bool all = choice->full && !is_as_built(view, s);
+    for (uint32_t list = 0; list < s->n_lists; list++) {
+        bool is_old = rt_index_list_generation(view, list) < choice->since && s->rows[list] > 0;
+        bool is_worth = s->n_live[list] > 0 && s->n_live[list] * WORTH >= s->rows[list];
+        s->is_chosen[list] =
+            s->n_dead[list] > 0 || is_worth || (all && (is_old || s->n_records[list] > 0));
+    }
+    choose_of_sparse_files(view, choice, s);
+    cut_round(choice->most_rows, s);
+}

@@ -1,0 +1,41 @@
+/* What a vacuum finds: dead rows and appendable records by list, dead slots by vectors file; and
+ * which lists are worth writing anew (H1, H2). Reads tombstones and appendable records, not lists:
+ * its cost follows what has changed. */
+#ifndef RT_JOBS_PHASES_VACUUM_SURVEY_H
+#define RT_JOBS_PHASES_VACUUM_SURVEY_H
+
+#include "io/index_rows.h"
+#include "jobs/phases/phase.h"
+
+#include <stdbool.h>
+
+struct rt_survey { /* the same on all ranks */
+    uint32_t n_lists;
+    uint64_t *rows;         /* of each frozen list, dead ones included */
+    uint64_t *n_dead;       /* tombstones that hit it, about: 0 is exact */
+    uint64_t *n_records;    /* appendable records that count, dead ones included */
+    uint64_t *n_live;       /* the live ones of those */
+    uint64_t *n_dead_slots; /* by vectors file of the view */
+    bool *is_chosen;        /* lists to be written anew */
+    uint64_t n_chosen;
+    bool is_whole; /* all that is worth it is chosen: nothing is left for another round */
+};
+
+/* Collective over the job's communicator. The caller frees with rt_survey_free. Fails with
+ * RT_DAMAGED, RT_NOMEM. */
+enum rt_status rt_survey_make(struct rt_phase_context *context, const struct rt_index_view *view,
+                              struct rt_survey *out, struct rt_error *err) RT_MUST_CHECK;
+void rt_survey_free(struct rt_survey *survey);
+
+struct rt_survey_choice {
+    bool full;            /* every list that is not as a build leaves it */
+    double dead_fraction; /* of a frozen file's blocks that no list uses */
+    uint64_t since;       /* lists in files of this generation and later are new: full and
+                             dead_fraction leave them alone */
+    uint64_t most_rows;   /* rows to read in this round, about; 0: all */
+};
+/* Chooses; local, and the same on all ranks. */
+void rt_survey_choose(const struct rt_index_view *view, const struct rt_survey_choice *choice,
+                      struct rt_survey *survey);
+
+#endif
