@@ -94,6 +94,8 @@ static void place_parts(struct rt_slot_layout *layout, uint64_t share)
         at -= excess;
     }
     layout->n_slots = at;
+    for (uint32_t tape = last_tape + 1; tape < layout->n_tapes; tape++) /* unused */
+        layout->tapes[tape].first_slot = at;
 }
 
 static uint64_t number_segments(struct rt_slot_layout *layout)
