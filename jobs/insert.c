@@ -68,11 +68,14 @@ static void complete_options(const struct insertion *in, const struct rt_plan_in
     struct rt_options *options = in->edit.job->options;
     const struct rt_manifest *m = in->edit.view->manifest;
     uint64_t row_bytes = (uint64_t)m->dim * rt_element_size(m->element);
+    uint64_t n_new = rt_rows_info(in->rows)->n_rows - options->from_row;
+    uint64_t writers = rt_chunks_large(n_new).n_chunks; /* a rank without a chunk needs no tape */
     uint64_t most = machine->ranks < RT_MAX_TAPES ? machine->ranks : RT_MAX_TAPES;
+    most = writers < most ? writers : most;
     options->metric = m->metric;
     options->rerank_in_heap = m->rerank_in_heap;
     if (options->origin[RT_OPT_tapes] == RT_FROM_AUTO)
-        options->tapes = most;
+        options->tapes = most ? most : 1;
     if (options->origin[RT_OPT_chooser] == RT_FROM_AUTO)
         options->chooser = RT_CHOOSER_RNG;
     if (m->rerank_in_heap && options->chooser == RT_CHOOSER_RNG)

@@ -56,8 +56,11 @@ struct rt_chunks rt_chunks_of(uint64_t n_rows)
 
 struct rt_chunks rt_chunks_large(uint64_t n_rows)
 {
-    return (struct rt_chunks){
-        .n_rows = n_rows, .n_chunks = n_units(n_rows, UINT64_C(1) << 16), .shift = 16};
+    struct rt_chunks chunks = {.n_rows = n_rows, .shift = 8};
+    while (chunks.shift < 16 && UINT64_C(1) << chunks.shift < n_rows)
+        chunks.shift++;
+    chunks.n_chunks = n_units(n_rows, UINT64_C(1) << chunks.shift);
+    return chunks;
 }
 
 struct rt_range rt_chunks_share(const struct rt_chunks *chunks, int rank, int n_ranks)

@@ -34,8 +34,9 @@ struct rt_chunks {
     unsigned shift;
 };
 struct rt_chunks rt_chunks_of(uint64_t n_rows);
-/* Chunks of 2^16 rows, however few there are: an insert's records lie in few sorted chunks, so that
- * a list's are found by few searches. */
+/* As few chunks as can be, of at most 2^16 rows: an insert's records lie in few sorted chunks, so
+ * that a list's are found by few searches. Where one will do it is no larger than it must be, since
+ * parts of ranks and tapes are rounded to it (E4). */
 struct rt_chunks rt_chunks_large(uint64_t n_rows);
 /* Chunks of a rank, rows of a chunk, rows of a rank's chunks. */
 struct rt_range rt_chunks_share(const struct rt_chunks *chunks, int rank, int n_ranks);

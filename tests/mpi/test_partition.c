@@ -41,6 +41,19 @@ RT_TEST("chunks have the sizes the rule gives")
     }
 }
 
+RT_TEST("an insert's chunks are few, and none larger than its rows ask for")
+{
+    static const struct {
+        uint64_t n_rows, n_chunks;
+        unsigned shift;
+    } known[] = {{0, 0, 8},      {1, 1, 8},      {256, 1, 8},    {257, 1, 9},
+                 {32769, 1, 16}, {65536, 1, 16}, {65537, 2, 16}, {1000000, 16, 16}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        struct rt_chunks chunks = rt_chunks_large(known[i].n_rows);
+        CHECK(chunks.n_chunks == known[i].n_chunks && chunks.shift == known[i].shift);
+    }
+}
+
 RT_TEST("shares touch, cover all, differ by at most one unit, and know their owners")
 {
     static const uint64_t totals[] = {
