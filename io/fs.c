@@ -43,6 +43,25 @@ static void take_group(int fd, const char *path)
         errno = 0;
 }
 
+enum rt_status rt_fs_check_target(const char *path, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    char copy[RT_PATH_MAX];
+    struct stat info;
+    if (strlen(path) >= sizeof copy)
+        RT_FAIL(RT_USAGE, "'%.60s...' is too long a name", path);
+    if (stat(path, &info) == 0 && S_ISDIR(info.st_mode))
+        RT_FAIL(RT_USAGE, "'%s' is a directory, not a file to write", path);
+    (void)strcpy(copy, path);
+    const char *parent = dirname(copy); /* cuts our copy */
+    if (stat(parent, &info) != 0 || !S_ISDIR(info.st_mode))
+        RT_FAIL(RT_USAGE, "there is no directory '%s' to write '%s' in", parent, path);
+    if (access(parent, W_OK | X_OK) != 0)
+        RT_FAIL(RT_IO, "cannot write '%s': %s", path, strerror(errno));
+done:
+    return st;
+}
+
 enum rt_status rt_fs_open(const char *path, int flags, int *fd, struct rt_error *err)
 {
     enum rt_status st = RT_OK;

@@ -16,6 +16,10 @@
 enum rt_status rt_fs_join(const char *dir, const char *name, char path[RT_PATH_MAX],
                           struct rt_error *err) RT_MUST_CHECK;
 
+/* Before work whose result goes to a file of this name: its directory is there and may be written,
+ * and it is none itself. Fails with RT_USAGE, RT_IO. */
+enum rt_status rt_fs_check_target(const char *path, struct rt_error *err) RT_MUST_CHECK;
+
 /* open(2) with O_CLOEXEC; a file it makes gets mode 0666 less the umask, and the group of its
  * directory. The caller closes *fd. Fails with RT_IO. */
 enum rt_status rt_fs_open(const char *path, int flags, int *fd, struct rt_error *err) RT_MUST_CHECK;

@@ -22,7 +22,9 @@ enum rt_status rt_input_open(const char *path, struct rt_input_file *out, struct
             fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
         while (fd < 0 && errno == EINTR);
     if (fd < 0)
-        RT_FAIL(errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG ? RT_INPUT : RT_IO,
+        RT_FAIL(errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG || errno == ELOOP
+                    ? RT_INPUT
+                    : RT_IO,
                 "cannot open '%s': %s", path, strerror(errno));
     if (fstat(fd, &s) != 0)
         RT_FAIL(RT_IO, "cannot examine '%s': %s", path, strerror(errno));

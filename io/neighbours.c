@@ -233,6 +233,7 @@ enum rt_status rt_neighbours_check_name(const char *name, uint64_t largest_id, u
     enum rt_status st = RT_OK;
     enum kind kind = KIND_HDF5;
     RT_TRY(find_kind(name, &kind, err));
+    RT_TRY(rt_fs_check_target(name, err));
     if (kind != KIND_HDF5 && largest_id > INT32_MAX)
         RT_FAIL(RT_USAGE, "'%s' cannot hold id %s (at most 2^31-1); write .h5", name,
                 RT_GROUPED(largest_id));

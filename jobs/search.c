@@ -59,8 +59,7 @@ static enum rt_status open_index(struct search *s, struct rt_error *err)
     if (generations[0] != UINT64_MAX - generations[1])
         RT_FAIL(RT_IO, "'%s' was published anew while it was opened; run again",
                 options->argument[0]);
-    if (s->view->manifest->rerank_in_heap)
-        RT_LOCAL(rt_heap_vectors_open(s->view->manifest, &options->heap, &s->heap, err));
+    RT_LOCAL(rt_heap_vectors_open(s->view->manifest, &options->heap, &s->heap, err));
     RT_AGREE(s->job->comm);
     if (options->filter[0])
         RT_TRY(rt_id_filter_read(s->job, options->filter, &s->filter, err));

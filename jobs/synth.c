@@ -3,6 +3,7 @@
 #include "core/memory.h"
 #include "core/metric.h"
 #include "core/units.h"
+#include "io/fs.h"
 #include "io/neighbours.h"
 #include "io/row_writer.h"
 #include "jobs/exact.h"
@@ -54,6 +55,7 @@ static enum rt_status require_new(const struct rt_job *job, const char *path, st
     size_t length = dataset ? (size_t)(dataset - path) : strlen(path);
     memcpy(file, path, length);
     file[length] = '\0';
+    RT_TRY(rt_fs_check_target(file, err));
     if (!job->options->force && access(file, F_OK) == 0)
         RT_FAIL(RT_USAGE, "'%s' exists already (--force replaces it)", file);
 done:

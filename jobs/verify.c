@@ -53,8 +53,7 @@ static enum rt_status open_index(struct verifier *v, struct rt_error *err)
     RT_TRY(rt_array_zero(MOST_TOLD, LINE, &v->told, err));
     RT_TRY(rt_index_open(options->argument[0], RT_CHECK_ALL, &v->view, err));
     const struct rt_manifest *m = v->view->manifest;
-    if (m->rerank_in_heap)
-        RT_TRY(rt_heap_vectors_open(m, &options->heap, &v->heap, err));
+    RT_TRY(rt_heap_vectors_open(m, &options->heap, &v->heap, err));
     RT_TRY(rt_rotation_new(m->rotation_seed, m->dim, &v->rotation, err));
     RT_TRY(rt_array_new(m->dim, rt_element_size(m->element), &v->native, err));
     RT_TRY(rt_array_new(m->dim, sizeof *v->row, &v->row, err));

@@ -78,6 +78,13 @@ enum rt_status rt_heap_vectors_open(const struct rt_manifest *manifest,
 {
     enum rt_status st = RT_OK;
     struct rt_heap_vectors *heap = NULL;
+    if (!manifest->rerank_in_heap && moved->n)
+        RT_FAIL(RT_USAGE, "--heap '%s': this index keeps its vectors itself and reads no heap",
+                moved->text[0]);
+    if (!manifest->rerank_in_heap) {
+        *out = NULL;
+        goto done;
+    }
     RT_TRY(rt_array_zero(1, sizeof *heap, &heap, err));
     (void)pthread_mutex_init(&heap->reading, NULL);
     RT_TRY(rt_array_zero(manifest->n_heaps, sizeof(struct rt_rows *), &heap->files, err));

@@ -11,7 +11,8 @@
 #include <stdint.h>
 
 struct rt_heap_vectors;
-/* moved: --heap N=PATH, heap file N (from 0) lies at PATH now. Fails with RT_USAGE (no such N),
+/* moved: --heap N=PATH, heap file N (from 0) lies at PATH now. *out is NULL where the index keeps
+ * its vectors itself. Fails with RT_USAGE (no such N; moved files that the index does not read),
  * RT_INPUT (file gone, changed in size or time, other shape), RT_IO, RT_NOMEM. Local. */
 enum rt_status rt_heap_vectors_open(const struct rt_manifest *manifest,
                                     const struct rt_texts *moved, struct rt_heap_vectors **out,

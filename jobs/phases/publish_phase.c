@@ -155,8 +155,7 @@ static enum rt_status ask_index(struct publisher *p, const struct rt_index_view 
                                               .pin = job->options->pin};
     struct rt_texts none = {.n = 0};
     RT_LOCAL(rt_index_probes(view, NULL, 0, options.probes, err));
-    if (view->manifest->rerank_in_heap)
-        RT_LOCAL(rt_heap_vectors_open(view->manifest, &none, &heap, err));
+    RT_LOCAL(rt_heap_vectors_open(view->manifest, &none, &heap, err));
     options.heap = heap;
     RT_LOCAL(rt_array_new(n, sizeof *hits, &hits, err));
     RT_LOCAL(rt_array_new(n, sizeof *truth, &truth, err));

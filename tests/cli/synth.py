@@ -163,8 +163,10 @@ def test_refusals():
     refused("synth a.fbin --rows 4 --dim 4 --queries q.fbin --truth t.txt", "t.txt")
     refused("synth a.fbin --rows 5000000000 --dim 4", "a.fbin")
     refused("synth a.fbin --rows 4 --dim 65536", "--dim takes a whole number from 1 to 65535")
-    done = run("synth no/such/folder/a.fbin --rows 4 --dim 4", 2, status=1)
-    check("no/such/folder/a.fbin" in done.stderr, "a folder that is not there is named")
+    refused("synth no/such/folder/a.fbin --rows 4 --dim 4", "there is no directory 'no/such/folder'", ranks=2)
+    refused("synth a.fbin --rows 4 --dim 4 --queries a.q.fbin --truth no/such/t.ibin", "there is no directory 'no/such'")
+    os.mkdir("folder.fbin")
+    refused("synth folder.fbin --rows 4 --dim 4 --force", "'folder.fbin' is a directory")
     left = [name for name in os.listdir() if name.startswith("a.") or name == "new.fbin" or name.endswith(".partial")]
     check(not left, f"a refused call leaves nothing behind, but {left}")
 
