@@ -1,0 +1,147 @@
+"""Insert, delete and vacuum that fail or are killed: the index is what it was, or what it should become, and a second
+run gets there. `kills`: at fault points of one rank or all; `fails`: a call of the system that fails; `times`: at random
+times (slow)."""
+import json
+import os
+import random
+import shutil
+import sys
+import time
+
+import numpy as np
+from faults import SECONDS, all_gone, check, clustered, end, finish, held_to, ok, run, start, write_bin
+from ranktape_cli import digest
+
+which = sys.argv[1]
+thorough = len(sys.argv) > 2
+rows = clustered(700, 8, seed=11)
+write_bin("rows.fbin", rows[:600])
+write_bin("more.fbin", rows[600:650])
+write_bin("new.fbin", rows[650:])
+write_bin("query.fbin", rows[:3])
+np.arange(1000, 1050, dtype="<u8").tofile("new.u64")
+np.arange(5, 600, 9, dtype="<u8").tofile("dead.u64")
+np.arange(590, 640, dtype="<u8").tofile("again.u64")
+np.arange(3, 600, 20, dtype="<u8").tofile("first.u64")
+
+JOBS = {
+    "insert": ("insert", "index", "new.fbin", "--ids", "new.u64"),
+    "replace": ("insert", "index", "new.fbin", "--ids", "again.u64", "--replace"),
+    "delete": ("delete", "index", "--ids", "dead.u64"),
+    "vacuum": ("vacuum", "index"),
+    "full": ("vacuum", "index", "--full"),
+}
+
+
+def prepare():
+    """An index that has lived: lists, a pair, tombstones."""
+    ok("build", "rows.fbin", "start", "--lists", "6", ranks=2)
+    ok("insert", "start", "more.fbin", ranks=2)
+    ok("delete", "start", "--ids", "first.u64", ranks=1)
+
+
+def afresh():
+    shutil.rmtree("index", ignore_errors=True)
+    shutil.copytree("start", "index")
+
+
+def answers():
+    ok("search", "index", "query.fbin", "--k", "5", "--probes", "6", "--out", "out.ibin", ranks=1)
+    with open("out.ibin", "rb") as f:
+        return f.read()
+
+
+def outcome(job):
+    """Digest and answers after an undisturbed run."""
+    afresh()
+    ok(*JOBS[job], ranks=2)
+    return digest("index"), answers()
+
+
+def is_whole(name, wanted):
+    """Old or new, and nothing else; returns whether it is new."""
+    now = digest("index")
+    check(now in (wanted[0], before[0]), f"{name}: digest {now}")
+    result = run("verify", "index", "--full", ranks=1)
+    check(result.code == 0, f"{name}: verify afterwards: {result.out}{result.err}")
+    if now in (wanted[0], before[0]):
+        check(answers() == (wanted if now == wanted[0] else before)[1], f"{name}: other answers")
+    return now == wanted[0]
+
+
+def finish_it(name, job, wanted):
+    """A second run gets there, however far the first one came; what the first has left goes."""
+    is_new = is_whole(name, wanted)
+    result = run(*JOBS[job], ranks=2)
+    if is_new and job == "insert":
+        check(result.code == 2 and "in the index already" in result.err, f"{name}: again: {result.code} {result.err}")
+    else:
+        check(result.code == 0, f"{name}: again: exit {result.code}: {result.err}")
+    check(digest("index") == wanted[0] or job == "replace", f"{name}: again: another digest")
+    ok("verify", "index", "--clean", ranks=1)
+    left = [n for n in os.listdir("index") if n.endswith(".partial") or n.startswith("LOCK")]
+    check(not left, f"{name}: {left} left")
+
+
+def passages(job, point, rank):
+    """Which passages through a point to try, until the job gets through: all of them, or ever fewer."""
+    n = 1
+    while True:
+        yield n
+        n = n + 1 if thorough else 4 * n
+
+
+def run_with(job, fault):
+    afresh()
+    return run(*JOBS[job], ranks=2, environment={"RANKTAPE_FAULT": fault})
+
+
+prepare()
+afresh()
+before = (digest("index"), answers())
+wanted = {job: outcome(job) for job in JOBS}
+check(wanted["vacuum"] == before and wanted["full"] == before, "vacuum has changed digest or answers")
+
+if which == "kills":
+    for job in JOBS:
+        for point in ("write", "fsync", "rename"):
+            for rank in ("0", "1", "all") if thorough else (("1",) if point == "write" else ("0",)):
+                for n in passages(job, point, rank):
+                    name = f"{job} killed at {point} {n} of rank {rank}"
+                    result = run_with(job, f"{point}:{rank}:{n}:kill")
+                    all_gone(name)
+                    if result.code == 0:
+                        check(digest("index") == wanted[job][0], f"{name}: not reached, and another digest")
+                        break
+                    finish_it(name, job, wanted[job])
+elif which == "fails":
+    for job in JOBS:
+        for point in ("open", "write", "fsync", "rename", "map", "malloc") if thorough else ("write", "fsync", "malloc"):
+            for rank in ("0", "1") if thorough else (("0",) if point == "fsync" else ("1",)):
+                for n in passages(job, point, rank):
+                    name = f"{job}, {point} {n} of rank {rank} fails"
+                    result = run_with(job, f"{point}:{rank}:{n}")
+                    if result.code == 0:
+                        check(digest("index") == wanted[job][0], f"{name}: not reached, and another digest")
+                        break
+                    held_to(name, result, 1, [], job=JOBS[job][0])
+                    left = [f for f in os.listdir("index") if f.endswith(".partial") or f.startswith("LOCK")]
+                    # whose files can be neither opened nor renamed any more cannot clean up either
+                    check(not left or point not in ("write", "map") or rank == "0", f"{name}: {left} left")
+                    finish_it(name, job, wanted[job])
+elif which == "times":
+    seed = int(os.environ.get("RANKTAPE_TEST_SEED", time.time()))
+    print(f"seed {seed}", flush=True)
+    draw = random.Random(seed)
+    for i in range(200):
+        job = draw.choice(list(JOBS))
+        afresh()
+        started = start(*JOBS[job], ranks=2)
+        time.sleep(draw.uniform(0.2, 0.8) * SECONDS / 30)
+        started.kill()
+        finish(started)
+        all_gone(f"{job} {i}")
+        finish_it(f"{job} {i} killed at a random time (seed {seed})", job, wanted[job])
+else:
+    sys.exit(f"no part '{which}'")
+end()
