@@ -29,7 +29,7 @@ uint64_t rt_centroids_hash(const struct rt_centroids *centroids)
     uint64_t words[2 * RT_MAX_LEVELS + 1] = {centroids->n_levels};
     for (uint32_t l = 0; l < centroids->n_levels; l++) {
         const struct rt_centroids_level *level = &centroids->levels[l];
-        words[2 * l + 1] = rt_hash64(level->vectors, level->n * centroids->dim * sizeof(float));
+        words[2 * l + 1] = rt_hash64(level->vectors, sizeof(float) * level->n * centroids->dim);
         words[2 * l + 2] =
             level->parent ? rt_hash64(level->parent, level->n * sizeof(uint32_t)) : 0;
     }
