@@ -58,11 +58,13 @@ def rows_of(path):
 def test_formats():
     same = {}
     for suffix in ("fbin", "f16bin", "u8bin", "i8bin", "fvecs", "bvecs", "npy", "h5"):
-        for ranks in (0, 2, 3):
+        # shares and borders are those of one writer, files of two kinds: two ranks for one format of each
+        for ranks in (0, 2, 3) if suffix in ("fbin", "h5") else (0, 3):
             run(f"synth r{ranks}.{suffix} --rows 1001 --dim 19 --queries q{ranks}.{suffix} --query-count 70 --seed 7", ranks)
         for kind in "rq":
             one = content(f"{kind}0.{suffix}")
-            check(one == content(f"{kind}2.{suffix}") == content(f"{kind}3.{suffix}"), f"{kind}.{suffix} on 1, 2, 3 ranks")
+            check(all(one == content(f"{kind}{n}.{suffix}") for n in (2, 3) if os.path.exists(f"{kind}{n}.{suffix}")),
+                  f"{kind}.{suffix} on 1, 2, 3 ranks")
         rows = rows_of(f"r0.{suffix}")
         check(rows.shape == (1001, 19) and rows_of(f"q0.{suffix}").shape == (70, 19), f"shape of {suffix}")
         check(same.setdefault(rows.dtype.str, rows).tobytes() == rows.tobytes(), f"{suffix} holds other rows")
@@ -121,10 +123,10 @@ def test_progress():
     import json
     said = 0
     for ranks in (0, 3):
-        run("synth p.fbin --rows 200000 --dim 32 --queries pq.fbin --truth pt.ibin --force --progress-file p.json", ranks)
+        run("synth p.fbin --rows 20000 --dim 32 --queries pq.fbin --query-count 50 --truth pt.ibin --force --progress-file p.json", ranks)
         with open("p.json") as file:
             last = json.load(file)
-        check((last["job"], last["state"], last["phase"], last["done"], last["total"]) == ("synth", "done", "truth", 200000, 200000),
+        check((last["job"], last["state"], last["phase"], last["done"], last["total"]) == ("synth", "done", "truth", 20000, 20000),
               f"the last progress of {ranks} ranks: {last}")
     # and while it goes on: of some phase, with a rate
     job = subprocess.Popen([RANKTAPE] + "synth p.fbin --rows 2000000 --dim 64 --force --progress-file live.json".split(),
