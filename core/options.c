@@ -42,7 +42,8 @@ static const struct {
     [RT_JOB_VERIFY] = {"verify", "INDEX", "check an index: checksums, structure, codes"},
     [RT_JOB_INSERT] = {"insert", "INDEX ROWS", "put new rows into a published index"},
     [RT_JOB_DELETE] = {"delete", "INDEX", "let rows of an index die, by their ids"},
-    [RT_JOB_VACUUM] = {"vacuum", "INDEX", "fold new rows into the lists, drop dead ones, give space back"},
+    [RT_JOB_VACUUM] = {"vacuum", "INDEX",
+                       "fold new rows into the lists, drop dead ones, give space back"},
 };
 
 const char *rt_job_name(enum rt_job_id job)
