@@ -122,6 +122,8 @@ static void tell(struct rt_world *world, const struct call *call, const struct r
     }
     if (!world->speaks)
         return;
+    (void)fflush(
+        stdout); /* a launcher ends this rank as soon as another has ended with a failure */
     const char *job = call->knows_job ? rt_job_name(call->options.job) : "";
     (void)fprintf(stderr, "ranktape: %s%s%s%s", job, *job ? ": " : "", who, err->text);
     if (call->options.verbose >= 2)
