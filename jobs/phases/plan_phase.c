@@ -41,7 +41,7 @@ enum rt_status rt_plan_phase_open(const struct rt_job *job, const char *name, st
 {
     enum rt_status st = RT_OK;
     const struct rt_options *options = job->options;
-    struct rt_rows_options how = {.dataset = "/train"};
+    struct rt_rows_options how = {.dataset = "/train", .is_growing = options->concurrent};
     if (options->origin[RT_OPT_type] == RT_FROM_GIVEN)
         how.type = rt_element_name((enum rt_element)options->type);
     RT_TRY(rt_rows_open(name, &how, rows, err));

@@ -28,6 +28,12 @@ def tree(folder):
     return found
 
 
+def files_of(*generations):
+    """What an index of these builds, the published one and those kept for readers, has in its directory."""
+    kinds = ("frozen-{}.h5", "manifest-{}.json", "tree-{}.h5", "vectors-{}.h5")
+    return sorted(["CURRENT"] + [kind.format(g) for kind in kinds for g in generations])
+
+
 def can(*command):
     return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True).returncode == 0
 
@@ -69,8 +75,7 @@ if which == "directories":
     check(digest("index") != first, "--force has not replaced the index")
     info = ok("info", "index", "--json", ranks=0).json()
     check(info["generation"] == 2, f"generation {info['generation']}")
-    check(sorted(os.listdir("index")) == ["CURRENT", "frozen-2.h5", "manifest-2.json", "tree-2.h5", "vectors-2.h5"],
-          f"after --force: {sorted(os.listdir('index'))}")
+    check(sorted(os.listdir("index")) == files_of(1, 2), f"after --force: {sorted(os.listdir('index'))}")
     ok("verify", "index", "--full", ranks=2)
     # published is published: a report that cannot be written takes nothing away
     held_to("a report without a folder",
@@ -89,8 +94,9 @@ if which == "directories":
         with open(f"index/{orphan}", "w") as f:
             f.write("left behind")
     ok("verify", "index", "--clean", ranks=2)
-    check(sorted(os.listdir("index")) == ["CURRENT", "frozen-3.h5", "manifest-3.json", "tree-3.h5", "vectors-3.h5"],
-          f"after --clean: {sorted(os.listdir('index'))}")
+    check(sorted(os.listdir("index")) == files_of(2, 3), f"after --clean: {sorted(os.listdir('index'))}")
+    ok("verify", "index", "--clean", "--keep-generations", 1, ranks=1)
+    check(sorted(os.listdir("index")) == files_of(3), f"after --clean of all but one: {sorted(os.listdir('index'))}")
     # not an index: never replaced
     os.mkdir("photos")
     with open("photos/cat.jpg", "w") as f:
