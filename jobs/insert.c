@@ -72,7 +72,7 @@ static void complete_options(const struct insertion *in, const struct rt_plan_in
     uint64_t writers = rt_chunks_large(n_new).n_chunks; /* a rank without a chunk needs no tape */
     uint64_t most = machine->ranks < RT_MAX_TAPES ? machine->ranks : RT_MAX_TAPES;
     most = writers < most ? writers : most;
-    options->metric = m->metric;
+    options->metric = (int)m->metric;
     options->rerank_in_heap = m->rerank_in_heap;
     if (options->origin[RT_OPT_tapes] == RT_FROM_AUTO)
         options->tapes = most ? most : 1;
