@@ -7,6 +7,7 @@
 #include "io/index_dir.h"
 #include "io/tree_file.h"
 #include "jobs/phases/first_bad_row.h"
+#include "jobs/phases/trained_state.h"
 #include "kmeans/means.h"
 #include "mpi/agree.h"
 #include "mpi/partition.h"
@@ -316,6 +317,79 @@ done:
     return st;
 }
 
+/* An array of a tree file that a run before has written, into the node's memory. */
+static enum rt_status adopt_array(struct trainer *t, const void *from, size_t n_bytes,
+                                  const void **to, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    void *memory = NULL;
+    bool is_writer = false;
+    *to = NULL;
+    if (!from)
+        return RT_OK;
+    RT_LOCAL(share(t, n_bytes, &memory, &is_writer, err));
+    RT_AGREE(t->context->job->comm);
+    if (is_writer)
+        memcpy(memory, from, n_bytes);
+    *to = memory;
+done:
+    return st;
+}
+
+static enum rt_status adopt_levels(struct trainer *t, const struct rt_tree *from,
+                                   struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_tree *tree = &t->out->trained.tree;
+    *tree = *from;
+    for (uint32_t l = 0; l < from->n_levels; l++) {
+        const struct rt_level *level = &from->levels[l];
+        const void *arrays[3] = {NULL};
+        size_t n = level->n;
+        RT_TRY(adopt_array(t, level->centroids, n * from->dim * sizeof(float), &arrays[0], err));
+        RT_TRY(adopt_array(t, level->parent, n * sizeof(uint32_t), &arrays[1], err));
+        RT_TRY(adopt_array(t, level->first_child, (n + 1) * sizeof(uint32_t), &arrays[2], err));
+        tree->levels[l].centroids = arrays[0];
+        tree->levels[l].parent = arrays[1];
+        tree->levels[l].first_child = arrays[2];
+    }
+    RT_TRY(sharing_done(t, err));
+done:
+    return st;
+}
+
+/* The tree that a run before has finished: its file, which must be the one its state tells of. */
+static enum rt_status adopt_tree(struct trainer *t, struct rt_hash128 fingerprint,
+                                 struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_train_output *out = t->out;
+    struct rt_options *options = t->context->job->options;
+    struct rt_tree_view view = {0};
+    char path[RT_PATH_MAX];
+    RT_LOCAL(rt_index_path(t->context->dir, RT_FILE_TREE, t->context->generation, true, path, err));
+    if (st == RT_OK)
+        RT_LOCAL(rt_h5_read_layout(path, &out->layout, err));
+    if (st == RT_OK)
+        RT_LOCAL(rt_tree_file_open(path, &view, err));
+    RT_AGREE(t->context->job->comm);
+    RT_TRY(adopt_levels(t, &view.tree, err));
+    RT_LOCAL(rt_fingerprint(&out->trained.tree, view.element, &out->fingerprint, err));
+    RT_LOCAL(rt_tree_hash(&out->trained.tree, &out->tree_hash, err));
+    if (st == RT_OK &&
+        (out->fingerprint.low != fingerprint.low || out->fingerprint.high != fingerprint.high))
+        st = rt_error_set(err, RT_DAMAGED, __FILE__, __LINE__,
+                          "'%s' is not the tree that the checkpoint tells of: --force starts anew",
+                          path);
+    RT_AGREE(t->context->job->comm);
+    options->beam = out->trained.beam;
+    options->refinements = out->trained.n_refinements;
+    RT_TRY(make_sets(t, err));
+done:
+    rt_tree_file_close(&view);
+    return st;
+}
+
 static void report_sample(const struct trainer *t)
 {
     const struct rt_train_output *out = t->out;
@@ -335,10 +409,18 @@ enum rt_status rt_train_phase(struct rt_phase_context *context, const struct rt_
     struct rt_phase_clock clock;
     struct trainer t = {.context = context, .input = input, .out = out, .bad_row = RT_NO_BAD_ROW};
     const struct rt_rows_info *info = rt_rows_info(input->rows);
+    bool is_trained = false;
+    struct rt_hash128 fingerprint;
     memset(out, 0, sizeof *out);
     rt_phase_begin(context, "train", "rows", 0, &clock);
     RT_LOCAL(rt_rotation_new(job->options->seed, info->dim, &out->rotation, err));
     RT_AGREE(job->comm);
+    RT_TRY(rt_trained_state_read(context, &is_trained, out, &fingerprint, err));
+    if (is_trained) {
+        RT_TRY(adopt_tree(&t, fingerprint, err));
+        RT_TRY(rt_phase_end(context, &clock, st, &out->record, err));
+        goto done;
+    }
     if (job->options->centroids[0] != '\0')
         RT_TRY(read_centroids(&t, err));
     st = read_sample(&t, err);
@@ -354,6 +436,9 @@ enum rt_status rt_train_phase(struct rt_phase_context *context, const struct rt_
     RT_TRY(train(&t, err));
     RT_TRY(make_sets(&t, err));
     RT_TRY(write_tree(&t, err));
+    if (job->rank == 0 && context->checkpoint)
+        RT_LOCAL(rt_trained_state_write(context, out, err));
+    RT_AGREE(job->comm);
     if (job->rank == 0)
         rt_progress_add(context->progress, RT_COUNT_BYTES_WRITTEN, out->layout.size);
     RT_TRY(rt_phase_end(context, &clock, st, &out->record, err));
