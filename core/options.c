@@ -601,6 +601,8 @@ static bool is_clear(const struct rt_option *option, const void *field)
         return ((const struct rt_numbers *)field)->n == 0;
     case RT_TYPE_GATE:
         return ((const struct rt_gate *)field)->k == 0;
+    case RT_TYPE_DURATION:
+        return *(const double *)field == 0;
     default:
         return false;
     }

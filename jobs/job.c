@@ -151,8 +151,12 @@ static json_t *value_json(const struct rt_options *options, enum rt_option_index
         if (text[0] < '0' || text[0] > '9')
             return json_null();
         return number_json(*(const uint64_t *)field);
-    case RT_TYPE_REAL:
     case RT_TYPE_DURATION:
+        rt_options_text(options, index, text, sizeof text); /* "auto" */
+        if (text[0] < '0' || text[0] > '9')
+            return json_null();
+        return json_real(*(const double *)field);
+    case RT_TYPE_REAL:
         return json_real(*(const double *)field);
     case RT_TYPE_WORD:
         if (*(const int *)field < 0)

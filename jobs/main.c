@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static enum rt_status (*const runs[RT_N_JOBS])(struct rt_job *, struct rt_error *) = {
     [RT_JOB_SYNTH] = rt_synth_run,   [RT_JOB_PLAN] = rt_plan_run,
@@ -39,6 +40,28 @@ static bool asks_for_mpio(int argc, char **argv)
         if (strcmp(argv[i], "mpio") == 0 || strcmp(argv[i], "--io=mpio") == 0)
             return true;
     return false;
+}
+
+/* When the batch system will end the job, in seconds since 1970; ours first, as our job scripts set
+ * it. Rank 0 asks, for all. */
+static enum rt_status take_time_limit(struct rt_options *options, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    static const char *const variables[] = {"RANKTAPE_END", "SLURM_JOB_END_TIME"};
+    for (size_t i = 0; i < 2 && options->origin[RT_OPT_time_limit] == RT_FROM_AUTO; i++) {
+        const char *text = getenv(variables[i]);
+        char *rest = NULL;
+        if (!text || !*text)
+            continue;
+        unsigned long long end = strtoull(text, &rest, 10);
+        if (*rest || text[0] < '0' || text[0] > '9' || end > UINT32_MAX * 4ULL)
+            RT_FAIL(RT_USAGE, "%s takes seconds since 1970, not '%.40s'", variables[i], text);
+        double left = (double)end - (double)time(NULL);
+        options->time_limit = left > 1 ? left : 1;
+        options->origin[RT_OPT_time_limit] = RT_FROM_ENVIRONMENT;
+    }
+done:
+    return st;
 }
 
 static enum rt_status read_call(int argc, char **argv, struct call *call, struct rt_error *err)
@@ -71,6 +94,8 @@ static enum rt_status read_call(int argc, char **argv, struct call *call, struct
     call->knows_job = true;
     call->options.job = id;
     RT_TRY(rt_options_parse(id, argc - 1, argv + 1, &call->options, err));
+    if (rt_option_table[RT_OPT_time_limit].jobs & 1u << id)
+        RT_TRY(take_time_limit(&call->options, err));
     call->wish = call->options.help ? WISH_JOB_HELP : WISH_JOB;
 done:
     return st;
@@ -161,6 +186,18 @@ static bool has_stall_timeout(enum rt_job_id job)
     return (rt_option_table[RT_OPT_stall_timeout].jobs & 1u << job) != 0;
 }
 
+/* A stop is asked for in time for the end within the limit, or half of it where that is short. */
+static void watch_time(const struct rt_options *options)
+{
+    struct timespec now;
+    double limit = options->time_limit;
+    double grace = options->grace < limit / 2 ? options->grace : limit / 2;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    if (limit > 0)
+        rt_signals_stop_at((double)now.tv_sec + 1e-9 * (double)now.tv_nsec + limit - grace);
+    rt_watchdog_set_grace(rt_job_name(options->job), options->grace);
+}
+
 static void prepare_blas(const struct rt_job *job)
 {
     (void)rt_gemm_is_sound(64); /* its buffers belong to the base of J1 */
@@ -187,6 +224,8 @@ static enum rt_status run_job(struct rt_world *world, struct call *call, bool *m
     if (call->options.job == RT_JOB_BUILD || call->options.job == RT_JOB_PLAN)
         prepare_blas(&job);
     job.base_bytes = rt_rss_read().anonymous;
+    if (rt_option_table[RT_OPT_grace].jobs & 1u << id)
+        watch_time(&call->options);
     if (has_stall_timeout(id))
         RT_LOCAL(rt_watchdog_start(world, call->options.stall_timeout, err));
     RT_AGREE(world->all);

@@ -246,6 +246,11 @@ uint64_t rt_progress_total_of(const struct rt_progress *progress, enum rt_counte
     return progress->latest[counter];
 }
 
+uint64_t rt_progress_total_resumed(const struct rt_progress *progress)
+{
+    return progress->latest[WORD_RESUMED];
+}
+
 uint64_t rt_progress_mine(const struct rt_progress *progress, enum rt_counter counter)
 {
     return atomic_load_explicit(&progress->mine[counter], memory_order_relaxed);

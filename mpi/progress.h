@@ -91,6 +91,8 @@ enum rt_status rt_progress_end(struct rt_progress *progress, enum rt_status st,
 bool rt_progress_is_stopped(const struct rt_progress *progress);
 /* Sum over all ranks of the phase that ended last (exact, on every rank). */
 uint64_t rt_progress_total_of(const struct rt_progress *progress, enum rt_counter counter);
+/* Of RT_COUNT_DONE: what was done before a resume. */
+uint64_t rt_progress_total_resumed(const struct rt_progress *progress);
 /* This rank's own counter in the present or last phase. */
 uint64_t rt_progress_mine(const struct rt_progress *progress, enum rt_counter counter);
 

@@ -6,9 +6,11 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 static atomic_int stop_signal; /* lock-free, so a handler may set it */
+static double stop_at;         /* set before there are threads */
 
 #define MAX_GUARDS 256
 static struct guard {
@@ -120,8 +122,17 @@ void rt_signals_install(bool takes_stops)
     }
 }
 
+void rt_signals_stop_at(double seconds)
+{
+    stop_at = seconds;
+}
+
 int rt_signals_stop_asked(void)
 {
+    struct timespec now;
+    if (stop_at > 0 && clock_gettime(CLOCK_MONOTONIC, &now) == 0 &&
+        (double)now.tv_sec + 1e-9 * (double)now.tv_nsec >= stop_at)
+        on_stop(-1);
     return atomic_load_explicit(&stop_signal, memory_order_relaxed);
 }
 
@@ -130,22 +141,29 @@ void rt_signals_ask_stop(void)
     on_stop(-1);
 }
 
+const char *rt_signals_stop_reason(void)
+{
+    int asked = rt_signals_stop_asked();
+    return asked == SIGUSR1   ? "by SIGUSR1"
+           : asked == SIGTERM ? "by SIGTERM"
+           : asked == SIGINT  ? "by SIGINT"
+           : asked            ? "at the time limit"
+                              : "on request";
+}
+
 enum rt_status rt_signals_check(struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    int asked = rt_signals_stop_asked();
-    if (asked)
+    if (rt_signals_stop_asked())
         RT_FAIL(RT_STOPPED, "stopped %s, progress is saved; run again with --resume",
-                asked == SIGUSR1   ? "by SIGUSR1"
-                : asked == SIGTERM ? "by SIGTERM"
-                : asked == SIGINT  ? "by SIGINT"
-                                   : "at the time limit");
+                rt_signals_stop_reason());
 done:
     return st;
 }
 
 void rt_signals_clear(void)
 {
+    stop_at = 0;
     atomic_store(&stop_signal, 0);
 }
 

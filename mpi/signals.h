@@ -15,8 +15,12 @@
 void rt_signals_install(bool takes_stops);
 /* The signal that asked this process to stop, -1 for rt_signals_ask_stop, 0 for none. */
 int rt_signals_stop_asked(void);
-/* Asks as a signal would: --time-limit. */
+/* Asks as a signal would: at once, or from this second of the monotonic clock on (--time-limit; 0:
+ * never). */
 void rt_signals_ask_stop(void);
+void rt_signals_stop_at(double seconds);
+/* "by SIGUSR1", "at the time limit", or "on request" where another rank was asked. */
+const char *rt_signals_stop_reason(void);
 /* A local step for RT_LOCAL: RT_STOPPED with a message when a stop was asked for, else RT_OK. Call
  * it only where what was done is saved. */
 enum rt_status rt_signals_check(struct rt_error *err) RT_MUST_CHECK;

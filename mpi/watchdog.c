@@ -1,5 +1,7 @@
 #include "mpi/watchdog.h"
 
+#include "mpi/signals.h"
+
 #include <mpi.h>
 #include <pthread.h>
 #include <signal.h>
@@ -25,6 +27,8 @@ static struct {
     bool is_running;
     bool is_stopping;
     double stall_seconds;
+    double grace_seconds;
+    const char *job;
     const struct rt_world *world;
 } dog = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
@@ -50,14 +54,29 @@ void rt_watchdog_set_phase(const char *phase)
     atomic_store(&phase_name, phase);
 }
 
+static volatile sig_atomic_t exit_code = 1;
+
 static void give_up(int signal_number)
 {
     (void)signal_number;
-    _exit(1);
+    _exit(exit_code);
 }
 
 /* One line, then the end. MPI_Abort may itself wait for the thread that hangs, so an alarm stands
  * behind it. */
+static void say_and_end(const char *line, int n, int code)
+{
+    ssize_t written = write(STDERR_FILENO, line, n < 0 ? 0 : (size_t)n);
+    (void)written;
+    exit_code = code;
+    struct sigaction action = {.sa_handler = give_up};
+    (void)sigaction(SIGALRM, &action, NULL);
+    (void)alarm(2);
+    if (dog.world->is_threaded)
+        MPI_Abort(MPI_COMM_WORLD, code);
+    _exit(code);
+}
+
 static void end_job(const char *what)
 {
     const char *phase = atomic_load(&phase_name);
@@ -67,14 +86,28 @@ static void end_job(const char *what)
         "ranktape: rank %d on node %s: %s for %.0f s (--stall-timeout)%s%s; the job is ended\n",
         dog.world->rank, dog.world->host, what, dog.stall_seconds, phase ? " in " : "",
         phase ? phase : "");
-    ssize_t written = write(STDERR_FILENO, line, n < 0 ? 0 : (size_t)n);
-    (void)written;
-    struct sigaction action = {.sa_handler = give_up};
-    (void)sigaction(SIGALRM, &action, NULL);
-    (void)alarm(2);
-    if (dog.world->is_threaded)
-        MPI_Abort(MPI_COMM_WORLD, 1);
-    _exit(1);
+    say_and_end(line, n, 1);
+}
+
+/* Rank 0 speaks for all; where it has not been asked itself, another does, a little later. */
+static void end_stopped_job(void)
+{
+    char line[256];
+    int n =
+        snprintf(line, sizeof line,
+                 "ranktape: %s: stopped %s, --grace is over; run again with --resume to go on\n",
+                 dog.job, rt_signals_stop_reason());
+    say_and_end(line, n, 75);
+}
+
+static bool grace_is_over(double now, double *asked_at)
+{
+    double part = dog.world->rank == 0 ? 0.8 : 0.9;
+    if (!(dog.grace_seconds > 0) || !rt_signals_stop_asked())
+        return false;
+    if (*asked_at == 0)
+        *asked_at = now;
+    return now - *asked_at > part * dog.grace_seconds;
 }
 
 static double now_seconds(void)
@@ -88,6 +121,9 @@ static void *watch(void *unused)
 {
     (void)unused;
     double pause = dog.stall_seconds / 8 < 1 ? dog.stall_seconds / 8 : 1;
+    if (dog.grace_seconds > 0 && dog.grace_seconds / 20 < pause)
+        pause = dog.grace_seconds / 20;
+    double asked_at = 0;
     uint64_t seen = 0;
     uint64_t seen_all = 0;
     double since = now_seconds();
@@ -114,6 +150,8 @@ static void *watch(void *unused)
             seen_all = beat_all, since_all = now;
         if (dog.is_stopping)
             break;
+        if (grace_is_over(now, &asked_at))
+            end_stopped_job();
         if (now - since > dog.stall_seconds)
             end_job("no progress, of its own or of a rank it waits for,");
         if (now - since_all > dog.stall_seconds + GRACE_SECONDS)
@@ -121,6 +159,12 @@ static void *watch(void *unused)
     }
     (void)pthread_mutex_unlock(&dog.mutex);
     return NULL;
+}
+
+void rt_watchdog_set_grace(const char *job, double grace_seconds)
+{
+    dog.job = job;
+    dog.grace_seconds = grace_seconds;
 }
 
 enum rt_status rt_watchdog_start(const struct rt_world *world, double stall_seconds,

@@ -13,6 +13,10 @@
  * outlive it. Fails with RT_NOMEM. A second start changes nothing. */
 enum rt_status rt_watchdog_start(const struct rt_world *world, double stall_seconds,
                                  struct rt_error *err) RT_MUST_CHECK;
+/* Before rt_watchdog_start: once a stop is asked for, the job has this long to end by itself; then
+ * the thread ends it with exit code 75 and one line, since what is kept for --resume is on disk
+ * already (G4). 0: no limit. job: its name, a literal. */
+void rt_watchdog_set_grace(const char *job, double grace_seconds);
 void rt_watchdog_stop(void); /* fine where none was started */
 
 /* Progress arms it with its first phase and disarms it when it is freed, so that a job without

@@ -9,7 +9,12 @@
 
 #include <time.h>
 
-#define STOPPED "stopped on request; nothing is published"
+static enum rt_status stopped(const struct rt_phase_context *context, struct rt_error *err)
+{
+    return rt_error_set(
+        err, RT_STOPPED, __FILE__, __LINE__, "stopped %s; %s", rt_signals_stop_reason(),
+        context->checkpoint ? "run again with --resume to go on" : "nothing is published");
+}
 
 double rt_phase_now(void)
 {
@@ -49,7 +54,8 @@ static void measure(struct rt_phase_context *context, const struct rt_phase_cloc
         .busy_least = least,
         .busy_most = slowest.seconds,
         .slowest_rank = slowest.rank,
-        .units = rt_progress_total_of(progress, RT_COUNT_DONE),
+        .units =
+            rt_progress_total_of(progress, RT_COUNT_DONE) - rt_progress_total_resumed(progress),
         .bytes_read = rt_progress_total_of(progress, RT_COUNT_BYTES_READ),
         .bytes_written = rt_progress_total_of(progress, RT_COUNT_BYTES_WRITTEN),
         .bytes_exchanged = rt_progress_total_of(progress, RT_COUNT_BYTES_SENT),
@@ -61,7 +67,7 @@ enum rt_status rt_phase_check(struct rt_phase_context *context, struct rt_error 
 {
     enum rt_status st = RT_OK;
     if (!rt_progress_tick(context->progress) || rt_signals_stop_asked())
-        RT_FAIL(RT_STOPPED, STOPPED);
+        RT_TRY(stopped(context, err));
 done:
     return st;
 }
@@ -73,7 +79,7 @@ enum rt_status rt_phase_end(struct rt_phase_context *context, const struct rt_ph
     RT_TRY(rt_progress_end(context->progress, st, err));
     measure(context, clock, busy, record);
     if (rt_progress_is_stopped(context->progress))
-        RT_FAIL(RT_STOPPED, STOPPED);
+        RT_TRY(stopped(context, err));
 done:
     return st;
 }

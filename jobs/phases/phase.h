@@ -17,7 +17,7 @@ struct rt_phase_record {
     double busy_least; /* seconds of work, without the wait at the end: fastest and slowest rank */
     double busy_most;
     int slowest_rank;
-    uint64_t units; /* rows, records.. */
+    uint64_t units; /* rows, records.. that this run has done */
     uint64_t bytes_read;
     uint64_t bytes_written;
     uint64_t bytes_exchanged;

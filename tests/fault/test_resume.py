@@ -41,6 +41,10 @@ def same_files(name, one, other, kinds):
             check(a.read() == b.read(), f"{name}: {kind} differs")
 
 
+def record(index):
+    return sorted(n for n in os.listdir(f"{index}/checkpoint") if not n.endswith(".before"))
+
+
 if which == "phases":
     # killed at the begin of each phase, and while insert and compact write
     write_bin("rows.fbin", clustered(20000, 16, seed=4))
@@ -52,4 +56,109 @@ if which == "phases":
         interrupt(f"index{n}", fault, *LISTS)
         finished(fault, f"index{n}", want, *LISTS, ranks=ranks)
         same_files(fault, "whole", f"index{n}", ("tree", "frozen", "vectors"))
+elif which == "stops":
+    # asked to stop: exit 75 in time, with one line, and --resume ends in the same index
+    write_bin("rows.fbin", clustered(60000, 48, seed=9))
+    LISTS = ("--lists", "60", "--iterations", "1")
+    ok("build", "rows.fbin", "whole", *LISTS, ranks=2)
+    want = digest("whole")
+    # a signal to the launcher, while rank 1 is held in its rows
+    job = start("build", "rows.fbin", "asked", *LISTS, ranks=2, environment={"RANKTAPE_FAULT": "write:1:6:stop"})
+    pid = stopped_process()
+    job.send_signal(signal.SIGUSR1)
+    time.sleep(0.5)
+    os.kill(pid, signal.SIGCONT)
+    held_to("SIGUSR1", finish(job), 75, ["stopped", "--resume"])
+    check(not os.path.exists("asked/LOCK") and "trained" in record("asked"), f"after SIGUSR1: {record('asked')}")
+    finished("SIGUSR1", "asked", want, *LISTS)
+    # a rank that does not come to its next look in time: the job ends all the same
+    job = start("build", "rows.fbin", "late", *LISTS, "--grace", 2, ranks=2, environment={"RANKTAPE_FAULT": "compact:1:1:stop"})
+    pid = stopped_process()
+    asked = time.monotonic()
+    job.send_signal(signal.SIGUSR1)
+    held_to("--grace", finish(job), 75, ["stopped by SIGUSR1", "--grace", "--resume"])
+    check(time.monotonic() - asked < 2 + 10, f"--grace 2: took {time.monotonic() - asked:.1f} s")
+    if os.path.exists("late/LOCK"):
+        os.remove("late/LOCK")
+    finished("--grace", "late", want, *LISTS, ranks=1)
+    # the end that the batch system tells of, or an option
+    for name, options, environment in (("limit", ("--time-limit", "2"), {}), ("batch", (), {"RANKTAPE_END": "1"}),
+                                       ("slurm", (), {"SLURM_JOB_END_TIME": "1"})):
+        job = start("build", "rows.fbin", name, *LISTS, *options, ranks=2,
+                    environment=dict(environment, RANKTAPE_FAULT="insert:1:1:stop"))
+        pid = stopped_process()
+        time.sleep(2)
+        os.kill(pid, signal.SIGCONT)
+        held_to(name, finish(job), 75, ["stopped at the time limit", "--resume"])
+        finished(name, name, want, *LISTS)
+    held_to("RANKTAPE_END", run("build", "rows.fbin", "end", *LISTS, ranks=2, environment={"RANKTAPE_END": "soon"}), 2,
+            ["RANKTAPE_END", "soon"])
+    gone("RANKTAPE_END", "end")
+elif which == "refusals":
+    write_bin("rows.fbin", clustered(3000, 16, seed=4))
+    LISTS = ("--lists", "4,30", "--seed", "5")
+    ok("build", "rows.fbin", "whole", *LISTS, ranks=2)
+    want = digest("whole")
+    # where nothing is there it begins; where the same build is there it is done
+    finished("nothing there", "first", want, *LISTS, ranks=2)
+    for again in ((), ("--force",)):
+        result = ok("build", "rows.fbin", "first", *LISTS, "--resume", *again, ranks=3)
+        check("already" in result.out, f"the same build again: {result.out}")
+    answer = ok("build", "rows.fbin", "first", *LISTS, "--resume", "--json", ranks=1).json()
+    check(answer["digest"] == want and answer["status"] == "done", f"--json of a build that is there: {answer}")
+    held_to("another build is there", run("build", "rows.fbin", "first", "--lists", "20", "--resume", ranks=2), 2,
+            ["first", "--lists", "4,30", "20", "--force"])
+    check(digest("first") == want, "a refused --resume has changed the index")
+    # options that decide the result, by name; layout is taken from the first run, the rest is free
+    interrupt("index", "insert:0:1:kill", *LISTS, "--tapes", "2")
+    before = sorted(os.listdir("index")), record("index")
+    for options, words in ((("--lists", "30", "--seed", "5"), ["--lists", "4,30", "30"]),
+                           (("--lists", "4,30"), ["--seed", "5", "0"]),
+                           ((*LISTS, "--metric", "ip"), ["--metric", "l2", "ip"]),
+                           ((*LISTS, "--iterations", "3"), ["--iterations", "10", "3"]),
+                           ((*LISTS, "--beam", "2"), ["--beam", "auto", "2"]),
+                           ((*LISTS, "--residual", "off"), ["--residual", "on", "off"]),
+                           ((*LISTS, "--rerank-in-heap"), ["--rerank-in-heap", "off", "on"])):
+        held_to(f"resume with {options}", run("build", "rows.fbin", "index", *options, "--resume", ranks=2), 2,
+                ["index", "--force", *words])
+    held_to("without --resume", run("build", "rows.fbin", "index", *LISTS, ranks=2), 2, ["index", "--resume", "--force"])
+    # a row file that is not what it was
+    shutil.copy2("rows.fbin", "kept.fbin")
+    os.utime("rows.fbin", ns=(1, 1))
+    held_to("touched rows", run("build", "rows.fbin", "index", *LISTS, "--resume", ranks=2), 2, ["rows.fbin", "changed"])
+    write_bin("rows.fbin", clustered(3001, 16, seed=4))
+    held_to("longer rows", run("build", "rows.fbin", "index", *LISTS, "--resume", ranks=2), 2, ["rows.fbin", "changed"])
+    os.replace("kept.fbin", "rows.fbin")
+    check((sorted(os.listdir("index")), record("index")) == before, "refusals have changed what is there to go on with")
+    # files moved elsewhere are the same files; other run and layout options do not matter
+    os.rename("rows.fbin", "moved.fbin")
+    finished("moved rows", "index", want, *LISTS, "--tapes", "1", "--block-rows", "64", rows="moved.fbin")
+    os.rename("moved.fbin", "rows.fbin")
+    # over an index that is there: the old one is read until the new one is published
+    ok("build", "rows.fbin", "old", "--lists", "9", ranks=2)
+    first = digest("old")
+    job = start("build", "rows.fbin", "old", *LISTS, *OFTEN, "--force", ranks=2, environment={"RANKTAPE_FAULT": "compact:1:1:kill"})
+    finish(job)
+    all_gone("killed over an index")
+    check(digest("old") == first, "a killed build over an index")
+    ok("search", "old", "rows.fbin", ranks=2)
+    result = ok("build", "rows.fbin", "old", *LISTS, "--force", "--resume", ranks=3)  # the lock of a dead process is taken over
+    check("goes on" in result.out and digest("old") == want, f"--resume over an index: {result.out}")
+    check(not os.path.exists("old/LOCK") and not os.path.exists("old/checkpoint"), f"left: {os.listdir('old')}")
+    # a checkpoint with a flipped bit is none: the one before it, or the beginning
+    interrupt("bits", "publish:0:1:kill", *LISTS)
+    for name in os.listdir("bits/checkpoint"):
+        if name.startswith(("insert", "trained", "compact")) and not name.endswith(".before"):
+            with open(f"bits/checkpoint/{name}", "r+b") as f:
+                f.seek(-3, 2)
+                byte = f.read(1)
+                f.seek(-3, 2)
+                f.write(bytes([byte[0] ^ 16]))
+    finished("flipped bits", "bits", want, *LISTS)
+    # a file that a checkpoint tells of and that is gone
+    interrupt("lost", "compact:0:1:kill", *LISTS)
+    os.remove("lost/tree-1.h5.partial")
+    held_to("a lost file", run("build", "rows.fbin", "lost", *LISTS, "--resume", ranks=2), 1, ["tree-1.h5"])
+    ok("build", "rows.fbin", "lost", *LISTS, "--force", ranks=2)
+    check(digest("lost") == want, "--force after a lost file")
 end()
