@@ -1,0 +1,163 @@
+"""Inserts and deletes that are refused: one line, exit 2, and not a byte of the index another."""
+import os
+import shutil
+import signal
+import sys
+
+import numpy as np
+
+from faults import (LAUNCHER, all_gone, check, clustered, end, finish, gone, held_to, ok, run, start, stopped_process, write_bin)
+from ranktape_cli import digest
+
+which = sys.argv[1]
+rows = clustered(600, 8, seed=4)
+write_bin("rows.fbin", rows)
+write_bin("more.fbin", clustered(40, 8, seed=5))
+ok("build", "rows.fbin", "index", "--lists", "3,12", ranks=2)
+ok("insert", "index", "more.fbin", ranks=2)  # ids 600 .. 639
+ok("build", "rows.fbin", "cosine", "--lists", "6", "--metric", "cosine", ranks=1)
+
+
+def ids_file(name, ids):
+    np.array(ids, "<u8").tofile(name)
+    return name
+
+
+ids_file("dead.u64", [7, 8, 9])
+ok("delete", "index", "--ids", "dead.u64", ranks=1)
+
+
+def tree(index):
+    found = {}
+    for name in os.listdir(index):
+        with open(f"{index}/{name}", "rb") as f:
+            found[name] = f.read()
+    return found
+
+
+def unchanged(what, index, before):
+    after = tree(index)
+    names = sorted(set(before) ^ set(after) | {name for name in before if before[name] != after.get(name)})
+    check(not names, f"{what}: '{index}' has changed: {names}")
+
+
+def refuses(what, words, job, index, *arguments, code=2, ranks=(0, 3), **more):
+    """The same line on one process and on three, and not a byte of the index another."""
+    before = tree(index) if os.path.isdir(index) else None
+    for n in ranks:
+        held_to(f"{what} ({n} ranks)", run(job, index, *arguments, ranks=n, **more), code, words, job=job)
+        if before is None:
+            gone(what, index)
+        else:
+            unchanged(what, index, before)
+
+
+def calls():
+    refuses("no rows given", ["ROWS"], "insert", "index")
+    refuses("no such rows", ["nowhere.fbin"], "insert", "index", "nowhere.fbin")
+    refuses("no such index", ["nowhere", "no index"], "insert", "nowhere", "more.fbin")
+    refuses("delete in no index", ["nowhere", "no index"], "delete", "nowhere", "--ids", "dead.u64")
+    refuses("neither", ["--ids", "--keep"], "delete", "index")
+    refuses("both", ["--ids", "--keep"], "delete", "index", "--ids", "dead.u64", "--keep", "dead.u64")
+    refuses("no such ids", ["nowhere.u64"], "delete", "index", "--ids", "nowhere.u64")
+    refuses("beyond the end", ["--from-row 41", "more.fbin", "40"], "insert", "index", "more.fbin", "--from-row", 41)
+    refuses("another job's option", ["--lists"], "insert", "index", "more.fbin", "--lists", 4)
+    refuses("an option of insert", ["--replace"], "delete", "index", "--ids", "dead.u64", "--replace")
+    os.mkdir("unfinished")
+    shutil.copy("index/tree-1.h5", "unfinished/tree-1.h5")
+    for job, arguments in (("insert", ("more.fbin",)), ("delete", ("--ids", "dead.u64"))):
+        refuses("unfinished", ["unfinished build", "--force"], job, "unfinished", *arguments)
+    os.remove("unfinished/tree-1.h5")
+    with open("unfinished/cat.jpg", "w") as f:
+        f.write("meow")
+    refuses("no index", ["unfinished", "no index"], "insert", "unfinished", "more.fbin")
+
+
+def rows_and_ids():
+    refuses("dimension", ["wide.fbin", "9 dimensions", "8"], "insert", "index", write_bin("wide.fbin", clustered(4, 9)))
+    refuses("type", ["whole.u8bin", "u8", "f32"], "insert", "index", write_bin("whole.u8bin", np.ones((4, 8), np.uint8)))
+    bad = clustered(300, 8)
+    bad[280, 3] = np.nan
+    refuses("not a number", ["bad.fbin", "row 280", "not finite"], "insert", "index", write_bin("bad.fbin", bad))
+    refuses("not a number, numbered in the heap", ["bad.fbin", "row 280"], "insert", "index", "bad.fbin", "--from-row", 100,
+            "--ids", ids_file("high.u64", range(10**6, 10**6 + 300)))
+    bad[280] = 0
+    refuses("zero", ["zero.fbin", "row 280", "zero"], "insert", "cosine", write_bin("zero.fbin", bad))
+    five = write_bin("five.fbin", clustered(5, 8))
+    for what, ids, words in (("there already", [5000, 4, 6000, 639, 7000], ["id 4", "row 1", "--replace"]),
+                             ("the last that is there", [5000, 5001, 6000, 639, 7000], ["id 639", "row 3", "--replace"]),
+                             ("twice", [900, 800, 801, 802, 900], ["id 900", "row 0", "row 4"]),
+                             ("twice, one of many", [900, 800, 901, 800, 800], ["id 800", "row 1", "row 3"]),
+                             ("too few", [900, 801], ["ids.u64", "2", "5"]), ("too many", range(900, 906), ["ids.u64", "6", "5"]),
+                             ("no id", [900, 901, 2**64 - 1, 902, 903], ["ids.u64", "2"])):
+        refuses(f"ids: {what}", words, "insert", "index", five, "--ids", ids_file("ids.u64", ids))
+    refuses("twice, with --replace", ["id 4", "row 0", "row 1"], "insert", "index", five, "--replace",
+            "--ids", ids_file("ids.u64", [4, 4, 900, 901, 902]))
+    with open("odd.u64", "wb") as f:
+        f.write(b"12345")
+    refuses("an odd file", ["odd.u64"], "delete", "index", "--ids", "odd.u64")
+    refuses("no id to delete", ["none.u64"], "delete", "index", "--ids", ids_file("none.u64", [3, 2**64 - 1]))
+    refuses("negative", ["negative.npy"], "delete", "index", "--ids", "negative.npy")
+    # an id that has died is free
+    ok("insert", "index", five, "--ids", ids_file("again.u64", [9, 7, 8, 10**9, 10**9 + 1]), ranks=3)
+    refuses("there again", ["id 7", "row 1"], "insert", "index", five, "--ids", "again.u64")
+
+
+def locks():
+    before = tree("index")
+    for job, arguments in (("insert", ("more.fbin",)), ("delete", ("--keep", "dead.u64"))):
+        writer = start(job, "index", *arguments, ranks=2, environment={"RANKTAPE_FAULT": "publish:0:1:stop"})
+        pid = stopped_process()
+        check(digest("index") and "LOCK" in os.listdir("index"), "a writer without a lock")
+        held_to("locked, insert", run("insert", "index", "more.fbin", ranks=3), 2, ["index", f"process {pid}"], job="insert")
+        held_to("locked, delete", run("delete", "index", "--ids", "dead.u64", ranks=1), 2, ["index", f"process {pid}"], job="delete")
+        os.kill(writer.pid, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
+        finish(writer)
+        all_gone("a killed writer")
+        # its lock is taken over, and what it left is no part of the index
+        after = tree("index")
+        check({name: after[name] for name in before} == before, f"{job} killed: the index has changed")
+        ok("verify", "index", "--clean", ranks=1)
+        unchanged(f"{job} killed, then cleaned", "index", before)
+    os.chmod("index", 0o555)
+    launcher = LAUNCHER
+    if os.geteuid() == 0:
+        os.chmod(".", 0o777)
+        launcher = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] + LAUNCHER
+    can_look = run("info", "index", ranks=1, launcher=launcher).code == 0
+    for job, arguments in (("insert", ("more.fbin",)), ("delete", ("--ids", "dead.u64"))):
+        if can_look:  # the folder above may be closed to others
+            refuses("read-only", ["index", "ermission"], job, "index", *arguments, code=(1, 2), ranks=(1, 3), launcher=launcher)
+    print("read-only: " + ("seen" if can_look else "not seen, the folder is closed to other users"))
+    os.chmod("index", 0o755)
+
+
+def changes():
+    """ROWS or ids change while they are read."""
+    before = tree("index")
+    for ranks, number in ((1, 32), (3, 24)):  # the rows are one chunk, read by the last rank
+        for change in ("cut", "write", "replace"):
+            new = clustered(3000, 8, seed=6)
+            name = write_bin(f"{change}{ranks}.fbin", new)
+            job = start("insert", "index", name, "--block-rows", 100, ranks=ranks,
+                        environment={"RANKTAPE_FAULT": f"read:{ranks - 1}:{number}:stop"})
+            pid = stopped_process()
+            if change == "cut":
+                os.truncate(name, os.path.getsize(name) // 2)
+            elif change == "write":
+                with open(name, "r+b") as f:
+                    f.seek(8)
+                    f.write(b"\0" * 640)
+            else:
+                os.rename(write_bin("new.fbin", new[::-1]), name)
+            os.kill(pid, signal.SIGCONT)
+            held_to(f"rows: {change} ({ranks} ranks)", finish(job), 2, [name, "shrank" if change == "cut" else "changed"],
+                    job="insert")
+            unchanged(f"rows: {change}", "index", before)
+
+
+np.save("negative.npy", np.array([3, -4]))
+{"calls": calls, "rows": rows_and_ids, "locks": locks, "changes": changes}[which]()
+ok("verify", "index", "--full", ranks=2)
+end()
