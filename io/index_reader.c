@@ -291,7 +291,7 @@ done:
     return st;
 }
 
-static enum rt_status check_tree(const struct rt_index_view *view, struct rt_error *err)
+enum rt_status rt_index_check_tree(const struct rt_index_view *view, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct rt_error found;
@@ -316,7 +316,7 @@ enum rt_status rt_index_open_manifest(const char *dir, struct rt_manifest *manif
         RT_FAIL(RT_NOMEM, "out of memory: the name of an index");
     RT_TRY(open_files(view, err));
     if (check >= RT_CHECK_TREE)
-        RT_TRY(check_tree(view, err));
+        RT_TRY(rt_index_check_tree(view, err));
     if (check >= RT_CHECK_ALL)
         RT_TRY(check_directory(view, err));
     *out = view;

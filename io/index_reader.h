@@ -50,6 +50,9 @@ enum rt_status rt_index_open(const char *dir, enum rt_index_check check, struct 
 enum rt_status rt_index_open_manifest(const char *dir, struct rt_manifest *manifest,
                                       enum rt_index_check check, struct rt_index_view **out,
                                       struct rt_error *err) RT_MUST_CHECK;
+/* What RT_CHECK_TREE adds, for a view that was opened without. */
+enum rt_status rt_index_check_tree(const struct rt_index_view *view,
+                                   struct rt_error *err) RT_MUST_CHECK;
 /* One more file of tombstones, which no manifest names yet: the rows it names are dead from now on,
  * as far as this view goes. */
 enum rt_status rt_index_bury(struct rt_index_view *view, const char *path,

@@ -203,6 +203,19 @@ done:
     return st;
 }
 
+enum rt_status rt_tree_file_touch(const struct rt_tree_view *view, uint32_t level, uint32_t first,
+                                  uint32_t n, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_h5_layout *layout = rt_h5_map_layout(view->map);
+    RT_TRY(rt_h5_map_check_rows(view->map, dataset_of(layout, "centroids", level), first, n, err));
+    if (level + 1 < view->tree.n_levels)
+        RT_TRY(rt_h5_map_check_rows(view->map, dataset_of(layout, "first_child", level), first, n + 1,
+                                    err));
+done:
+    return st;
+}
+
 void rt_tree_file_close(struct rt_tree_view *view)
 {
     rt_h5_map_close(view->map);

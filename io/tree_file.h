@@ -42,6 +42,10 @@ struct rt_tree_view {
  * and parents are checked by rt_tree_check, which reads them all. Fails with RT_DAMAGED. */
 enum rt_status rt_tree_file_open(const char *path, struct rt_tree_view *view,
                                  struct rt_error *err) RT_MUST_CHECK;
+/* Centroids [first, first + n) of a level, and where their children begin and end, against their
+ * checksums, each unit once (H7). Fails with RT_DAMAGED. */
+enum rt_status rt_tree_file_touch(const struct rt_tree_view *view, uint32_t level, uint32_t first,
+                                  uint32_t n, struct rt_error *err) RT_MUST_CHECK;
 void rt_tree_file_close(struct rt_tree_view *view);
 
 #endif

@@ -21,6 +21,7 @@
 
 #define BLOCK_BYTES (UINT64_C(4) << 20)
 #define JUDGED_ROWS 1024u
+#define FEW 16u /* rows of up to leaves over this descend by exact distances (H7) */
 
 struct insertion {
     struct rt_edit edit;
@@ -184,6 +185,26 @@ done:
 
 /* ---- the new pair ---- */
 
+static enum rt_status touch_tree(void *context, uint32_t level, uint32_t first, uint32_t n,
+                                 struct rt_error *err)
+{
+    return rt_tree_file_touch(&((const struct rt_index_view *)context)->tree, level, first, n, err);
+}
+
+/* What many rows are worth: the whole tree checked, and a store beside it. */
+static enum rt_status make_sets(struct insertion *in, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_job *job = in->edit.job;
+    const struct rt_tree *tree = &in->edit.view->tree.tree;
+    RT_LOCAL(rt_index_check_tree(in->edit.view, err));
+    RT_AGREE(job->comm);
+    RT_TRY(rt_tree_sets_new(job, tree, rt_means_distance(tree->metric, tree->spherical),
+                            job->options->pin, &in->sets, err));
+done:
+    return st;
+}
+
 static enum rt_status insert_rows(struct insertion *in, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
@@ -195,12 +216,15 @@ static enum rt_status insert_rows(struct insertion *in, struct rt_error *err)
         options->origin[RT_OPT_from_row] == RT_FROM_GIVEN ? options->from_row : m->next_row;
     RT_TRY(rt_carry_new(&edit->context, edit->view, rt_row_source_n_rows(in->source), &in->carry,
                         err));
-    RT_TRY(rt_tree_sets_new(edit->job, tree, rt_means_distance(tree->metric, tree->spherical),
-                            options->pin, &in->sets, err));
+    bool are_few = rt_row_source_n_rows(in->source) <= rt_tree_leaves(tree)->n / FEW;
+    if (!are_few)
+        RT_TRY(make_sets(in, err));
     RT_LOCAL(rt_rotation_new(tree->rotation_seed, tree->dim, &in->rotation, err));
     RT_AGREE(edit->job->comm);
     struct rt_insert_input input = {.tree = tree,
-                                    .sets = in->sets.sets,
+                                    .sets = are_few ? NULL : in->sets.sets,
+                                    .touch = touch_tree,
+                                    .touch_context = edit->view,
                                     .rotation = in->rotation,
                                     .beam = m->beam,
                                     .fingerprint = m->fingerprint,
@@ -337,7 +361,7 @@ enum rt_status rt_insert_run(struct rt_job *job, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct insertion in = {.rows = NULL};
-    RT_TRY(rt_edit_begin(job, job->options->argument[0], RT_CHECK_TREE, &in.edit, err));
+    RT_TRY(rt_edit_begin(job, job->options->argument[0], RT_CHECK_STRUCTURE, &in.edit, err));
     RT_TRY(open_rows(&in, err));
     if (rt_row_source_n_rows(in.source) > 0) {
         if (job->options->replace)

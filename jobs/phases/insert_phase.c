@@ -144,13 +144,17 @@ static enum rt_status allocate(struct inserter *in, struct rt_error *err)
     enum rt_status st = RT_OK;
     const struct rt_insert_input *input = in->input;
     const struct rt_rows_info *info = rt_rows_info(input->rows);
-    struct rt_row_coder_options coder = {.tree = input->tree,
-                                         .sets = input->sets,
-                                         .rotation = input->rotation,
-                                         .element = info->type,
-                                         .beam = input->beam,
-                                         .proposer = RT_PROPOSE_AUTO,
-                                         .max_rows = in->block_rows};
+    struct rt_row_coder_options coder = {
+        .tree = input->tree,
+        .sets = input->sets,
+        .distance = rt_means_distance(input->tree->metric, input->tree->spherical),
+        .touch = input->touch,
+        .touch_context = input->touch_context,
+        .rotation = input->rotation,
+        .element = info->type,
+        .beam = input->beam,
+        .proposer = RT_PROPOSE_AUTO,
+        .max_rows = in->block_rows};
     RT_TRY(rt_row_coder_new(&coder, &in->coder, err));
     RT_TRY(columns_new(&in->rows, in, in->group_rows, err));
     RT_TRY(columns_new(&in->sorted, in, in->group_rows, err));
@@ -411,7 +415,8 @@ static enum rt_status code_block(struct inserter *in, uint64_t first_row, size_t
     uint64_t source_row = first_row - in->n_carried;
     RT_TRY(rt_row_source_read(in->input->source, source_row, n_rows, in->native, err));
     RT_TRY(rt_row_source_read_ids(in->input->source, source_row, n_rows, in->rows.ids + at, err));
-    const struct rt_coded_rows *rows = rt_row_coder_assign(in->coder, in->native, n_rows);
+    const struct rt_coded_rows *rows = NULL;
+    RT_TRY(rt_row_coder_assign(in->coder, in->native, n_rows, &rows, err));
     for (size_t i = 0; i < n_rows; i++) {
         uint32_t list = rows->lists[i];
         in->rows.lists[at + i] = list;

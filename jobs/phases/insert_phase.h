@@ -18,8 +18,11 @@
 #include <stdbool.h>
 
 struct rt_insert_input {
-    const struct rt_tree *tree; /* all lent */
-    struct rt_centroid_set *const *sets;
+    const struct rt_tree *tree;          /* all lent */
+    struct rt_centroid_set *const *sets; /* NULL: few rows, which descend by exact distances */
+    enum rt_status (*touch)(void *context, uint32_t level, uint32_t first, uint32_t n,
+                            struct rt_error *err); /* without sets: as in core/descend.h */
+    void *touch_context;
     const struct rt_rotation *rotation;
     uint32_t beam;
     int exponent; /* every sample value is below 2^exponent (C1): the scale of spread */

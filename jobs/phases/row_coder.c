@@ -7,7 +7,8 @@
 
 struct rt_row_coder {
     struct rt_row_coder_options options;
-    struct rt_assigner *assigner;
+    struct rt_assigner *assigner; /* one of the two */
+    struct rt_descent *descent;
     struct rt_coded_rows rows;
     enum rt_row_verdict *verdicts;
     uint32_t *lists;
@@ -36,8 +37,16 @@ enum rt_status rt_row_coder_new(const struct rt_row_coder_options *options,
     RT_TRY(rt_array_new(options->max_rows, sizeof *coder->distances, &coder->distances, err));
     RT_TRY(rt_array_new(options->max_rows, dim * sizeof(float), &coder->rotated, err));
     RT_TRY(rt_array_new(dim, sizeof(float), &coder->scratch, err));
-    RT_TRY(rt_assigner_new(options->max_rows, dim, options->beam, options->proposer,
-                           &coder->assigner, err));
+    struct rt_descent_options few = {.tree = options->tree,
+                                     .distance = options->distance,
+                                     .beam = options->beam,
+                                     .touch = options->touch,
+                                     .context = options->touch_context};
+    if (options->sets)
+        RT_TRY(rt_assigner_new(options->max_rows, dim, options->beam, options->proposer,
+                               &coder->assigner, err));
+    else
+        RT_TRY(rt_descent_new(&few, &coder->descent, err));
     *out = coder;
     coder = NULL;
 done:
@@ -50,6 +59,7 @@ void rt_row_coder_free(struct rt_row_coder *coder)
     if (!coder)
         return;
     rt_assigner_free(coder->assigner);
+    rt_descent_free(coder->descent);
     rt_array_free(coder->verdicts);
     rt_array_free(coder->lists);
     rt_array_free(coder->distances);
@@ -75,13 +85,27 @@ static size_t prepare(struct rt_row_coder *coder, const void *native, size_t n_r
     return n_good;
 }
 
-const struct rt_coded_rows *rt_row_coder_assign(struct rt_row_coder *coder, const void *native,
-                                                size_t n_rows)
+static enum rt_status descend(struct rt_row_coder *coder, size_t n_rows, struct rt_error *err)
 {
+    enum rt_status st = RT_OK;
+    for (size_t i = 0; i < n_rows; i++)
+        RT_TRY(rt_descend(coder->descent, coder->rotated + i * coder->options.tree->dim,
+                          &coder->lists[i], &coder->distances[i], err));
+done:
+    return st;
+}
+
+enum rt_status rt_row_coder_assign(struct rt_row_coder *coder, const void *native, size_t n_rows,
+                                   const struct rt_coded_rows **out, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
     size_t n_good = prepare(coder, native, n_rows);
     rt_rotation_apply(coder->options.rotation, coder->rotated, n_rows);
-    rt_assign_tree(coder->assigner, coder->options.tree, coder->options.sets, coder->options.beam,
-                   coder->rotated, n_rows, coder->lists, coder->distances);
+    if (coder->descent)
+        RT_TRY(descend(coder, n_rows, err));
+    else
+        rt_assign_tree(coder->assigner, coder->options.tree, coder->options.sets,
+                       coder->options.beam, coder->rotated, n_rows, coder->lists, coder->distances);
     if (n_good < n_rows)
         for (size_t i = 0; i < n_rows; i++)
             if (coder->verdicts[i] != RT_ROW_GOOD)
@@ -92,7 +116,9 @@ const struct rt_coded_rows *rt_row_coder_assign(struct rt_row_coder *coder, cons
                                          .distances = coder->distances,
                                          .rotated = coder->rotated,
                                          .n_good = n_good};
-    return &coder->rows;
+    *out = &coder->rows;
+done:
+    return st;
 }
 
 void rt_row_coder_encode(struct rt_row_coder *coder, size_t row, uint32_t list, uint8_t *code,
@@ -136,5 +162,6 @@ size_t rt_row_coder_order(const uint32_t *lists, size_t n_rows, uint32_t *order,
 
 void rt_row_coder_counts(const struct rt_row_coder *coder, uint64_t *rows, uint64_t *candidates)
 {
-    rt_assigner_counts(coder->assigner, rows, candidates);
+    if (coder->assigner)
+        rt_assigner_counts(coder->assigner, rows, candidates);
 }

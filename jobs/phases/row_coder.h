@@ -5,6 +5,7 @@
 #define RT_JOBS_ROW_CODER_H
 
 #include "core/assign.h"
+#include "core/descend.h"
 #include "core/element.h"
 #include "core/error.h"
 #include "core/metric.h"
@@ -16,7 +17,12 @@
 
 struct rt_row_coder_options {
     const struct rt_tree *tree;          /* these four are lent for the coder's life */
-    struct rt_centroid_set *const *sets; /* one for each level */
+    struct rt_centroid_set *const *sets; /* one for each level; NULL: rows are few, and take the
+                                            exact way of core/descend.h to the same leaves */
+    enum rt_metric distance;             /* without sets: RT_L2 or RT_IP */
+    enum rt_status (*touch)(void *context, uint32_t level, uint32_t first, uint32_t n,
+                            struct rt_error *err); /* without sets: as in core/descend.h */
+    void *touch_context;
     const struct rt_rotation *rotation;
     enum rt_element element; /* of the rows given */
     uint32_t beam;
@@ -40,9 +46,11 @@ struct rt_coded_rows {
     const float *rotated;                /* n_rows x dim; a bad row is all zero */
     size_t n_good;
 };
-/* native: n_rows packed rows in their element type, n_rows <= max_rows. */
-const struct rt_coded_rows *rt_row_coder_assign(struct rt_row_coder *coder, const void *native,
-                                                size_t n_rows);
+/* native: n_rows packed rows in their element type, n_rows <= max_rows. Fails only without sets,
+ * as rt_descend does. */
+enum rt_status rt_row_coder_assign(struct rt_row_coder *coder, const void *native, size_t n_rows,
+                                   const struct rt_coded_rows **out,
+                                   struct rt_error *err) RT_MUST_CHECK;
 /* Code (rt_code_bytes) and factors of good row `row` of the batch, against `list`'s centroid. */
 void rt_row_coder_encode(struct rt_row_coder *coder, size_t row, uint32_t list, uint8_t *code,
                          float *factors);

@@ -1,4 +1,5 @@
 #include "core/assign.h"
+#include "core/descend.h"
 #include "core/kernels/kernels.h"
 #include "core/memory.h"
 #include "core/random.h"
@@ -287,6 +288,17 @@ static void descend_plainly(const struct small_tree *s, const float *row, const 
     }
 }
 
+static void descend_rows(const struct trial *t, const struct rt_tree *tree, uint32_t beam,
+                         const float *rows, uint32_t *list, float *out)
+{
+    struct rt_descent *descent = NULL;
+    struct rt_descent_options options = {.tree = tree, .distance = t->metric, .beam = beam};
+    CHECK_OK(rt_descent_new(&options, &descent, &err));
+    for (size_t r = 0; r < t->n_rows; r++)
+        CHECK_OK(rt_descend(descent, rows + r * t->dim, &list[r], &out[r], &err));
+    rt_descent_free(descent);
+}
+
 static void run_tree(const struct trial *t, const uint32_t *counts, uint32_t n_levels,
                      uint32_t beam, uint32_t count)
 {
@@ -322,6 +334,10 @@ static void run_tree(const struct trial *t, const uint32_t *counts, uint32_t n_l
                 }
             }
             rt_assigner_free(a);
+        }
+        if (one) { /* and row by row, by exact distances alone */
+            descend_rows(t, &s.tree, beam, rows, list, out);
+            compare(t, "descent", RT_PROPOSE_NONE, expected, distances, list, out, 1);
         }
     }
     free_tree(&s);
