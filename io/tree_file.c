@@ -210,8 +210,8 @@ enum rt_status rt_tree_file_touch(const struct rt_tree_view *view, uint32_t leve
     const struct rt_h5_layout *layout = rt_h5_map_layout(view->map);
     RT_TRY(rt_h5_map_check_rows(view->map, dataset_of(layout, "centroids", level), first, n, err));
     if (level + 1 < view->tree.n_levels)
-        RT_TRY(rt_h5_map_check_rows(view->map, dataset_of(layout, "first_child", level), first, n + 1,
-                                    err));
+        RT_TRY(rt_h5_map_check_rows(view->map, dataset_of(layout, "first_child", level), first,
+                                    n + 1, err));
 done:
     return st;
 }
