@@ -50,7 +50,7 @@ double rt_objective_value(const struct rt_scale *scale, rt_int128 joined)
 static bool has_avx512(void)
 {
     enum rt_isa isa = rt_kernels()->isa;
-    return isa == RT_ISA_AVX512 || isa == RT_ISA_AVX512_VNNI;
+    return isa >= RT_ISA_AVX512 && isa <= RT_ISA_AVX512_AMX;
 }
 #endif
 

@@ -17,6 +17,114 @@ static void f16_to_f32(const void *src, float *dst, size_t n)
     }
 }
 
+/* As in propose_lanes.h, to the bit, with the reductions and conversions that this instruction set
+ * has of its own: centroids and rows pass here so often that they are a tenth of a training. */
+ALWAYS __m512 centred(const float *row, const float *mean, __mmask16 some)
+{
+    __m512 x = _mm512_maskz_loadu_ps(some, row);
+    return mean ? _mm512_sub_ps(x, _mm512_maskz_loadu_ps(some, mean)) : x;
+}
+
+ALWAYS float lanes_sum(__m512 v)
+{
+    vf lanes[NV] = {(vf)v};
+    return tree_f32(lanes);
+}
+
+ALWAYS __mmask16 mask_of(size_t i, size_t dim)
+{
+    return dim - i < 16 ? (__mmask16)((1u << (dim - i)) - 1) : (__mmask16)0xffff;
+}
+
+ALWAYS void quantise_about(const float *row, const float *mean, size_t dim, uint8_t *codes,
+                           struct rt_quantised *out)
+{
+    __m512 most = _mm512_setzero_ps();
+    __m512 norm2 = _mm512_setzero_ps();
+    __m512 error2 = _mm512_setzero_ps();
+    __m512i sum = _mm512_setzero_si512();
+    for (size_t i = 0; i < dim; i += 16) {
+        __mmask16 some = mask_of(i, dim);
+        __m512 x = centred(row + i, mean ? mean + i : NULL, some);
+        most = _mm512_max_ps(_mm512_abs_ps(x), most); /* a NaN leaves most as it is */
+        norm2 = _mm512_add_ps(norm2, _mm512_mul_ps(x, x));
+    }
+    float top = _mm512_reduce_max_ps(most);
+    int is_plain = top >= 0x1p-100f && top <= 0x1p100f;
+    float scale = is_plain ? top / 127.0f : 0.0f;
+    float inverse = is_plain ? 127.0f / top : 0.0f;
+    for (size_t i = 0; i < dim; i += 16) {
+        __mmask16 some = mask_of(i, dim);
+        __mmask16 stored = dim - i < 16 ? mask_of(0, (dim - i + 3) / 4 * 4) : some;
+        __m512 x = centred(row + i, mean ? mean + i : NULL, some);
+        __m512 rounder = _mm512_set1_ps(ROUNDER);
+        __m512 shifted = _mm512_add_ps(_mm512_mul_ps(x, _mm512_set1_ps(inverse)), rounder);
+        __m512 q = _mm512_sub_ps(shifted, rounder);
+        __m512 error = _mm512_sub_ps(x, _mm512_mul_ps(_mm512_set1_ps(scale), q));
+        error2 = _mm512_add_ps(error2, _mm512_mul_ps(error, error));
+        __m512i code =
+            _mm512_xor_si512(_mm512_and_si512(_mm512_castps_si512(shifted), _mm512_set1_epi32(255)),
+                             _mm512_set1_epi32(128));
+        sum = _mm512_add_epi32(sum, code);
+        _mm512_mask_cvtepi32_storeu_epi8(codes + i, stored, code);
+    }
+    *out = (struct rt_quantised){scale, lanes_sum(error2), lanes_sum(norm2),
+                                 (int32_t)_mm512_reduce_add_epi32(sum) -
+                                     128 * (int32_t)((dim + 15) / 16 * 16)};
+}
+
+ALWAYS float group_most(const float *const *centroids, size_t n, const float *mean, size_t dim)
+{
+    __m512 most = _mm512_setzero_ps();
+    for (size_t c = 0; c < n; c++)
+        for (size_t i = 0; i < dim; i += 16)
+            most = _mm512_max_ps(
+                _mm512_abs_ps(centred(centroids[c] + i, mean + i, mask_of(i, dim))), most);
+    return _mm512_reduce_max_ps(most);
+}
+
+/* One scale for all: their sizes are alike, and one search for the greatest value serves 16. */
+static void quantise_group(const float *const *centroids, size_t n, const float *mean, size_t dim,
+                           int8_t *codes, struct rt_quantised *out)
+{
+    size_t n_steps = (dim + 3) / 4;
+    float top = group_most(centroids, n, mean, dim);
+    int is_plain = top >= 0x1p-100f && top <= 0x1p100f;
+    float scale = is_plain ? top / 127.0f : 0.0f;
+    __m512 inverse = _mm512_set1_ps(is_plain ? 127.0f / top : 0.0f);
+    if (n < 16)
+        memset(codes, 0, n_steps * 64);
+    for (size_t c = 0; c < n; c++) {
+        __m512 norm2 = _mm512_setzero_ps();
+        __m512 error2 = _mm512_setzero_ps();
+        __m512i sum = _mm512_setzero_si512();
+        for (size_t i = 0; i < dim; i += 16) {
+            _Alignas(16) int8_t bytes[16];
+            size_t n_here = n_steps - i / 4 < 4 ? n_steps - i / 4 : 4;
+            __m512 x = centred(centroids[c] + i, mean + i, mask_of(i, dim));
+            __m512i code = _mm512_cvtps_epi32(_mm512_mul_ps(x, inverse));
+            __m512 error = _mm512_fnmadd_ps(_mm512_set1_ps(scale), _mm512_cvtepi32_ps(code), x);
+            norm2 = _mm512_fmadd_ps(x, x, norm2);
+            error2 = _mm512_fmadd_ps(error, error, error2);
+            sum = _mm512_add_epi32(sum, code);
+            _mm_store_si128((void *)bytes, _mm512_cvtepi32_epi8(code));
+            for (size_t step = 0; step < n_here; step++)
+                memcpy(codes + (i / 4 + step) * 64 + c * 4, bytes + 4 * step, 4);
+        }
+        out[c] = (struct rt_quantised){scale, lanes_sum(error2), lanes_sum(norm2),
+                                       _mm512_reduce_add_epi32(sum)};
+    }
+}
+
+static void quantise_512(const float *row, const float *mean, size_t dim, uint8_t *codes,
+                         struct rt_quantised *out)
+{
+    if (mean)
+        quantise_about(row, mean, dim, codes, out);
+    else
+        quantise_about(row, NULL, dim, codes, out);
+}
+
 /* u8 x s8 would saturate in vpmaddubsw (B5), so both go to 16 bits. */
 ALWAYS void products(const struct rt_int8_tile *tile, size_t group, const uint8_t *const *rows,
                      size_t n_rows, int32_t out[][16])
@@ -85,6 +193,8 @@ void rt_kernels_avx512(struct rt_kernels *table)
 {
     fill_exact(table);
     fill_proposals(table);
+    table->quantise = quantise_512;
+    table->quantise_group = quantise_group;
     table->int8_tile = int8_tile;
     table->at_most = at_most;
     table->pick = pick;

@@ -1,7 +1,5 @@
-#include "core/kernels/kernels.h"
+#include "core/kernels/avx512_finish.h"
 
-#include <immintrin.h>
-#include <math.h>
 #include <string.h>
 
 #define ALWAYS static inline __attribute__((always_inline))
@@ -95,28 +93,9 @@ ALWAYS void part(const struct rt_int8_tile *tile, const uint8_t *const *rows, si
 {
     _Alignas(64) int32_t sums[12 * 64];
     products(tile, rows, n_rows, n_groups, sums);
-    for (size_t r = 0; r < n_rows; r++) {
-        uint64_t bits = 0;
-        __m512 smallest = _mm512_set1_ps(INFINITY);
-        __m512 factor = _mm512_set1_ps(row_scale[r]);
-        for (size_t g = 0; g < n_groups; g++) {
-            __m512i offset = _mm512_loadu_si512((const void *)(tile->sums + 16 * g));
-            __m512 p = _mm512_cvtepi32_ps(_mm512_sub_epi32(
-                _mm512_load_si512((const void *)(sums + r * 64 + g * 16)), offset));
-            p = _mm512_fmadd_ps(factor, _mm512_mul_ps(_mm512_loadu_ps(tile->scale + 16 * g), p),
-                                _mm512_loadu_ps(tile->norm + 16 * g));
-            _mm512_storeu_ps(a + 64 * r + 16 * g, p);
-            if (least)
-                smallest = _mm512_min_ps(smallest, p);
-            else
-                bits |= (uint64_t)_mm512_cmp_ps_mask(p, _mm512_set1_ps(threshold[r]), _CMP_LE_OQ)
-                        << 16 * g;
-        }
-        if (least)
-            least[r] = _mm512_reduce_min_ps(smallest);
-        else
-            mask[r] = bits;
-    }
+    for (size_t r = 0; r < n_rows; r++)
+        finish_row(tile, sums + r * 64, n_groups, row_scale[r], least ? 0.0f : threshold[r],
+                   a + 64 * r, least ? NULL : mask + r, least ? least + r : NULL);
 }
 
 ALWAYS void all_rows(const struct rt_int8_tile *tile, const uint8_t *const *rows, size_t n_rows,
@@ -151,9 +130,9 @@ ALWAYS void by_groups(const struct rt_int8_tile *tile, const uint8_t *const *row
     }
 }
 
-static void int8_tile(const struct rt_int8_tile *tile, const uint8_t *const *rows, size_t n_rows,
-                      const float *row_scale, const float *threshold, float *a, uint64_t *mask,
-                      float *least)
+void rt_int8_tile_vnni(const struct rt_int8_tile *tile, const uint8_t *const *rows, size_t n_rows,
+                       const float *row_scale, const float *threshold, float *a, uint64_t *mask,
+                       float *least)
 {
     if (least)
         by_groups(tile, rows, n_rows, row_scale, NULL, a, NULL, least);
@@ -163,5 +142,5 @@ static void int8_tile(const struct rt_int8_tile *tile, const uint8_t *const *row
 
 void rt_kernels_avx512_vnni(struct rt_kernels *table)
 {
-    table->int8_tile = int8_tile;
+    table->int8_tile = rt_int8_tile_vnni;
 }

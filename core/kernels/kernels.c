@@ -3,6 +3,10 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
+#if defined(__x86_64__) && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #include <float.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -16,8 +20,8 @@
 #endif
 _Static_assert(FLT_EVAL_METHOD == 0, "floats must be computed as floats (A2)");
 
-static const char *const names[RT_N_ISAS] = {"portable",    "avx2", "avx512",
-                                             "avx512_vnni", "neon", "neon_dot"};
+static const char *const names[RT_N_ISAS] = {"portable",   "avx2", "avx512",  "avx512_vnni",
+                                             "avx512_amx", "neon", "neon_dot"};
 
 const char *rt_isa_name(enum rt_isa isa)
 {
@@ -37,6 +41,21 @@ static int has_avx512(void)
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
+
+/* Linux grants the tiles' registers to processes that ask for them, since they make their signal
+ * frames larger (arch_prctl(ARCH_REQ_XCOMP_PERM, XTILEDATA)); other systems, and older kernels, do
+ * not know the question. */
+static int has_amx(void)
+{
+#ifdef SYS_arch_prctl
+    unsigned a, b, c, d;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & 1u << 24) || !(d & 1u << 25))
+        return 0;
+    return syscall(SYS_arch_prctl, 0x1023, 18) == 0;
+#else
+    return 0;
+#endif
+}
 #endif
 
 int rt_isa_is_here(enum rt_isa isa)
@@ -54,6 +73,8 @@ int rt_isa_is_here(enum rt_isa isa)
         return has_avx2 && has_avx512();
     if (isa == RT_ISA_AVX512_VNNI)
         return has_avx2 && has_avx512() && __builtin_cpu_supports("avx512vnni");
+    if (isa == RT_ISA_AVX512_AMX)
+        return has_avx2 && has_avx512() && __builtin_cpu_supports("avx512vnni") && has_amx();
 #elif defined(__aarch64__)
     if (isa == RT_ISA_NEON)
         return 1;
@@ -80,6 +101,8 @@ void rt_kernels_of(enum rt_isa isa, struct rt_kernels *out)
     }
     if (isa >= RT_ISA_AVX512_VNNI)
         rt_kernels_avx512_vnni(&table);
+    if (isa >= RT_ISA_AVX512_AMX)
+        rt_kernels_avx512_amx(&table);
 #elif defined(__aarch64__)
     if (isa >= RT_ISA_NEON) {
         rt_kernels_neon(&table);

@@ -18,6 +18,7 @@ enum rt_isa { /* those of one processor in ascending order */
               RT_ISA_AVX2,
               RT_ISA_AVX512,
               RT_ISA_AVX512_VNNI,
+              RT_ISA_AVX512_AMX,
               RT_ISA_NEON,
               RT_ISA_NEON_DOT,
               RT_N_ISAS
@@ -27,6 +28,7 @@ struct rt_quantised {
     float scale;
     float error2; /* sum of (x'_i - scale q_i)^2 */
     float norm2;  /* sum of x'_i^2 */
+    int32_t sum;  /* of the codes less 128 */
 };
 
 struct rt_int8_tile {
@@ -76,6 +78,10 @@ struct rt_kernels {
      * 2^100, scale is 0 and all codes are 128. */
     void (*quantise)(const float *row, const float *mean, size_t dim, uint8_t *codes,
                      struct rt_quantised *out);
+    /* n (1..16) centroids about mean as one group of int8_tile: codes[step][16][4], those beyond n
+     * are 0; their scales may be one for all. NULL where quantise does as well. */
+    void (*quantise_group)(const float *const *centroids, size_t n, const float *mean, size_t dim,
+                           int8_t *codes, struct rt_quantised *out);
     /* out := row - mean (mean NULL: row), for BLAS; returns the sum of squares. */
     float (*centre)(const float *row, const float *mean, size_t dim, float *out);
     /* A tile of n_rows rows (codes as above) and 16 n_groups centroids (1..4 groups):
@@ -120,6 +126,7 @@ void rt_kernels_portable(struct rt_kernels *table);
 void rt_kernels_avx2(struct rt_kernels *table);
 void rt_kernels_avx512(struct rt_kernels *table);
 void rt_kernels_avx512_vnni(struct rt_kernels *table);
+void rt_kernels_avx512_amx(struct rt_kernels *table);
 void rt_kernels_neon(struct rt_kernels *table);
 void rt_kernels_neon_dot(struct rt_kernels *table);
 

@@ -168,6 +168,7 @@ static void quantise(const float *row, const float *mean, size_t dim, uint8_t *c
     float most = 0;
     float norm2[LANES] = {0};
     float error2[LANES] = {0};
+    int32_t sum = 0;
     for (size_t i = 0; i < dim; i++) {
         float value = mean ? row[i] - mean[i] : row[i];
         most = fabsf(value) > most ? fabsf(value) : most;
@@ -180,12 +181,14 @@ static void quantise(const float *row, const float *mean, size_t dim, uint8_t *c
         float value = mean ? row[i] - mean[i] : row[i];
         float q = is_plain ? rintf(value * inverse) : 0.0f;
         float error = value - scale * q;
-        codes[i] = (uint8_t)((is_plain && value == value ? (int)q : 0) + 128);
+        int code = is_plain && value == value ? (int)q : 0;
+        codes[i] = (uint8_t)(code + 128);
+        sum += code;
         error2[i % LANES] += error * error;
     }
     for (size_t i = dim; i % 4; i++)
         codes[i] = 128;
-    *out = (struct rt_quantised){scale, tree_f32(error2), tree_f32(norm2)};
+    *out = (struct rt_quantised){scale, tree_f32(error2), tree_f32(norm2), sum};
 }
 
 static float centre(const float *row, const float *mean, size_t dim, float *out)

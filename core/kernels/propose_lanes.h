@@ -33,16 +33,29 @@ ALWAYS void norm_step(vf *most, vf *norm2, const vf *x)
     }
 }
 
-ALWAYS void quantise_step(uint8_t *codes, vf *error2, const vf *x, float scale, float inverse)
+ALWAYS void quantise_step(uint8_t *codes, vf *error2, vu *sum, const vf *x, float scale,
+                          float inverse)
 {
     for (size_t k = 0; k < NV; k++) {
         vf shifted = x[k] * inverse + ROUNDER;
         vf q = shifted - ROUNDER;
         vf error = x[k] - scale * q;
         error2[k] += error * error;
-        vb bytes = __builtin_convertvector(((vu)shifted & 255u) ^ 128u, vb);
+        vu code = ((vu)shifted & 255u) ^ 128u;
+        sum[k] += code;
+        vb bytes = __builtin_convertvector(code, vb);
         memcpy(codes + k * WIDTH, &bytes, sizeof bytes);
     }
+}
+
+ALWAYS int32_t add_up(const vu *sum)
+{
+    uint32_t lane[16];
+    uint32_t total = 0;
+    memcpy(lane, sum, sizeof lane);
+    for (int l = 0; l < 16; l++)
+        total += lane[l];
+    return (int32_t)total;
 }
 
 static void quantise(const float *row, const float *mean, size_t dim, uint8_t *codes,
@@ -52,11 +65,14 @@ static void quantise(const float *row, const float *mean, size_t dim, uint8_t *c
     vf norm2[NV];
     vf error2[NV];
     vf x[NV];
+    vu sum[NV];
     float tail[16];
     float tail_mean[16];
     size_t whole = dim / 16 * 16;
-    for (size_t k = 0; k < NV; k++)
+    for (size_t k = 0; k < NV; k++) {
         most[k] = norm2[k] = error2[k] = (vf){0};
+        sum[k] = (vu){0};
+    }
     for (size_t i = 0; i < whole; i += 16) {
         centred_step(x, row + i, mean ? mean + i : NULL);
         norm_step(most, norm2, x);
@@ -76,15 +92,16 @@ static void quantise(const float *row, const float *mean, size_t dim, uint8_t *c
     float inverse = is_plain ? 127.0f / top : 0.0f;
     for (size_t i = 0; i < whole; i += 16) {
         centred_step(x, row + i, mean ? mean + i : NULL);
-        quantise_step(codes + i, error2, x, scale, inverse);
+        quantise_step(codes + i, error2, sum, x, scale, inverse);
     }
     if (dim % 16) {
         uint8_t last[16];
         centred_step(x, tail, mean ? tail_mean : NULL);
-        quantise_step(last, error2, x, scale, inverse);
+        quantise_step(last, error2, sum, x, scale, inverse);
         memcpy(codes + whole, last, (dim % 16 + 3) / 4 * 4);
     }
-    *out = (struct rt_quantised){scale, tree_f32(error2), tree_f32(norm2)};
+    *out = (struct rt_quantised){scale, tree_f32(error2), tree_f32(norm2),
+                                 add_up(sum) - 128 * (int32_t)((dim + 15) / 16 * 16)};
 }
 
 static float centre(const float *row, const float *mean, size_t dim, float *out)

@@ -59,8 +59,9 @@ elif which == "machine":
     with open("/proc/cpuinfo") as f:
         flags = f.read()
     has_openblas = "OpenBLAS" in ok("--version", ranks=0).out
-    for isa in ("portable", "avx2", "avx512", "avx512_vnni"):
-        if isa == "portable" or isa in flags or isa == "avx512" and "avx512bw" in flags:
+    flag_of = {"avx512": "avx512bw", "avx512_amx": "amx_int8"}
+    for isa in ("portable", "avx2", "avx512", "avx512_vnni", "avx512_amx"):
+        if isa == "portable" or flag_of.get(isa, isa) in flags:
             same(isa, one, build("rows.fbin", *options, ranks=2, environment={"RANKTAPE_ISA": isa}))
             used("kernel", isa)
     for core, needs in (("Haswell", "avx2"), ("Zen", "avx2"), ("SkylakeX", "avx512bw")):

@@ -142,6 +142,7 @@ RT_TEST("rows become the same codes in every instruction set, with what they lea
             struct rt_quantised p;
             struct rt_quantised q;
             double error2 = 0;
+            int32_t sum = 0;
             draw(dim, dim, a_values);
             draw(dim + 1, dim, b_values);
             memset(expected, 7, sizeof expected);
@@ -150,6 +151,7 @@ RT_TEST("rows become the same codes in every instruction set, with what they lea
                 float x = with_mean ? a_values[i] - b_values[i] : a_values[i];
                 double error = (double)x - (double)p.scale * (expected[i] - 128);
                 error2 += error * error;
+                sum += expected[i] - 128;
                 CHECK(expected[i] >= 1 && fabs(error) <= 0.5001 * (double)p.scale);
             }
             CHECK(fabs(sqrt(error2) - sqrt((double)p.error2)) <=
@@ -157,14 +159,58 @@ RT_TEST("rows become the same codes in every instruction set, with what they lea
             for (size_t i = dim; i < (dim + 3) / 4 * 4; i++)
                 CHECK(expected[i] == 128);
             CHECK(expected[(dim + 3) / 4 * 4] == 7);
+            CHECK(p.sum == sum);
             EACH_OTHER(kernels)
             {
                 memset(codes, 7, sizeof codes);
                 kernels.quantise(a_values, with_mean ? b_values : NULL, dim, codes, &q);
                 CHECK(memcmp(codes, expected, sizeof codes) == 0);
                 CHECK(same(p.scale, q.scale) && same(p.error2, q.error2) && same(p.norm2, q.norm2));
+                CHECK(q.sum == sum);
             }
         }
+}
+
+RT_TEST("centroids of a group become codes that leave out no more than they say")
+{
+    enum { N = 16, DIM = 77, STEPS = (DIM + 3) / 4 };
+    static float values[N][DIM];
+    static float mean[DIM];
+    static _Alignas(64) int8_t codes[STEPS * 64];
+    const float *centroids[N];
+    draw(5, DIM, mean);
+    for (size_t c = 0; c < N; c++) {
+        draw(6 + c, DIM, values[c]);
+        centroids[c] = values[c];
+    }
+    for (int isa = 0; isa < RT_N_ISAS; isa++) {
+        struct rt_kernels kernels = pick(isa);
+        for (size_t n = 1; kernels.quantise_group && n <= N; n += 5) {
+            struct rt_quantised q[N];
+            memset(codes, 7, sizeof codes);
+            kernels.quantise_group(centroids, n, mean, DIM, codes, q);
+            for (size_t c = 0; c < N; c++) {
+                double error2 = 0;
+                double norm2 = 0;
+                int32_t sum = 0;
+                for (size_t i = 0; i < (size_t)4 * STEPS; i++) {
+                    int code = codes[i / 4 * 64 + c * 4 + i % 4];
+                    double x = i < DIM ? (double)(values[c][i] - mean[i]) : 0;
+                    double error = c < n ? x - (double)q[c].scale * code : 0;
+                    CHECK(code >= -127 && (c < n && i < DIM ? 1 : code == 0));
+                    norm2 += x * x;
+                    error2 += error * error;
+                    sum += code;
+                }
+                if (c >= n)
+                    continue;
+                CHECK(q[c].sum == sum && fabs(norm2 - (double)q[c].norm2) <= 1e-5 * norm2);
+                CHECK(sqrt(error2) <=
+                      1.001 * sqrt((double)q[c].error2) + 4 * 0x1p-24 * sqrt((double)q[c].norm2));
+                CHECK(error2 < 1e-3 * norm2);
+            }
+        }
+    }
 }
 
 RT_TEST("rows without a direction, too small or not finite become codes of nothing")

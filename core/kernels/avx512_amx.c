@@ -1,0 +1,137 @@
+/* int8_tile by AMX: 16 rows x 16 centroids x 64 dimensions an instruction, eight times what VNNI
+ * does. The products are the same integers. */
+#include "core/kernels/avx512_finish.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#define LEAST_ROWS 8u  /* fewer go to VNNI */
+#define MOST_PIECES 32 /* of 64 dimensions; longer rows go to VNNI */
+
+#define ALWAYS static inline __attribute__((always_inline))
+
+/* The compiler does not know that tiles are loaded from memory. */
+#define MEMORY_IS_READ() __asm__ volatile("" ::: "memory")
+
+struct shape { /* of LDTILECFG */
+    uint8_t palette, start_row, zero[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+};
+
+static const struct shape all_whole = {
+    .palette = 1, .row_bytes = {64, 64, 64, 64, 64, 64}, .rows = {16, 16, 16, 16, 16, 16}};
+
+/* Up to 16 rows' codes by pieces of 64 dimensions, zeros beyond the last. */
+ALWAYS void pack_rows(const uint8_t *const *rows, size_t n_rows, size_t n_bytes, uint8_t *out)
+{
+    for (size_t at = 0; at < n_bytes; at += 64, out += 16 * 64) {
+        __mmask64 some = n_bytes - at < 64 ? UINT64_MAX >> (64 - (n_bytes - at)) : UINT64_MAX;
+        for (size_t r = 0; r < n_rows; r++)
+            _mm512_store_si512((void *)(out + r * 64), _mm512_maskz_loadu_epi8(some, rows[r] + at));
+    }
+}
+
+#define STEP(g)                                                                                    \
+    if (n_groups > (g)) {                                                                          \
+        _tile_loadd(5, piece + (g)*group_bytes, 64);                                               \
+        _tile_dpbusd(g, 4, 5);                                                                     \
+    }
+#define STORE(g)                                                                                   \
+    if (n_groups > (g))                                                                            \
+        _tile_stored(g, sums + 16 * (g), 64 * sizeof *sums);
+
+/* 16 rows, packed; tail: the last piece of each group where it is not whole, else NULL. */
+ALWAYS void products(const struct rt_int8_tile *tile, const uint8_t *rows, const int8_t *tail,
+                     size_t n_groups, int32_t *sums)
+{
+    size_t n_pieces = (tile->n_steps + 15) / 16;
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (size_t k = 0; k < n_pieces; k++) {
+        bool is_tail = tail && k + 1 == n_pieces;
+        const int8_t *piece = is_tail ? tail : tile->codes + k * 1024;
+        size_t group_bytes = is_tail ? 1024 : tile->n_steps * 64;
+        _tile_loadd(4, rows + k * 1024, 64);
+        STEP(0)
+        STEP(1)
+        STEP(2)
+        STEP(3)
+    }
+    STORE(0)
+    STORE(1)
+    STORE(2)
+    STORE(3)
+}
+
+static void copy_tails(const struct rt_int8_tile *tile, int8_t *out)
+{
+    size_t n_left = tile->n_steps % 16;
+    memset(out, 0, tile->n_groups * 1024);
+    for (size_t g = 0; g < tile->n_groups; g++)
+        memcpy(out + g * 1024, tile->codes + ((g + 1) * tile->n_steps - n_left) * 64, n_left * 64);
+}
+
+ALWAYS void all_rows(const struct rt_int8_tile *tile, const uint8_t *const *rows, size_t n_rows,
+                     size_t n_groups, const float *row_scale, const float *threshold, float *a,
+                     uint64_t *mask, float *least)
+{
+    _Alignas(64) uint8_t packed[MOST_PIECES * 1024];
+    _Alignas(64) int8_t tails[4 * 1024];
+    _Alignas(64) int32_t sums[16 * 64];
+    bool has_tail = tile->n_steps % 16 != 0;
+    if (has_tail)
+        copy_tails(tile, tails);
+    if (n_rows < 16)
+        memset(packed, 0, (tile->n_steps + 15) / 16 * 1024);
+    _tile_loadconfig(&all_whole);
+    for (size_t at = 0; at < n_rows; at += 16) {
+        size_t n = n_rows - at < 16 ? n_rows - at : 16;
+        pack_rows(rows + at, n, 4 * tile->n_steps, packed);
+        MEMORY_IS_READ();
+        products(tile, packed, has_tail ? tails : NULL, n_groups, sums);
+        for (size_t r = at; r < at + n; r++)
+            finish_row(tile, sums + (r - at) * 64, n_groups, row_scale[r],
+                       least ? 0.0f : threshold[r], a + 64 * r, least ? NULL : mask + r,
+                       least ? least + r : NULL);
+    }
+    _tile_release();
+}
+
+ALWAYS void by_groups(const struct rt_int8_tile *tile, const uint8_t *const *rows, size_t n_rows,
+                      const float *row_scale, const float *threshold, float *a, uint64_t *mask,
+                      float *least)
+{
+    switch (tile->n_groups) {
+    case 1:
+        all_rows(tile, rows, n_rows, 1, row_scale, threshold, a, mask, least);
+        break;
+    case 2:
+        all_rows(tile, rows, n_rows, 2, row_scale, threshold, a, mask, least);
+        break;
+    case 3:
+        all_rows(tile, rows, n_rows, 3, row_scale, threshold, a, mask, least);
+        break;
+    default:
+        all_rows(tile, rows, n_rows, 4, row_scale, threshold, a, mask, least);
+    }
+}
+
+static void int8_tile(const struct rt_int8_tile *tile, const uint8_t *const *rows, size_t n_rows,
+                      const float *row_scale, const float *threshold, float *a, uint64_t *mask,
+                      float *least)
+{
+    if (n_rows < LEAST_ROWS || tile->n_steps > MOST_PIECES * 16)
+        rt_int8_tile_vnni(tile, rows, n_rows, row_scale, threshold, a, mask, least);
+    else if (least)
+        by_groups(tile, rows, n_rows, row_scale, NULL, a, NULL, least);
+    else
+        by_groups(tile, rows, n_rows, row_scale, threshold, a, mask, NULL);
+}
+
+void rt_kernels_avx512_amx(struct rt_kernels *table)
+{
+    table->int8_tile = int8_tile;
+}
