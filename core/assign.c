@@ -48,6 +48,7 @@ struct rt_assigner {
     /* of each row of the batch */
     uint8_t *codes; /* code_stride each */
     size_t code_stride;
+    const uint8_t **code_of;
     float *row_scale;
     struct rt_row_bound *bound;
     float *threshold; /* T */
@@ -78,17 +79,17 @@ struct tile {
     float most_p, most_w;
 };
 
-/* The T of B2: all of a set, or the children of the cells kept for each row, or a subset. */
+/* The T of B2: all of a set, or the children of the cells kept for each row. */
 struct target {
     const struct rt_centroid_set *set;
-    const float *rows; /* of this batch */
+    const float *rows;            /* of this batch, or */
+    const struct rt_coded *coded; /* not NULL: index[first..] of these */
+    size_t first;
     size_t n_rows;
     uint32_t best;               /* A */
     const uint32_t *first_child; /* not NULL: T = children of kept[row][0..n_kept) */
     const uint32_t *kept;
     uint32_t n_kept;
-    const uint32_t *subset; /* not NULL: T = subset */
-    uint32_t n_subset;
     size_t room; /* of a list */
     float *list_a;
     uint32_t *list_id;
@@ -151,8 +152,8 @@ static size_t products_of(const struct assigner_sizes *s)
 size_t rt_assigner_bytes(size_t max_rows, uint32_t dim, uint32_t max_beam)
 {
     struct assigner_sizes s = sizes_of(max_rows, dim, max_beam);
-    size_t a_row = code_stride_of(dim) + 2 * sizeof(float) + sizeof(struct rt_row_bound) +
-                   sizeof(uint32_t) + 1;
+    size_t a_row = code_stride_of(dim) + sizeof(uint8_t *) + 2 * sizeof(float) +
+                   sizeof(struct rt_row_bound) + sizeof(uint32_t) + 1;
     return sizeof(struct rt_assigner) + s.n_batch * a_row + s.arena +
            products_of(&s) * sizeof(float) +
            sizeof(float) * dim * (s.gemm_rows + s.gemm_tiles * TILE) + sizeof(struct packed) +
@@ -179,7 +180,8 @@ static enum rt_proposer resolve(enum rt_proposer wanted, uint32_t dim)
 {
     wanted = forced(wanted);
     enum rt_isa isa = rt_kernels()->isa;
-    bool has_products = isa == RT_ISA_AVX512_VNNI || isa == RT_ISA_NEON_DOT;
+    bool has_products =
+        isa == RT_ISA_AVX512_VNNI || isa == RT_ISA_AVX512_AMX || isa == RT_ISA_NEON_DOT;
     if (wanted == RT_PROPOSE_AUTO)
         wanted = has_products && dim <= INT8_DIM ? RT_PROPOSE_INT8 : RT_PROPOSE_SGEMM;
     if (wanted == RT_PROPOSE_SGEMM && !rt_gemm_is_sound(dim)) /* B9 */
@@ -211,6 +213,7 @@ enum rt_status rt_assigner_new(size_t max_rows, uint32_t dim, uint32_t max_beam,
     size_t n = a->sizes.n_batch;
     size_t most = measured_most(max_beam);
     RT_TRY(rt_array_new(n, a->code_stride, &a->codes, err));
+    RT_TRY(rt_array_new(n, sizeof *a->code_of, &a->code_of, err));
     RT_TRY(rt_array_new(n, sizeof *a->row_scale, &a->row_scale, err));
     RT_TRY(rt_array_new(n, sizeof *a->bound, &a->bound, err));
     RT_TRY(rt_array_new(n, sizeof *a->threshold, &a->threshold, err));
@@ -241,6 +244,7 @@ void rt_assigner_free(struct rt_assigner *assigner)
     if (!assigner)
         return;
     rt_array_free(assigner->codes);
+    rt_array_free(assigner->code_of);
     rt_array_free(assigner->row_scale);
     rt_array_free(assigner->bound);
     rt_array_free(assigner->threshold);
@@ -265,12 +269,48 @@ void rt_assigner_counts(const struct rt_assigner *assigner, uint64_t *rows, uint
     *candidates = assigner->candidates;
 }
 
+/* ---- rows ---- */
+
+size_t rt_row_code_bytes(uint32_t dim)
+{
+    return code_stride_of(dim) + sizeof(struct rt_row_sizes);
+}
+
+void rt_row_code(enum rt_metric distance, const float *row, const float *reference, uint32_t dim,
+                 void *code)
+{
+    struct rt_quantised q;
+    rt_kernels()->quantise(row, distance == RT_IP ? NULL : reference, dim, code, &q);
+    struct rt_row_sizes sizes = rt_row_sizes(q.scale, q.norm2, q.error2);
+    memcpy((uint8_t *)code + code_stride_of(dim), &sizes, sizeof sizes);
+}
+
+void rt_row_decode(const void *code, const float *reference, uint32_t dim, float *out)
+{
+    const uint8_t *codes = code;
+    struct rt_row_sizes sizes;
+    memcpy(&sizes, codes + code_stride_of(dim), sizeof sizes);
+    for (uint32_t i = 0; i < dim; i++)
+        out[i] = reference[i] + sizes.scale * (float)((int)codes[i] - 128);
+}
+
+static size_t index_of(const struct target *t, size_t row)
+{
+    return t->coded->index ? t->coded->index[t->first + row] : t->first + row;
+}
+
+static const float *values_of(const struct rt_assigner *a, const struct target *t, size_t row)
+{
+    return t->coded ? t->coded->row(t->coded->ctx, (uint32_t)index_of(t, row))
+                    : t->rows + row * a->dim;
+}
+
 /* ---- E ---- */
 
 static void measure(const struct rt_assigner *a, const struct target *t, size_t row,
                     const uint32_t *numbers, size_t n, float *out)
 {
-    const float *x = t->rows + row * a->dim;
+    const float *x = values_of(a, t, row);
     if (t->set->is_ip)
         a->kernels->ip_among(x, t->set->centroids, a->dim, numbers, n, out);
     else
@@ -331,6 +371,30 @@ static void sort_keys(uint64_t *keys, size_t n)
     }
 }
 
+/* Brings the `wanted` least keys to the front, in any order. */
+static void select_keys(uint64_t *keys, size_t n, size_t wanted)
+{
+    size_t begin = 0;
+    for (size_t end = n; begin < end;) {
+        size_t at = begin;
+        uint64_t pivot = keys[begin + (end - begin) / 2];
+        keys[begin + (end - begin) / 2] = keys[end - 1];
+        keys[end - 1] = pivot;
+        for (size_t i = begin; i < end; i++)
+            if (keys[i] <= pivot) { /* the pivot itself comes last */
+                uint64_t key = keys[i];
+                keys[i] = keys[at];
+                keys[at++] = key;
+            }
+        if (at == wanted || at == wanted + 1)
+            return;
+        if (at > wanted)
+            end = at - 1;
+        else
+            begin = at;
+    }
+}
+
 /* The `best` least of what is offered, as a heap with the greatest on top. */
 struct least {
     uint64_t *keys;
@@ -350,16 +414,16 @@ static void offer(struct least *least, uint64_t key)
     }
 }
 
-/* Offers centroids [begin, end), or those of subset. */
+/* Offers centroids [begin, end), or those of members. */
 static void offer_range(const struct rt_assigner *a, const struct target *t, size_t row,
-                        const uint32_t *subset, uint32_t begin, uint32_t end, struct least *least)
+                        const uint32_t *members, uint32_t begin, uint32_t end, struct least *least)
 {
     uint32_t numbers[TILE];
     float distances[TILE];
     for (uint32_t at = begin; at < end;) {
         uint32_t n = end - at < TILE ? end - at : TILE;
         for (uint32_t i = 0; i < n; i++)
-            numbers[i] = subset ? subset[at + i] : at + i;
+            numbers[i] = members ? members[at + i] : at + i;
         measure(a, t, row, numbers, n, distances);
         for (uint32_t i = 0; i < n; i++)
             offer(least, key_of(distances[i], numbers[i]));
@@ -382,9 +446,8 @@ static size_t best_of_all(const struct rt_assigner *a, const struct target *t, s
             *n_measured += t->first_child[cell + 1] - t->first_child[cell];
         }
     } else {
-        uint32_t n = t->subset ? t->n_subset : t->set->n;
-        offer_range(a, t, row, t->subset, 0, n, &least);
-        *n_measured += n;
+        offer_range(a, t, row, t->set->members, 0, t->set->n, &least);
+        *n_measured += t->set->n;
     }
     sort_keys(keys, least.n);
     return least.n;
@@ -401,23 +464,43 @@ static float capped(float threshold)
 static bool prepare_row(struct rt_assigner *a, const struct target *t, size_t row)
 {
     const struct rt_centroid_set *set = t->set;
-    const float *x = t->rows + row * a->dim;
-    struct rt_quantised q = {0, 0, 0};
+    struct rt_row_sizes sizes;
+    uint8_t *codes = a->codes + row * a->code_stride;
+    a->code_of[row] = codes;
     if (a->proposer == RT_PROPOSE_NONE || !set->can_propose)
         return false;
-    a->kernels->quantise(x, set->is_ip ? NULL : set->mean, a->dim, a->codes + row * a->code_stride,
-                         &q);
-    a->row_scale[row] = set->is_ip ? -q.scale : -2 * q.scale;
-    return rt_row_bound(set, a->proposer == RT_PROPOSE_SGEMM, q.norm2, q.error2, &a->bound[row]);
+    if (t->coded) {
+        a->code_of[row] = t->coded->codes + index_of(t, row) * rt_row_code_bytes(a->dim);
+        memcpy(&sizes, a->code_of[row] + a->code_stride, sizeof sizes);
+    } else {
+        struct rt_quantised q;
+        a->kernels->quantise(t->rows + row * a->dim, set->is_ip ? NULL : set->mean, a->dim, codes,
+                             &q);
+        sizes = rt_row_sizes(q.scale, q.norm2, q.error2);
+    }
+    a->row_scale[row] = set->is_ip ? -sizes.scale : -2 * sizes.scale;
+    return rt_row_bound(set, a->proposer == RT_PROPOSE_SGEMM, &sizes, &a->bound[row]);
+}
+
+/* Coded rows lie anywhere: their cache lines are asked for some rows ahead. */
+static void prefetch_code(const struct rt_assigner *a, const struct target *t, size_t row)
+{
+    if (!t->coded || row >= t->n_rows)
+        return;
+    size_t bytes = rt_row_code_bytes(a->dim);
+    const uint8_t *code = t->coded->codes + index_of(t, row) * bytes;
+    for (size_t at = 0; at < bytes + 63; at += 64)
+        __builtin_prefetch(code + (at < bytes ? at : bytes - 1));
 }
 
 static void prepare(struct rt_assigner *a, const struct target *t, size_t begin, size_t end)
 {
     for (size_t row = begin; row < end; row++) {
+        prefetch_code(a, t, row + 8);
         a->n_listed[row] = 0;
         a->wants_all[row] = !prepare_row(a, t, row);
         if (a->wants_all[row]) { /* no slot may pass */
-            memset(a->codes + row * a->code_stride, 128, a->code_stride);
+            a->code_of[row] = memset(a->codes + row * a->code_stride, 128, a->code_stride);
             a->row_scale[row] = 0;
             a->bound[row] = (struct rt_row_bound){0, 0, 0, 0};
         }
@@ -529,7 +612,7 @@ static void tile_by_codes(struct rt_assigner *a, const struct target *t, const s
     for (size_t i = 0; i < n; i++) {
         size_t row = rows[i];
         float b = rt_bound(t->set, &a->bound[row], tile->most_p, tile->most_w);
-        codes[i] = a->codes + row * a->code_stride;
+        codes[i] = a->code_of[row];
         scale[i] = a->row_scale[row];
         threshold[i] = capped(a->threshold[row] + b);
         is_seeded &= threshold[i] < FLT_MAX || t->best > 1;
@@ -581,10 +664,11 @@ static void tiles_by_gemm(struct rt_assigner *a, const struct target *t, const s
     }
 }
 
-/* Where a walk over tiles gets them: whole groups of the set, or numbers to gather. */
+/* Where a walk over tiles gets them: whole groups of the set, or numbers begin..begin + n to
+ * gather.
+ */
 struct source {
     uint32_t first_group, n_groups;
-    const uint32_t *subset; /* gathered: these, or (NULL) begin..begin + n */
     uint32_t begin, n;
     bool is_gathered;
 };
@@ -612,8 +696,8 @@ static void gather(struct rt_assigner *a, const struct rt_centroid_set *set, con
     for (uint32_t i = 0; i < 16 * n_groups; i++) {
         int8_t *to = packed->codes + place_of(i, n_steps);
         bool is_empty = i >= n;
-        uint32_t id = is_empty ? s->begin : s->subset ? s->subset[at + i] : s->begin + at + i;
-        uint32_t slot = set->slot_of[s->subset && is_empty ? s->subset[0] : id];
+        uint32_t id = is_empty ? s->begin : s->begin + at + i;
+        uint32_t slot = set->slot_of[id];
         const int8_t *from = set->codes + place_of(slot, n_steps);
         for (size_t step = 0; step < n_steps; step++)
             memcpy(to + step * 64, from + step * 64, 4);
@@ -680,7 +764,7 @@ static void propose_by_gemm(struct rt_assigner *a, const struct target *t,
     for (size_t at = 0; at < n; at += a->sizes.gemm_rows) {
         size_t some = n - at < a->sizes.gemm_rows ? n - at : a->sizes.gemm_rows;
         for (size_t i = 0; i < some; i++)
-            (void)a->kernels->centre(t->rows + (size_t)rows[at + i] * a->dim,
+            (void)a->kernels->centre(values_of(a, t, rows[at + i]),
                                      t->set->is_ip ? NULL : t->set->mean, a->dim,
                                      a->gemm_rows + i * a->dim);
         for (size_t index = 0; index < n_tiles;) {
@@ -766,14 +850,20 @@ static size_t part_list(struct rt_assigner *a, const struct target *t, size_t ro
     return n_sure;
 }
 
-/* The best of the row's list by E, as sorted keys in a->keys. */
-static size_t best_by_e(struct rt_assigner *a, const struct target *t, size_t row,
-                        const uint32_t *numbers, size_t n)
+static void make_keys(struct rt_assigner *a, const struct target *t, size_t row,
+                      const uint32_t *numbers, size_t n)
 {
     measure(a, t, row, numbers, n, a->distances);
     a->candidates += n;
     for (size_t i = 0; i < n; i++)
         a->keys[i] = key_of(a->distances[i], numbers[i]);
+}
+
+/* The best of the row's list by E, as sorted keys in a->keys. */
+static size_t best_by_e(struct rt_assigner *a, const struct target *t, size_t row,
+                        const uint32_t *numbers, size_t n)
+{
+    make_keys(a, t, row, numbers, n);
     sort_keys(a->keys, n);
     return n < t->best ? n : t->best;
 }
@@ -836,7 +926,8 @@ static size_t keep_best(struct rt_assigner *a, const struct target *t, size_t ro
     put_nearest_first(out, a->distances, n_sure);
     size_t wanted = t->best - n_sure;
     if (n_open > wanted) {
-        (void)best_by_e(a, t, row, a->numbers + n_sure, n_open);
+        make_keys(a, t, row, a->numbers + n_sure, n_open);
+        select_keys(a->keys, n_open, wanted);
         for (size_t i = 0; i < wanted; i++)
             out[n_sure + i] = (uint32_t)a->keys[i];
     } else {
@@ -895,10 +986,19 @@ static void check_row(struct rt_assigner *a, const struct target *t, size_t row,
 }
 #endif
 
-static void write_rows(struct rt_assigner *a, const struct target *t, size_t begin, size_t end,
-                       uint32_t *out_list, float *out_distance)
+static void write_sets(struct rt_assigner *a, const struct target *t, uint32_t *out)
 {
-    for (size_t row = begin; row < end; row++) {
+    for (size_t row = 0; row < t->n_rows; row++, out += t->best) {
+        for (size_t n = keep_best(a, t, row, out); n < t->best; n++)
+            out[n] = UINT32_MAX;
+        check_row(a, t, row, out, false);
+    }
+}
+
+static void write_rows(struct rt_assigner *a, const struct target *t, uint32_t *out_list,
+                       float *out_distance)
+{
+    for (size_t row = 0; row < t->n_rows; row++) {
         size_t at = row * t->best;
         (t->best == 1 ? write_nearest : write_best)(a, t, row, out_list + at,
                                                     out_distance ? out_distance + at : NULL);
@@ -929,35 +1029,37 @@ static void check_call(const struct rt_assigner *a, uint32_t dim, size_t n_rows,
                n_rows, dim, most, a->max_rows, a->dim, a->max_beam);
 }
 
-/* Rows against a whole set or a subset. */
-static void assign_flat(struct rt_assigner *a, const struct rt_centroid_set *set,
-                        const uint32_t *subset, uint32_t n_subset, const float *rows, size_t n_rows,
-                        uint32_t count, uint32_t *out_list, float *out_distance)
+/* Rows against a whole set. */
+static void assign_flat(struct rt_assigner *a, const struct rt_centroid_set *set, const float *rows,
+                        const struct rt_coded *coded, size_t n_rows, uint32_t count, bool is_sorted,
+                        uint32_t *out_list, float *out_distance)
 {
-    struct source source = {
-        .n_groups = set->n_groups, .subset = subset, .n = n_subset, .is_gathered = subset != NULL};
+    struct source source = {.n_groups = set->n_groups};
     if (count == 0)
         return;
-    check_call(a, set->dim, n_rows, count);
+    check_call(a, set->dim, coded ? 0 : n_rows, count);
     size_t n_batch = batch_for(a, count);
     size_t at_once = a->proposer == RT_PROPOSE_SGEMM ? a->sizes.gemm_rows : BLOCK;
-    at_once = subset || at_once > n_batch ? n_batch : at_once;
+    at_once = at_once > n_batch ? n_batch : at_once;
     for (size_t at = 0; at < n_rows; at += at_once) {
         uint32_t numbers[BATCH];
         char *arena = a->arena;
         struct target t = {.set = set,
-                           .rows = rows + at * a->dim,
+                           .rows = coded ? NULL : rows + at * a->dim,
+                           .coded = coded,
+                           .first = at,
                            .n_rows = n_rows - at < at_once ? n_rows - at : at_once,
-                           .best = count,
-                           .subset = subset,
-                           .n_subset = n_subset};
+                           .best = count};
         carve_lists(&t, at_once, &arena);
         for (uint32_t i = 0; i < t.n_rows; i++)
             numbers[i] = i;
         prepare(a, &t, 0, t.n_rows);
         propose(a, &t, &source, numbers, t.n_rows);
-        write_rows(a, &t, 0, t.n_rows, out_list + at * count,
-                   out_distance ? out_distance + at * count : NULL);
+        if (is_sorted)
+            write_rows(a, &t, out_list + at * count,
+                       out_distance ? out_distance + at * count : NULL);
+        else
+            write_sets(a, &t, out_list + at * count);
         a->rows += t.n_rows;
     }
 }
@@ -965,21 +1067,27 @@ static void assign_flat(struct rt_assigner *a, const struct rt_centroid_set *set
 void rt_assign_nearest(struct rt_assigner *assigner, const struct rt_centroid_set *set,
                        const float *rows, size_t n_rows, uint32_t *out_list, float *out_distance)
 {
-    assign_flat(assigner, set, NULL, 0, rows, n_rows, 1, out_list, out_distance);
+    assign_flat(assigner, set, rows, NULL, n_rows, 1, true, out_list, out_distance);
 }
 
 void rt_assign_best(struct rt_assigner *assigner, const struct rt_centroid_set *set,
                     const float *rows, size_t n_rows, uint32_t count, uint32_t *out_list,
                     float *out_distance)
 {
-    assign_flat(assigner, set, NULL, 0, rows, n_rows, count, out_list, out_distance);
+    assign_flat(assigner, set, rows, NULL, n_rows, count, true, out_list, out_distance);
 }
 
-void rt_assign_among(struct rt_assigner *assigner, const struct rt_centroid_set *set,
-                     const uint32_t *subset, uint32_t n_subset, const float *rows, size_t n_rows,
-                     uint32_t *out_list, float *out_distance)
+void rt_assign_best_unsorted(struct rt_assigner *assigner, const struct rt_centroid_set *set,
+                             const float *rows, size_t n_rows, uint32_t count, uint32_t *out_list)
 {
-    assign_flat(assigner, set, subset, n_subset, rows, n_rows, 1, out_list, out_distance);
+    assign_flat(assigner, set, rows, NULL, n_rows, count, false, out_list, NULL);
+}
+
+void rt_assign_coded(struct rt_assigner *assigner, const struct rt_centroid_set *set,
+                     const struct rt_coded *rows, size_t n_rows, uint32_t *out_list,
+                     float *out_distance)
+{
+    assign_flat(assigner, set, NULL, rows, n_rows, 1, true, out_list, out_distance);
 }
 
 struct descent {
@@ -1086,15 +1194,10 @@ static void descend(struct rt_assigner *a, const struct descent *d, struct targe
         propose(a, t, &source, numbers, t->n_rows);
     }
     if (is_leaf) {
-        write_rows(a, t, 0, t->n_rows, out_list, out_distance);
+        write_rows(a, t, out_list, out_distance);
         return;
     }
-    for (size_t row = 0; row < t->n_rows; row++) {
-        size_t n_kept = keep_best(a, t, row, kept + row * t->best);
-        for (; n_kept < t->best; n_kept++) /* fewer children than the beam is wide */
-            kept[row * t->best + n_kept] = UINT32_MAX;
-        check_row(a, t, row, kept + row * t->best, false);
-    }
+    write_sets(a, t, kept); /* filled up where there are fewer children than the beam is wide */
 }
 
 void rt_assign_tree_best(struct rt_assigner *assigner, const struct rt_tree *tree,

@@ -8,13 +8,16 @@
  *   gamma(m + 7) D                        E's roundings: difference, square, m + 3 additions; D =
  * |x - c|^2 2.03 u (|x'| + |c'|)^2                centring: |x - mu - x'| <= 1.01 u |x'|, so |D -
  * |x' - c'|^2| is at most that the last two together <= gamma(m + 11) (X + C)^2 <= 2 gamma(m + 11)
- * (X^2 + C^2) f32 evaluates a = fl(n_c + r_x fl(s_c fl(q.q))) with r_x = -2 s_x exact: with
- * 2|x^||c^| <= X^2 + C^2, the roundings of n_c, of the three products and of the sum come to at
- * most 6.2 u C^2 + 4.1 u X^2, with or without FMA. a + b, a - b and T + b are each rounded once, by
+ * (X^2 + C^2)
+ *   gamma(m + 7) C^2                      n_c, a sum of squares in f32
+ * f32 evaluates a = fl(n_c + r_x fl(s_c fl(q.q))) with r_x = -2 s_x exact: with
+ * 2|x^||c^| <= X^2 + C^2, the roundings of the three products and of the sum come to at
+ * most 5.2 u C^2 + 4.1 u X^2, with or without FMA. a + b, a - b and T + b are each rounded once, by
  * at most u (|a| + b) where it matters (|a| <= 2.1 C^2 + 1.1 X^2; T is compared with a - b, so it
  * is as large as a when rounding could decide): 5 u C^2 + 3 u X^2 and a share of b. So b = 2 e_x
- * |c'| + 2 X e_c + (2 gamma(m + 11) + 16 u) C^2 + (2 gamma(m + 11) + 12 u) X^2 + d 2^-124, the last
- * for all underflows (E's squares, d 2^-149; codes are not used where max|x'_i| < 2^-100).
+ * |c'| + 2 X e_c + (2 gamma(m + 11) + gamma(m + 7) + 16 u) C^2 + (2 gamma(m + 11) + 12 u) X^2 + d
+ * 2^-124, the last for all underflows (E's squares, d 2^-149; codes are not used where max|x'_i| <
+ * 2^-100).
  *
  * ip. E + x.mu differs from -x^.c^ by e_x |c'| + X e_c, by gamma(m + 5) |x||c| (E; |c| <= |mu|
  * + 1.01 |c'|), by 1.01 u |x||c'| (centring); evaluation and comparisons round by at most 8 u X C
@@ -25,10 +28,10 @@
  * X e_c left out (e_c within C only widens).
  *
  * Every constant is made in f64, then enlarged by 1.001 or more (p, w, k, row bounds), far more
- * than the few u of storing in f32 and of summing nonnegative terms in f32. Norms of rows are f32
- * sums: relative error gamma(m + 6) <= 2.5e-4 of the square, underflow below 2^-130; x'_i - s q_i
- * in f32 is off by at most 2.1 u |x'_i| beyond its own rounding, hence e_x + 4 u |x'|. Sizes: |x'|,
- * |c'| <= 2^62, so nothing overflows below 2^127. */
+ * than the few u of storing in f32 and of summing nonnegative terms in f32. Norms are f32 sums:
+ * relative error gamma(m + 6) <= 2.5e-4 of the square, underflow below 2^-130; x'_i - s q_i in f32
+ * is off by at most 2.1 u |x'_i| beyond its own rounding, hence e_x + 4 u |x'|, and e_c + 4 u |c'|.
+ * Sizes: |x'|, |c'| <= 2^62, so nothing overflows below 2^127. */
 #include "core/centroid_set.h"
 
 #include "core/kernels/kernels.h"
@@ -122,7 +125,7 @@ static void set_constants(struct rt_centroid_set *set, double mean_norm)
         set->k[0] = (float)(1.01 * ip * mean_norm);
         set->row_omega = 0;
     } else { /* p + w >= 2.002 C */
-        set->k[2] = (float)(1.002 * (l2 + 16 * U) / 4);
+        set->k[2] = (float)(1.002 * (l2 + gamma_of(lanes + 7) + 16 * U) / 4);
         set->k[1] = set->k[0] = 0;
         set->row_omega = (float)(1.002 * (l2 + 12 * U));
     }
@@ -130,13 +133,20 @@ static void set_constants(struct rt_centroid_set *set, double mean_norm)
     set->gemm_alpha = (float)(1.002 * (gamma_of(set->dim) + 4 * U));
 }
 
-bool rt_row_bound(const struct rt_centroid_set *set, bool is_gemm, float norm2, float error2,
+struct rt_row_sizes rt_row_sizes(float scale, float norm2, float error2)
+{
+    float norm = 1.001f * sqrtf(norm2 + 0x1p-130f);
+    float error = 1.001f * sqrtf(error2 + 0x1p-130f) + 4 * 0x1p-24f * norm;
+    return (struct rt_row_sizes){scale, norm, error};
+}
+
+bool rt_row_bound(const struct rt_centroid_set *set, bool is_gemm, const struct rt_row_sizes *row,
                   struct rt_row_bound *out)
 {
-    if (!(norm2 <= 0x1p123f) || !set->can_propose)
+    if (!(row->norm <= 0x1p61f) || !set->can_propose)
         return false;
-    float norm = 1.001f * sqrtf(norm2 + 0x1p-130f);
-    float error = is_gemm ? 0.0f : 1.001f * sqrtf(error2 + 0x1p-130f) + 4 * 0x1p-24f * norm;
+    float norm = row->norm;
+    float error = is_gemm ? 0.0f : row->error;
     float whole = norm + error;
     out->alpha = is_gemm ? set->gemm_alpha * norm : error;
     out->beta = is_gemm ? 0.0f : whole;
@@ -157,42 +167,46 @@ static void find_mean(const float *centroids, uint32_t n, uint32_t dim, double *
         mean[i] = (float)(sums[i] / (double)n);
 }
 
-/* c - mean by codes: fills the slot; false where it is beyond A6. */
-static bool fill_slot(const struct parts *s, const float *centroid, uint32_t dim, bool is_ip,
-                      size_t slot, float *centred, uint8_t *row_codes)
+/* c - mean by codes, of up to 16 centroids. */
+static void code_group(const struct parts *s, const float *const *centroids, size_t n, uint32_t dim,
+                       size_t group, uint8_t *row_codes, struct rt_quantised *out)
 {
     const struct rt_kernels *kernels = rt_kernels();
-    struct rt_quantised q;
-    (void)kernels->centre(centroid, s->mean, dim, centred);
-    kernels->quantise(centroid, s->mean, dim, row_codes, &q);
-    double norm2 = kernels->norm2(centred, dim);
-    if (!(norm2 <= MOST_NORM * MOST_NORM))
-        return false;
-    double error2 = 0;
-    int32_t sum = 0;
-    int8_t *codes = s->codes + slot / 16 * steps_of(dim) * 64 + slot % 16 * 4;
-    for (uint32_t i = 0; i < 4 * steps_of(dim); i++) {
-        int code = (int)row_codes[i] - 128;
-        codes[(size_t)i / 4 * 64 + i % 4] = (int8_t)code;
-        sum += 128 * code;
-        if (i < dim) { /* exact: a product of 24 and 7 bits, then one f64 rounding */
-            double error = (double)centred[i] - (double)q.scale * code;
-            error2 += error * error;
+    size_t n_steps = steps_of(dim);
+    int8_t *codes = s->codes + group * n_steps * 64;
+    if (kernels->quantise_group) {
+        kernels->quantise_group(centroids, n, s->mean, dim, codes, out);
+        return;
+    }
+    memset(codes, 0, n_steps * 64);
+    for (size_t c = 0; c < n; c++) {
+        kernels->quantise(centroids[c], s->mean, dim, row_codes, &out[c]);
+        for (size_t step = 0; step < n_steps; step++) {
+            uint32_t four;
+            memcpy(&four, row_codes + 4 * step, sizeof four);
+            four ^= UINT32_C(0x80808080); /* less 128 */
+            memcpy(codes + step * 64 + c * 4, &four, sizeof four);
         }
     }
-    s->scale[slot] = q.scale;
-    s->norm[slot] = is_ip ? 0.0f : (float)norm2;
-    s->p[slot] = (float)((is_ip ? 1.001 : 2.002) * sqrt(norm2));
-    s->w[slot] = (float)((is_ip ? 1.001 : 2.002) * sqrt(error2));
-    s->sums[slot] = sum;
+}
+
+/* What the bound needs of the slot's centroid; false where it is beyond A6. */
+static bool fill_slot(const struct parts *s, bool is_ip, size_t slot, const struct rt_quantised *q)
+{
+    if (!((double)q->norm2 <= MOST_NORM * MOST_NORM))
+        return false;
+    double norm = sqrt((double)q->norm2 + 0x1p-130);
+    double error = 1.001 * sqrt((double)q->error2 + 0x1p-130) + 4 * U * norm;
+    s->scale[slot] = q->scale;
+    s->norm[slot] = is_ip ? 0.0f : q->norm2;
+    s->p[slot] = (float)((is_ip ? 1.001 : 2.002) * norm);
+    s->w[slot] = (float)((is_ip ? 1.001 : 2.002) * error);
+    s->sums[slot] = 128 * q->sum;
     return true;
 }
 
-static void fill_empty(const struct parts *s, uint32_t dim, size_t slot)
+static void fill_empty(const struct parts *s, size_t slot)
 {
-    int8_t *codes = s->codes + slot / 16 * steps_of(dim) * 64 + slot % 16 * 4;
-    for (size_t step = 0; step < steps_of(dim); step++)
-        memset(codes + step * 64, 0, 4);
     s->id_of[slot] = UINT32_MAX;
     s->scale[slot] = 0;
     s->norm[slot] = INFINITY;
@@ -219,34 +233,80 @@ static void find_most(const struct parts *s)
     }
 }
 
-static void fill(const struct parts *s, const float *centroids, uint32_t n, uint32_t dim,
-                 bool is_ip, const uint32_t *first_child, uint32_t n_cells, double *scratch)
+/* One group: centroids first.. of a cell, n of them. members as below. */
+static bool fill_group(const struct parts *s, const float *centroids, const uint32_t *members,
+                       uint32_t first, size_t n, uint32_t dim, bool is_ip, size_t group,
+                       uint8_t *row_codes)
+{
+    const float *values[16];
+    struct rt_quantised q[16];
+    bool can_propose = true;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t number = members ? members[first + i] : first + (uint32_t)i;
+        values[i] = centroids + (size_t)number * dim;
+        s->id_of[16 * group + i] = number;
+        s->slot_of[first + i] = (uint32_t)(16 * group + i);
+    }
+    code_group(s, values, n, dim, group, row_codes, q);
+    for (size_t i = 0; i < n; i++)
+        can_propose &= fill_slot(s, is_ip, 16 * group + i, &q[i]);
+    for (size_t i = n; i < 16; i++)
+        fill_empty(s, 16 * group + i);
+    return can_propose;
+}
+
+/* Everything but the mean, which is there already. members: NULL for centroids 0..n - 1. row_codes:
+ * scratch, dim rounded up to a multiple of 4. */
+static void fill(const struct parts *s, const float *centroids, const uint32_t *members, uint32_t n,
+                 uint32_t dim, bool is_ip, const uint32_t *first_child, uint32_t n_cells,
+                 uint8_t *row_codes)
 {
     uint32_t everything[2] = {0, n};
     const uint32_t *first = n_cells ? first_child : everything;
-    size_t slot = 0;
+    size_t group = 0;
     bool can_propose = true;
-    uint8_t *row_codes = (uint8_t *)(scratch + dim);
-    find_mean(centroids, n, dim, scratch, s->mean);
     for (uint32_t cell = 0; cell < (n_cells ? n_cells : 1); cell++) {
-        s->first_slot[cell] = (uint32_t)slot;
-        for (uint32_t c = first[cell]; c < first[cell + 1]; c++, slot++) {
-            if (can_propose)
-                can_propose = fill_slot(s, centroids + (size_t)c * dim, dim, is_ip, slot,
-                                        (float *)scratch, row_codes);
-            s->id_of[slot] = c;
-            s->slot_of[c] = (uint32_t)slot;
+        s->first_slot[cell] = (uint32_t)(16 * group);
+        for (uint32_t c = first[cell]; c < first[cell + 1]; c += 16, group++) {
+            size_t left = first[cell + 1] - c;
+            can_propose &= fill_group(s, centroids, members, c, left < 16 ? left : 16, dim, is_ip,
+                                      group, row_codes);
         }
-        for (; slot % 16; slot++)
-            fill_empty(s, dim, slot);
     }
-    s->first_slot[n_cells ? n_cells : 1] = (uint32_t)slot;
-    *s->head = (struct head){.n_groups = (uint32_t)(slot / 16), .can_propose = can_propose};
+    s->first_slot[n_cells ? n_cells : 1] = (uint32_t)(16 * group);
+    *s->head = (struct head){.n_groups = (uint32_t)group, .can_propose = can_propose};
     s->head->mean_norm = sqrt(rt_kernels()->norm2(s->mean, dim));
     if (!isfinite(s->head->mean_norm))
         s->head->can_propose = 0;
     if (s->head->can_propose)
         find_most(s);
+}
+
+static void show(const struct parts *s, const float *centroids, uint32_t n, uint32_t dim,
+                 enum rt_metric distance, uint32_t n_cells, struct rt_centroid_set *set)
+{
+    *set = (struct rt_centroid_set){.centroids = centroids,
+                                    .n = n,
+                                    .dim = dim,
+                                    .is_ip = distance == RT_IP,
+                                    .can_propose = s->head->can_propose != 0,
+                                    .n_cells = n_cells,
+                                    .n_groups = s->head->n_groups,
+                                    .mean = s->mean,
+                                    .first_slot = s->first_slot,
+                                    .id_of = s->id_of,
+                                    .slot_of = s->slot_of,
+                                    .scale = s->scale,
+                                    .norm = s->norm,
+                                    .p = s->p,
+                                    .w = s->w,
+                                    .sums = s->sums,
+                                    .group_p = s->group_p,
+                                    .group_w = s->group_w,
+                                    .codes = s->codes,
+                                    .most_p = s->head->most_p,
+                                    .most_w = s->head->most_w};
+    set_constants(set, s->head->mean_norm);
 }
 
 enum rt_status rt_centroid_set_view(const float *centroids, uint32_t n, uint32_t dim,
@@ -257,28 +317,7 @@ enum rt_status rt_centroid_set_view(const float *centroids, uint32_t n, uint32_t
     struct rt_centroid_set *set = NULL;
     struct parts s = layout((uintptr_t)memory, n, dim, n_cells);
     RT_TRY(rt_array_zero(1, sizeof *set, &set, err));
-    *set = (struct rt_centroid_set){.centroids = centroids,
-                                    .n = n,
-                                    .dim = dim,
-                                    .is_ip = distance == RT_IP,
-                                    .can_propose = s.head->can_propose != 0,
-                                    .n_cells = n_cells,
-                                    .n_groups = s.head->n_groups,
-                                    .mean = s.mean,
-                                    .first_slot = s.first_slot,
-                                    .id_of = s.id_of,
-                                    .slot_of = s.slot_of,
-                                    .scale = s.scale,
-                                    .norm = s.norm,
-                                    .p = s.p,
-                                    .w = s.w,
-                                    .sums = s.sums,
-                                    .group_p = s.group_p,
-                                    .group_w = s.group_w,
-                                    .codes = s.codes,
-                                    .most_p = s.head->most_p,
-                                    .most_w = s.head->most_w};
-    set_constants(set, s.head->mean_norm);
+    show(&s, centroids, n, dim, distance, n_cells, set);
     *out = set;
 done:
     return st;
@@ -296,9 +335,10 @@ enum rt_status rt_centroid_set_new_in_cells(const float *centroids, uint32_t n, 
         RT_TRY(rt_array_new(rt_centroid_set_bytes_in_cells(n, dim, n_cells), 1, &owned, err));
         memory = owned;
     }
-    RT_TRY(rt_array_new((size_t)dim + steps_of(dim), sizeof *scratch, &scratch, err));
+    RT_TRY(rt_array_new(dim, sizeof *scratch, &scratch, err));
     struct parts s = layout((uintptr_t)memory, n, dim, n_cells);
-    fill(&s, centroids, n, dim, distance == RT_IP, first_child, n_cells, scratch);
+    find_mean(centroids, n, dim, scratch, s.mean);
+    fill(&s, centroids, NULL, n, dim, distance == RT_IP, first_child, n_cells, (uint8_t *)scratch);
     RT_TRY(rt_centroid_set_view(centroids, n, dim, distance, n_cells, memory, out, err));
     (*out)->owned = owned;
     owned = NULL;
@@ -315,10 +355,49 @@ enum rt_status rt_centroid_set_new(const float *centroids, uint32_t n, uint32_t 
     return rt_centroid_set_new_in_cells(centroids, n, dim, distance, NULL, 0, memory, out, err);
 }
 
+size_t rt_small_set_bytes(uint32_t most, uint32_t dim)
+{
+    return rt_centroid_set_bytes(most, dim) + 4 * steps_of(dim);
+}
+
+enum rt_status rt_small_set_new(uint32_t most, uint32_t dim, enum rt_metric distance,
+                                struct rt_centroid_set **out, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_centroid_set *set = NULL;
+    RT_TRY(rt_array_zero(1, sizeof *set, &set, err));
+    RT_TRY(rt_array_new(rt_centroid_set_bytes(most, dim), 1, &set->owned, err));
+    RT_TRY(rt_array_new((size_t)4 * steps_of(dim), 1, &set->row_codes, err));
+    set->dim = dim;
+    set->is_ip = distance == RT_IP;
+    set->room = most;
+    *out = set;
+    set = NULL;
+done:
+    rt_centroid_set_free(set);
+    return st;
+}
+
+void rt_small_set_fill(struct rt_centroid_set *set, const float *centroids, const uint32_t *members,
+                       uint32_t n, const float *reference)
+{
+    struct rt_centroid_set was = *set;
+    struct parts s = layout((uintptr_t)was.owned, was.room, was.dim, 0);
+    rt_assert(n >= 1 && n <= was.room);
+    memcpy(s.mean, reference, was.dim * sizeof *s.mean);
+    fill(&s, centroids, members, n, was.dim, was.is_ip, NULL, 0, was.row_codes);
+    show(&s, centroids, n, was.dim, was.is_ip ? RT_IP : RT_L2, 0, set);
+    set->members = members;
+    set->room = was.room;
+    set->owned = was.owned;
+    set->row_codes = was.row_codes;
+}
+
 void rt_centroid_set_free(struct rt_centroid_set *set)
 {
     if (!set)
         return;
+    rt_array_free(set->row_codes);
     rt_array_free(set->owned);
     rt_array_free(set);
 }

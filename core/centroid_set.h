@@ -14,11 +14,13 @@
 struct rt_centroid_set {
     const float *centroids;
     uint32_t n, dim;
+    uint32_t room;           /* of a set remade in place: the most centroids it may hold */
+    const uint32_t *members; /* of such a set: their numbers; NULL: 0..n - 1 */
     bool is_ip;
     bool can_propose; /* else a centroid is beyond A6, and only E is sure */
     uint32_t n_cells; /* 0: not in cells */
     uint32_t n_groups;
-    const float *mean;              /* dim: what is subtracted first (B6) */
+    const float *mean;              /* dim: what is subtracted first (B6); any point will do */
     const uint32_t *first_slot;     /* n_cells + 1 */
     const uint32_t *id_of;          /* of each slot, UINT32_MAX for those left over */
     const uint32_t *slot_of;        /* of each centroid */
@@ -33,6 +35,7 @@ struct rt_centroid_set {
     float row_omega, row_least;     /* omega = row_omega (|x'| + e_x)^2 + row_least */
     float gemm_alpha;               /* alpha = gemm_alpha |x'| where BLAS multiplies */
     void *owned;
+    uint8_t *row_codes; /* of a set remade in place: scratch */
 };
 
 /* What a row adds to the bound. */
@@ -50,9 +53,14 @@ static inline float rt_bound(const struct rt_centroid_set *set, const struct rt_
     return row->alpha * p + row->beta * w + (row->zeta * k + row->omega);
 }
 
-/* The row's part of the bound, from the f32 sums of squares of x' and of x' - x^ (is_gemm: not
- * used); false: the row is too large or not finite, and only E is sure. */
-bool rt_row_bound(const struct rt_centroid_set *set, bool is_gemm, float norm2, float error2,
+/* What a row's bounds are made of: its scale, and not less than |x'| and e_x. */
+struct rt_row_sizes {
+    float scale, norm, error;
+};
+struct rt_row_sizes rt_row_sizes(float scale, float norm2, float error2);
+/* The row's part of the bound (is_gemm: without e_x); false: the row is too large or not finite,
+ * and only E is sure. */
+bool rt_row_bound(const struct rt_centroid_set *set, bool is_gemm, const struct rt_row_sizes *row,
                   struct rt_row_bound *out);
 
 #endif

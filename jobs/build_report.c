@@ -7,6 +7,7 @@
 #include "jobs/blas_choice.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -164,9 +165,10 @@ static json_t *training_json(const struct rt_train_output *train)
     json_t *log = json_array();
     for (size_t i = 0; i < train->trained.n_log; i++) {
         const struct rt_train_step *step = &train->trained.log[i];
-        json_t *line = json_pack("{s:s, s:i, s:i, s:I, s:f}", "stage", step->stage, "number",
+        json_t *objective = isnan(step->objective) ? json_null() : json_real(step->objective);
+        json_t *line = json_pack("{s:s, s:i, s:i, s:I, s:o}", "stage", step->stage, "number",
                                  (int)step->number, "neighbours", (int)step->n_neighbours, "moved",
-                                 (json_int_t)step->n_moved, "objective", step->objective);
+                                 (json_int_t)step->n_moved, "objective", objective);
         if (line && json_array_append_new(log, line) != 0)
             break;
     }

@@ -1,5 +1,6 @@
 #include "kmeans/lloyd.h"
 
+#include "core/kernels/kernels.h"
 #include "core/memory.h"
 #include "core/random.h"
 #include "mpi/agree.h"
@@ -15,8 +16,10 @@
                                         */
 #define UNITE_FLOATS ((size_t)4 << 20) /* of one piece of rt_lloyd_unite */
 #define BATCH_FLOATS ((size_t)512 << 10) /* of the rows assigned at once, about */
+#define CODES_BYTES ((size_t)64 << 20)   /* most that the codes of one problem's rows take */
 #define SPLIT_STEP 0x1p-4                /* D5 */
 #define GAIN_PER 10000                   /* D4: stop below 1/10^4 */
+#define MOVED_PER 1000                   /* or, in cells, when fewer than one row in 1,000 moves */
 
 static size_t least(size_t a, size_t b)
 {
@@ -60,6 +63,14 @@ struct work {
     size_t *starts;
     void *store; /* of the centroid set */
     struct rt_assigner *assigner;
+    /* One rank alone with so few rows that their codes about one reference are kept, NULL else:
+     * then the sums stay from one iteration to the next, too, and follow the rows that move. */
+    unsigned char *codes; /* n_local x code_bytes */
+    size_t code_bytes;
+    float *reference; /* dim */
+    float *row;       /* row_dim */
+    size_t at;        /* first row of the batch at work */
+    struct rt_centroid_set *near;
 };
 
 static int64_t *counts_of(const struct work *w)
@@ -85,6 +96,26 @@ static void work_free(struct work *w)
     rt_array_free(w->starts);
     rt_array_free(w->store);
     rt_assigner_free(w->assigner);
+    rt_array_free(w->codes);
+    rt_array_free(w->reference);
+    rt_array_free(w->row);
+    rt_centroid_set_free(w->near);
+}
+
+static bool keeps_codes(const struct work *w)
+{
+    return w->n_ranks == 1 && w->is_direct && w->n_local <= CODES_BYTES / w->code_bytes;
+}
+
+static enum rt_status codes_new(struct work *w, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    RT_TRY(rt_array_new(w->n_local, w->code_bytes, &w->codes, err));
+    RT_TRY(rt_array_new(w->dim, sizeof *w->reference, &w->reference, err));
+    RT_TRY(rt_array_new(rt_sample_buffer_floats(w->sample, 1), sizeof *w->row, &w->row, err));
+    RT_TRY(rt_small_set_new(w->k, w->dim, w->setting->distance, &w->near, err));
+done:
+    return st;
 }
 
 static enum rt_status work_new(struct work *w, struct rt_error *err)
@@ -108,6 +139,9 @@ static enum rt_status work_new(struct work *w, struct rt_error *err)
     }
     RT_TRY(rt_array_new(rt_centroid_set_bytes(w->k, w->dim), 1, &w->store, err));
     RT_TRY(rt_assigner_new(w->batch, w->dim, 1, w->setting->proposer, &w->assigner, err));
+    w->code_bytes = rt_row_code_bytes(w->dim);
+    if (keeps_codes(w))
+        RT_TRY(codes_new(w, err));
     memset(w->list, 0xff,
            w->n_local * sizeof *w->list); /* nowhere yet: all move in the first iteration */
 done:
@@ -118,7 +152,9 @@ uint64_t rt_lloyd_bytes(uint64_t n_local, uint32_t k, uint32_t dim, uint32_t row
 {
     uint64_t batch = rt_lloyd_batch_rows(dim);
     uint64_t slice = slice_of(k, dim);
-    uint64_t bytes = batch * row_dim * sizeof(float) + batch * sizeof(float) +
+    uint64_t codes = n_local * rt_row_code_bytes(dim);
+    uint64_t bytes = (codes < CODES_BYTES ? codes : CODES_BYTES) + rt_small_set_bytes(k, dim) +
+                     batch * row_dim * sizeof(float) + batch * sizeof(float) +
                      n_local * sizeof(uint32_t) + (3 * (uint64_t)k + 1) * sizeof(int64_t) +
                      slice * dim * sizeof(int64_t) + rt_centroid_set_bytes(k, dim) +
                      rt_assigner_bytes((size_t)batch, dim, 1);
@@ -303,6 +339,101 @@ done:
 
 /* --- an iteration (D4) --- */
 
+static void tally_row(struct work *w, size_t i, uint32_t to, float distance)
+{
+    size_t k = w->k;
+    int64_t grains = rt_objective_grains(&w->setting->scale, distance); /* C4 */
+    w->tally[to]++;
+    w->tally[k + to] += grains >> 30;
+    w->tally[2 * k + to] += grains & ((INT64_C(1) << 30) - 1);
+    w->tally[3 * k] += w->list[i] != to;
+    w->list[i] = to;
+}
+
+static const float *row_of(void *ctx, uint32_t index)
+{
+    struct work *w = ctx;
+    return rt_sample_get(w->sample, w->begin + w->at + index, 1, w->row);
+}
+
+/* D5 asks for the objective of each list, but only where one is empty: else the distance of most
+ * rows is left to the bounds (B3). */
+static bool needs_distances(const struct work *w)
+{
+    return !w->codes || !w->setting->stops_by_moves;
+}
+
+static void measure_rows(struct work *w)
+{
+    const struct rt_kernels *kernels = rt_kernels();
+    size_t k = w->k;
+    for (w->at = 0; w->at < w->n_local; w->at++) {
+        size_t list = w->list[w->at];
+        const float *row = row_of(w, 0);
+        const float *centroid = w->centroids + list * w->dim;
+        float distance =
+            (w->setting->distance == RT_IP ? kernels->ip : kernels->l2)(row, centroid, w->dim);
+        int64_t grains = rt_objective_grains(&w->setting->scale, distance);
+        w->tally[k + list] += grains >> 30;
+        w->tally[2 * k + list] += grains & ((INT64_C(1) << 30) - 1);
+    }
+}
+
+static bool has_empty(const struct work *w)
+{
+    for (uint32_t c = 0; c < w->k; c++)
+        if (counts_of(w)[c] == 0)
+            return true;
+    return false;
+}
+
+/* Before the first iteration: the reference is the middle of the first centroids. */
+static void code_rows(struct work *w)
+{
+    for (uint32_t i = 0; i < w->dim; i++)
+        w->reference[i] = 0;
+    for (size_t c = 0; c < w->k; c++)
+        for (uint32_t i = 0; i < w->dim; i++)
+            w->reference[i] += w->centroids[c * w->dim + i] / (float)w->k;
+    for (size_t at = 0; at < w->n_local; at += w->batch) {
+        size_t n = least(w->batch, w->n_local - at);
+        const float *rows = rt_sample_get(w->sample, w->begin + at, n, w->rows);
+        for (size_t i = 0; i < n; i++)
+            rt_row_code(w->setting->distance, rows + i * w->dim, w->reference, w->dim,
+                        w->codes + (at + i) * w->code_bytes);
+    }
+    memset(w->sums, 0, (size_t)w->k * w->dim * sizeof *w->sums);
+}
+
+static void follow_row(struct work *w, uint32_t index, uint32_t to)
+{
+    const struct rt_scale *scale = &w->setting->scale;
+    uint32_t from = w->list[w->at + index];
+    if (from == to)
+        return;
+    const float *row = row_of(w, index);
+    if (from != UINT32_MAX)
+        rt_means_subtract(scale, w->sums + (size_t)from * w->dim, row, w->dim);
+    rt_means_add(scale, w->sums + (size_t)to * w->dim, row, w->dim);
+}
+
+static void assign_coded(struct work *w, uint32_t *list)
+{
+    rt_small_set_fill(w->near, w->centroids, NULL, w->k, w->reference);
+    for (w->at = 0; w->at < w->n_local; w->at += w->batch) {
+        size_t n = least(w->batch, w->n_local - w->at);
+        struct rt_coded rows = {w->codes + w->at * w->code_bytes, NULL, row_of, w};
+        rt_assign_coded(w->assigner, w->near, &rows, n, list,
+                        needs_distances(w) ? w->distance : NULL);
+        for (size_t i = 0; i < n; i++) {
+            follow_row(w, (uint32_t)i, list[i]);
+            tally_row(w, w->at + i, list[i], needs_distances(w) ? w->distance[i] : 0);
+        }
+    }
+    if (!needs_distances(w) && has_empty(w))
+        measure_rows(w);
+}
+
 /* Assigns this rank's rows; tallies them and, where all sums fit, adds them up. */
 static enum rt_status assign_rows(struct work *w, struct rt_error *err)
 {
@@ -312,9 +443,13 @@ static enum rt_status assign_rows(struct work *w, struct rt_error *err)
     size_t k = w->k;
     uint32_t *list = NULL;
     memset(w->tally, 0, (3 * k + 1) * sizeof *w->tally);
+    RT_TRY(rt_array_new(w->batch, sizeof *list, &list, err));
+    if (w->codes) {
+        assign_coded(w, list);
+        goto done;
+    }
     if (w->is_direct)
         memset(w->sums, 0, k * w->dim * sizeof *w->sums);
-    RT_TRY(rt_array_new(w->batch, sizeof *list, &list, err));
     RT_TRY(
         rt_centroid_set_new(w->centroids, w->k, w->dim, w->setting->distance, w->store, &set, err));
     for (size_t at = 0; at < w->n_local; at += w->batch) {
@@ -322,15 +457,9 @@ static enum rt_status assign_rows(struct work *w, struct rt_error *err)
         const float *rows = rt_sample_get(w->sample, w->begin + at, n, w->rows);
         rt_assign_nearest(w->assigner, set, rows, n, list, w->distance);
         for (size_t i = 0; i < n; i++) {
-            size_t to = list[i];
-            int64_t grains = rt_objective_grains(scale, w->distance[i]); /* C4 */
-            w->tally[to]++;
-            w->tally[k + to] += grains >> 30;
-            w->tally[2 * k + to] += grains & ((INT64_C(1) << 30) - 1);
-            w->tally[3 * k] += w->list[at + i] != list[i];
-            w->list[at + i] = list[i];
+            tally_row(w, at + i, list[i], w->distance[i]);
             if (w->is_direct)
-                rt_means_add(scale, w->sums + to * w->dim, rows + i * w->dim, w->dim);
+                rt_means_add(scale, w->sums + list[i] * (size_t)w->dim, rows + i * w->dim, w->dim);
         }
     }
 done:
@@ -545,6 +674,16 @@ static bool gain_is_small(rt_int128 before, rt_int128 now)
     return (before - now) * GAIN_PER < size;
 }
 
+static bool has_settled(const struct work *w, rt_int128 before, rt_int128 now, uint64_t n_moved)
+{
+    uint64_t n_rows = 0;
+    if (!w->setting->stops_by_moves)
+        return gain_is_small(before, now);
+    for (uint32_t c = 0; c < w->k; c++)
+        n_rows += (uint64_t)counts_of(w)[c];
+    return n_moved < n_rows / MOVED_PER;
+}
+
 static enum rt_status iterate(struct work *w, struct rt_lloyd_result *result, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
@@ -562,8 +701,9 @@ static enum rt_status iterate(struct work *w, struct rt_lloyd_result *result, st
         new_means(w);
         RT_LOCAL(fill_empty(w, i, &acted, err));
         RT_AGREE(w->comm);
-        result->has_settled = result->n_moved == 0 || (i > 0 && !acted && !acted_before &&
-                                                       gain_is_small(before, result->joined));
+        result->has_settled =
+            result->n_moved == 0 || (i > 0 && !acted && !acted_before &&
+                                     has_settled(w, before, result->joined, result->n_moved));
         result->n_iterations = i + 1;
         result->objective = rt_objective_value(&w->setting->scale, result->joined);
         acted_before = acted;
@@ -598,6 +738,8 @@ enum rt_status rt_lloyd_train(MPI_Comm comm, const struct rt_lloyd_setting *sett
     RT_LOCAL(work_new(&w, err));
     RT_AGREE(comm);
     RT_TRY(rt_lloyd_first(comm, setting, place, sample, begin, n_local, k, centroids, err));
+    if (w.codes)
+        code_rows(&w);
     RT_TRY(iterate(&w, &result, err));
     if (list && setting->n_iterations == 0)
         RT_LOCAL(assign_rows(&w, err));

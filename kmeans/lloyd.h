@@ -14,6 +14,9 @@ struct rt_lloyd_setting {
     bool spherical;
     uint64_t seed;
     uint32_t n_iterations; /* 0: the first centroids as they are */
+    /* D4 ends the iterations by the rows that move, not by the gain of the objective; results then
+     * tell no objective. */
+    bool stops_by_moves;
     enum rt_proposer proposer;
     void *ctx;
     /* After an iteration (1-based), on every rank of the communicator; may be NULL. */

@@ -1,5 +1,6 @@
 #include "kmeans/refine.h"
 
+#include "core/kernels/kernels.h"
 #include "core/memory.h"
 #include "core/random.h"
 #include "kmeans/levels.h"
@@ -17,7 +18,9 @@
 #define GROUP 256u        /* leaves whose neighbours are sought at once */
 #define CELLS_SEARCHED 8u /* D8: above RT_REFINE_FLAT_LEAVES */
 
-static const uint32_t candidates[N_CANDIDATES] = {32, 64, 128, 256, 512};
+#define N_MOST 512u /* the last of them */
+
+static const uint32_t candidates[N_CANDIDATES] = {32, 64, 128, 256, N_MOST};
 
 /* What a rank holds while it refines. Rows lie by leaf in `order`; `was` and `order_was` are those
  * of the round before. */
@@ -38,9 +41,16 @@ struct work {
     uint32_t *cursor;              /* n_ranks: next leaf to tell each rank of */
     uint64_t *bytes; /* n_ranks: of centroids of each rank; then what has something for it */
     size_t batch;
-    float *rows;          /* batch x row_dim */
-    uint32_t *found;      /* batch */
-    float *distance;      /* batch */
+    float *rows;     /* batch x row_dim */
+    float *row;      /* row_dim */
+    uint32_t *found; /* batch */
+    /* Rows as codes about a point near their leaf: where it was at the start, itself known by a
+     * code about the middle of all leaves. Made when a row comes to a leaf. */
+    size_t code_bytes;
+    unsigned char *codes;      /* n_local x code_bytes */
+    unsigned char *references; /* k x code_bytes */
+    float *middle, *reference; /* dim */
+    struct rt_centroid_set *near;
     float *group;         /* GROUP x dim centroids, */
     uint32_t *group_leaf; /* their numbers, */
     uint32_t *neighbours; /* and GROUP x most neighbours */
@@ -69,8 +79,13 @@ static void work_free(struct work *w)
     rt_array_free(w->cursor);
     rt_array_free(w->bytes);
     rt_array_free(w->rows);
+    rt_array_free(w->row);
     rt_array_free(w->found);
-    rt_array_free(w->distance);
+    rt_array_free(w->codes);
+    rt_array_free(w->references);
+    rt_array_free(w->middle);
+    rt_array_free(w->reference);
+    rt_centroid_set_free(w->near);
     rt_array_free(w->group);
     rt_array_free(w->group_leaf);
     rt_array_free(w->neighbours);
@@ -114,8 +129,14 @@ static enum rt_status work_new(struct work *w, struct rt_error *err)
     RT_TRY(rt_array_new((size_t)w->n_ranks, sizeof *w->bytes, &w->bytes, err));
     RT_TRY(
         rt_array_new(rt_sample_buffer_floats(w->sample, w->batch), sizeof *w->rows, &w->rows, err));
+    RT_TRY(rt_array_new(rt_sample_buffer_floats(w->sample, 1), sizeof *w->row, &w->row, err));
     RT_TRY(rt_array_new(w->batch, sizeof *w->found, &w->found, err));
-    RT_TRY(rt_array_new(w->batch, sizeof *w->distance, &w->distance, err));
+    w->code_bytes = rt_row_code_bytes(w->dim);
+    RT_TRY(rt_array_new(n, w->code_bytes, &w->codes, err));
+    RT_TRY(rt_array_new(k, w->code_bytes, &w->references, err));
+    RT_TRY(rt_array_new(w->dim, sizeof *w->middle, &w->middle, err));
+    RT_TRY(rt_array_new(w->dim, sizeof *w->reference, &w->reference, err));
+    RT_TRY(rt_small_set_new(w->most, w->dim, w->setting->distance, &w->near, err));
     RT_TRY(rt_array_new(GROUP, w->dim * sizeof *w->group, &w->group, err));
     RT_TRY(rt_array_new(GROUP, sizeof *w->group_leaf, &w->group_leaf, err));
     RT_TRY(rt_array_new(GROUP, w->most * sizeof *w->neighbours, &w->neighbours, err));
@@ -135,10 +156,11 @@ uint64_t rt_refine_bytes(uint64_t n_local, uint32_t k, uint32_t dim, uint32_t n_
     uint64_t own = k / n_ranks + 1;
     /* while leaves are renumbered; or the neighbours of all */
     uint64_t tree = (uint64_t)k * (n_cells_of(k) > 0 ? dim : most) * sizeof(float);
-    return n_local * 4 * sizeof(uint32_t) + ((uint64_t)k + 1) * 2 * sizeof(uint32_t) +
-           own * (dim + 1) * sizeof(int64_t) + n_ranks * (sizeof(uint32_t) + sizeof(uint64_t)) +
-           batch * (dim + 2) * sizeof(float) + GROUP * (dim + most + 1) * sizeof(float) +
-           rt_assigner_bytes((size_t)batch, dim, 1) +
+    return n_local * (4 * sizeof(uint32_t) + rt_row_code_bytes(dim)) +
+           (uint64_t)k * rt_row_code_bytes(dim) + rt_small_set_bytes((uint32_t)most, dim) +
+           ((uint64_t)k + 1) * 2 * sizeof(uint32_t) + own * (dim + 1) * sizeof(int64_t) +
+           n_ranks * (sizeof(uint32_t) + sizeof(uint64_t)) + batch * (dim + 1) * sizeof(float) +
+           GROUP * (dim + most + 1) * sizeof(float) + rt_assigner_bytes((size_t)batch, dim, 1) +
            rt_assigner_bytes(GROUP, dim, (uint32_t)most) + store_bytes(k, dim) + tree +
            rt_exchange_bytes((int)n_ranks, 0);
 }
@@ -200,7 +222,7 @@ static void find_neighbours(struct work *w, size_t n, uint32_t m)
         memcpy(w->group + i * w->dim, w->centroids + (size_t)w->group_leaf[i] * w->dim,
                w->dim * sizeof *w->group);
     if (w->cells.n_levels == 0) {
-        rt_assign_best(w->of_leaves, w->sets[1], w->group, n, m, w->neighbours, NULL);
+        rt_assign_best_unsorted(w->of_leaves, w->sets[1], w->group, n, m, w->neighbours);
     } else {
         uint32_t beam = CELLS_SEARCHED;
         rt_assign_tree_best(w->of_leaves, &w->tree, w->sets, &beam, w->group, n, m, w->neighbours,
@@ -278,27 +300,46 @@ done:
 
 /* --- a round: rows to their nearest neighbour --- */
 
-struct round_sums {
-    struct rt_objective objective;
-    int64_t n_moved;
-};
-
-static void assign_leaf(struct work *w, uint32_t leaf, const uint32_t *list, uint32_t m,
-                        struct round_sums *sums)
+static void make_references(struct work *w)
 {
+    for (uint32_t i = 0; i < w->dim; i++)
+        w->middle[i] = 0;
+    for (size_t l = 0; l < w->k; l++)
+        for (uint32_t i = 0; i < w->dim; i++)
+            w->middle[i] += w->centroids[l * w->dim + i] / (float)w->k;
+    for (size_t l = 0; l < w->k; l++)
+        rt_row_code(RT_L2, w->centroids + l * w->dim, w->middle, w->dim,
+                    w->references + l * w->code_bytes);
+}
+
+static const float *reference_of(struct work *w, size_t leaf)
+{
+    rt_row_decode(w->references + leaf * w->code_bytes, w->middle, w->dim, w->reference);
+    return w->reference;
+}
+
+static const float *row_of(void *ctx, uint32_t index)
+{
+    struct work *w = ctx;
+    return rt_sample_get(w->sample, index, 1, w->row);
+}
+
+/* Returns how many rows leave. */
+static int64_t assign_leaf(struct work *w, uint32_t leaf, const uint32_t *list, uint32_t m)
+{
+    int64_t n_moved = 0;
+    rt_small_set_fill(w->near, w->centroids, list, m, reference_of(w, leaf));
     for (size_t at = w->starts[leaf]; at < w->starts[leaf + 1]; at += w->batch) {
         size_t left = w->starts[leaf + 1] - at;
         size_t n = left < w->batch ? left : w->batch;
-        const uint32_t *index = w->order + at;
-        rt_sample_gather(w->sample, index, n, w->rows);
-        rt_assign_among(w->of_rows, w->sets[1], list, m, w->rows, n, w->found, w->distance);
+        struct rt_coded rows = {w->codes, w->order + at, row_of, w};
+        rt_assign_coded(w->of_rows, w->near, &rows, n, w->found, NULL);
         for (size_t i = 0; i < n; i++) {
-            rt_objective_add(&sums->objective,
-                             rt_objective_grains(&w->setting->scale, w->distance[i]));
-            sums->n_moved += w->found[i] != leaf;
-            w->leaf[index[i]] = w->found[i];
+            n_moved += w->found[i] != leaf;
+            w->leaf[rows.index[i]] = w->found[i];
         }
     }
+    return n_moved;
 }
 
 /* Next leaves of this rank's rows, from *next on. */
@@ -311,53 +352,56 @@ static size_t next_group(struct work *w, uint32_t *next)
     return n;
 }
 
-static void assign_rows(struct work *w, uint32_t m, struct round_sums *sums)
+/* Returns how many rows move. */
+static int64_t assign_rows(struct work *w, uint32_t m)
 {
+    int64_t n_moved = 0;
     uint32_t next = 0;
     for (uint32_t leaf = 0; w->lists && leaf < w->k; leaf++)
         if (w->starts[leaf] < w->starts[leaf + 1]) {
             const uint32_t *list = w->lists + (size_t)leaf * w->stride;
-            assign_leaf(w, leaf, list, count_neighbours(list, m), sums);
+            n_moved += assign_leaf(w, leaf, list, count_neighbours(list, m));
         }
     if (w->lists)
-        return;
+        return n_moved;
     for (size_t n = next_group(w, &next); n > 0; n = next_group(w, &next)) {
         find_neighbours(w, n, m);
         for (size_t i = 0; i < n; i++) {
             const uint32_t *list = w->neighbours + i * m;
-            assign_leaf(w, w->group_leaf[i], list, count_neighbours(list, m), sums);
+            n_moved += assign_leaf(w, w->group_leaf[i], list, count_neighbours(list, m));
         }
     }
+    return n_moved;
 }
 
 /* --- a round: sums follow the rows that moved (D9) --- */
 
-/* Adds to sum and count what leaf has won and lost; false where that is nothing. */
+/* Adds to sum and count what leaf has won and lost, and codes the rows it has won; false where that
+ * is nothing. */
 static bool add_moved(struct work *w, uint32_t leaf, int64_t *sum, int64_t *count)
 {
-    const struct rt_scale *scale = &w->setting->scale;
-    uint32_t *index = w->found; /* free between assignments */
-    bool any = false;
-    for (int won = 0; won < 2; won++) {
-        const uint32_t *order = won ? w->order : w->order_was;
-        const uint32_t *starts = won ? w->starts : w->starts_was;
-        const uint32_t *other = won ? w->was : w->leaf;
-        for (size_t at = starts[leaf]; at < starts[leaf + 1];) {
-            size_t n = 0;
-            for (; at < starts[leaf + 1] && n < w->batch; at++)
-                if (other[order[at]] != leaf)
-                    index[n++] = order[at];
-            rt_sample_gather(w->sample, index, n, w->rows);
-            for (size_t i = 0; i < n; i++)
-                if (won)
-                    rt_means_add(scale, sum, w->rows + i * w->dim, w->dim);
-                else
-                    rt_means_subtract(scale, sum, w->rows + i * w->dim, w->dim);
-            *count += won ? (int64_t)n : -(int64_t)n;
-            any = any || n > 0;
-        }
+    int64_t n_lost = 0;
+    int64_t n_won = 0;
+    for (size_t at = w->starts_was[leaf]; at < w->starts_was[leaf + 1]; at++) {
+        uint32_t index = w->order_was[at];
+        if (w->leaf[index] == leaf)
+            continue;
+        rt_means_subtract(&w->setting->scale, sum, row_of(w, index), w->dim);
+        n_lost++;
     }
-    return any;
+    for (size_t at = w->starts[leaf]; at < w->starts[leaf + 1]; at++) {
+        uint32_t index = w->order[at];
+        if (w->was[index] == leaf)
+            continue;
+        if (n_won++ == 0)
+            (void)reference_of(w, leaf);
+        const float *row = row_of(w, index);
+        rt_means_add(&w->setting->scale, sum, row, w->dim);
+        rt_row_code(w->setting->distance, row, w->reference, w->dim,
+                    w->codes + index * w->code_bytes);
+    }
+    *count += n_won - n_lost;
+    return n_won + n_lost > 0;
 }
 
 /* Whether a row of this rank came to the leaf or left it. */
@@ -508,6 +552,27 @@ done:
     return st;
 }
 
+/* How many of the leaf's neighbours, itself first, come before `other` in order of (E, number);
+ * w->most where it is not among them. */
+static uint32_t place_among(struct work *w, uint32_t leaf, const uint32_t *list, uint32_t other)
+{
+    const struct rt_kernels *kernels = rt_kernels();
+    const float *from = w->centroids + (size_t)leaf * w->dim;
+    uint32_t n = count_neighbours(list, w->most);
+    uint32_t at = 0;
+    uint32_t before = 1;
+    float distance[N_MOST];
+    while (at < n && list[at] != other)
+        at++;
+    if (other == leaf || at == n)
+        return other == leaf ? 0 : w->most;
+    (w->setting->distance == RT_IP ? kernels->ip_among : kernels->l2_among)(
+        from, w->centroids, w->dim, list, n, distance);
+    for (uint32_t i = 1; i < n; i++)
+        before += distance[i] < distance[at] || (distance[i] == distance[at] && list[i] < other);
+    return before;
+}
+
 /* Counts for each drawn row the candidates that would have its nearest leaf among the neighbours of
  * its leaf. within: rows for each candidate, then all rows. */
 static void count_within(struct work *w, const struct drawn *drawn, uint64_t *within)
@@ -530,9 +595,7 @@ static void count_within(struct work *w, const struct drawn *drawn, uint64_t *wi
             at += w->group_leaf[at] != leaf;
             const uint32_t *list =
                 w->lists ? w->lists + (size_t)leaf * w->stride : w->neighbours + at * w->most;
-            uint32_t place = 0;
-            while (place < w->most && list[place] != drawn->nearest[i])
-                place++;
+            uint32_t place = place_among(w, leaf, list, drawn->nearest[i]);
             for (uint32_t c = 0; c < N_CANDIDATES; c++)
                 within[c] += place < candidates[c] && place < w->most;
         }
@@ -565,21 +628,40 @@ static enum rt_status refine_round(struct work *w, uint32_t m, struct rt_refine_
                                    struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    struct round_sums sums = {{0, 0}, 0};
     memcpy(w->was, w->leaf, w->sample->n_local * sizeof *w->leaf);
-    assign_rows(w, m, &sums);
-    int64_t totals[3] = {sums.objective.high, sums.objective.low, sums.n_moved};
-    rt_sum_i64(w->comm, totals, 3);
+    int64_t n_moved = assign_rows(w, m);
+    rt_sum_i64(w->comm, &n_moved, 1);
     swap_orders(w);
     order_rows(w);
     RT_TRY(update_sums(w, err));
     renew_centroids(w);
-    struct rt_objective objective = {totals[0], totals[1]};
-    result->objective = rt_objective_value(&w->setting->scale, rt_objective_join(objective));
-    result->n_moved = (uint64_t)totals[2];
+    result->n_moved = (uint64_t)n_moved;
     result->n_neighbours = m;
 done:
     return st;
+}
+
+/* C4, of the rows and the centroids as they are. Collective. */
+static double measure_objective(struct work *w)
+{
+    const struct rt_kernels *kernels = rt_kernels();
+    struct rt_objective sum = {0, 0};
+    size_t n_local = w->sample->n_local;
+    for (size_t at = 0; at < n_local; at += w->batch) {
+        size_t n = n_local - at < w->batch ? n_local - at : w->batch;
+        const float *rows = rt_sample_get(w->sample, at, n, w->rows);
+        for (size_t i = 0; i < n; i++) {
+            const float *centroid = w->centroids + (size_t)w->leaf[at + i] * w->dim;
+            float distance = w->setting->distance == RT_IP
+                                 ? kernels->ip(rows + i * w->dim, centroid, w->dim)
+                                 : kernels->l2(rows + i * w->dim, centroid, w->dim);
+            rt_objective_add(&sum, rt_objective_grains(&w->setting->scale, distance));
+        }
+    }
+    int64_t totals[2] = {sum.high, sum.low};
+    rt_sum_i64(w->comm, totals, 2);
+    struct rt_objective objective = {totals[0], totals[1]};
+    return rt_objective_value(&w->setting->scale, rt_objective_join(objective));
 }
 
 /* Sums of the rows as they lie at the start: all came from nowhere. */
@@ -603,6 +685,7 @@ static enum rt_status refine(struct work *w, const struct rt_refine_options *opt
     uint32_t narrow = NARROW_NEIGHBOURS < w->most ? NARROW_NEIGHBOURS : w->most;
     uint32_t wide_round = options->n_rounds > WIDE_ROUND ? WIDE_ROUND : 0;
     RT_TRY(make_cells(w, err));
+    make_references(w);
     RT_TRY(first_sums(w, err));
     for (uint32_t round = 0; round < options->n_rounds; round++) {
         if (w->setting->check)
@@ -615,14 +698,16 @@ static enum rt_status refine(struct work *w, const struct rt_refine_options *opt
         if (round == wide_round)
             RT_TRY(choose_neighbours(w, &m, err));
         m = m > narrow ? m : narrow;
+        if (w->lists && m < w->stride)
+            remake_lists(w, m);
         RT_TRY(refine_round(w, m, result, err));
         result->n_rounds = round + 1;
         if (options->progress)
-            options->progress(options->ctx, round + 1, options->n_rounds, m, result->n_moved,
-                              result->objective);
+            options->progress(options->ctx, round + 1, options->n_rounds, m, result->n_moved);
         if (result->n_moved == 0 && round > wide_round)
             break; /* nothing will move any more */
     }
+    result->objective = measure_objective(w);
 done:
     return st;
 }

@@ -18,13 +18,13 @@ struct rt_refine_options {
     void *ctx;
     /* After a round (1-based), on every rank; may be NULL. */
     void (*progress)(void *ctx, uint32_t round, uint32_t n_rounds, uint32_t n_neighbours,
-                     uint64_t n_moved, double objective);
+                     uint64_t n_moved);
 };
 struct rt_refine_result {
     uint32_t n_rounds;     /* done; fewer than asked where nothing moves any more */
     uint32_t n_neighbours; /* of the last round */
     uint64_t n_moved;
-    double objective;
+    double objective; /* of the rows and the centroids as they are at the end */
 };
 
 /* Refines k leaves in place. Collective over comm. leaf: of each local row, any leaf near it at

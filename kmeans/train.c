@@ -96,11 +96,11 @@ static void cell_progress(void *ctx, uint64_t rows_done, uint64_t rows_all)
 }
 
 static void refine_progress(void *ctx, uint32_t round, uint32_t n_rounds, uint32_t n_neighbours,
-                            uint64_t n_moved, double objective)
+                            uint64_t n_moved)
 {
     struct training *t = ctx;
-    log_step(t, round, n_neighbours, n_moved, objective);
-    tell(t, round, n_rounds, (double)n_moved / (double)t->sample->n_total, objective);
+    log_step(t, round, n_neighbours, n_moved, (double)NAN);
+    tell(t, round, n_rounds, (double)n_moved / (double)t->sample->n_total, (double)NAN);
 }
 
 static enum rt_status train_in_cells(struct training *t, struct rt_error *err)
@@ -117,6 +117,7 @@ static enum rt_status train_in_cells(struct training *t, struct rt_error *err)
     t->stage = "refine";
     RT_TRY(rt_refine(t->comm, &t->setting, &options, t->sample, t->n_leaves, t->leaves, t->leaf,
                      &result, err));
+    t->out->objective = t->out->log[t->out->n_log - 1].objective = result.objective;
     t->out->n_refinements = result.n_rounds;
     t->out->n_neighbours = result.n_neighbours;
 done:

@@ -53,7 +53,7 @@ struct rt_train_step { /* one line of the training's log */
     uint32_t number;       /* iteration or round, from 1 */
     uint32_t n_neighbours; /* refine */
     uint64_t n_moved;
-    double objective;
+    double objective; /* NaN where not measured: refinement does at its end only */
 };
 
 struct rt_trained {

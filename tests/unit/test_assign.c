@@ -382,6 +382,32 @@ RT_TEST("a beam as wide as the tree finds what the flat search finds")
     free(rows);
 }
 
+/* Rows as codes about a reference, and where E finds them. */
+struct coded_rows {
+    const float *rows;
+    uint32_t dim;
+    unsigned char *codes;
+    uint32_t index[70];
+};
+
+static const float *row_of(void *ctx, uint32_t index)
+{
+    const struct coded_rows *coded = ctx;
+    return coded->rows + (size_t)index * coded->dim;
+}
+
+static void code_rows(const struct trial *t, const float *rows, const float *reference,
+                      struct coded_rows *out)
+{
+    size_t bytes = rt_row_code_bytes(t->dim);
+    *out = (struct coded_rows){.rows = rows, .dim = t->dim, .codes = malloc(bytes * t->n_rows)};
+    for (uint32_t i = 0; i < t->n_rows; i++) {
+        rt_row_code(t->metric, rows + (size_t)i * t->dim, reference, t->dim,
+                    out->codes + i * bytes);
+        out->index[i] = (uint32_t)rt_random_permute(9, RT_RANDOM_TEST, i, t->n_rows);
+    }
+}
+
 RT_TEST("rows of one leaf find the nearest of its neighbours, in any order of them")
 {
     for (int kind = 0; kind < N_KINDS; kind++)
@@ -396,23 +422,28 @@ RT_TEST("rows of one leaf find the nearest of its neighbours, in any order of th
                 float distances[70];
                 float out[70];
                 struct rt_centroid_set *set = NULL;
+                struct coded_rows coded;
                 for (uint32_t i = 0; i < m; i++)
                     subset[i] = (uint32_t)rt_random_permute(m, RT_RANDOM_TEST, i, t.n);
+                code_rows(&t, rows, centroids + (size_t)subset[m / 2] * t.dim, &coded);
                 for (size_t r = 0; r < t.n_rows; r++)
-                    best_of(t.metric, rows + r * t.dim, centroids, t.dim, subset, m, 1,
-                            expected + r, distances + r);
-                CHECK_OK(rt_centroid_set_new(centroids, t.n, t.dim, t.metric, NULL, &set, &err));
+                    best_of(t.metric, rows + (size_t)coded.index[r] * t.dim, centroids, t.dim,
+                            subset, m, 1, expected + r, distances + r);
+                CHECK_OK(rt_small_set_new(200, t.dim, t.metric, &set, &err));
+                rt_small_set_fill(set, centroids, subset, m,
+                                  centroids + (size_t)subset[m / 2] * t.dim);
+                struct rt_coded given = {coded.codes, coded.index, row_of, &coded};
                 for (int p = RT_PROPOSE_AUTO; p <= RT_PROPOSE_NONE; p++) {
                     struct rt_assigner *a = assigner_of(&t, (enum rt_proposer)p, 1);
-                    rt_assign_among(a, set, subset, m, rows, t.n_rows, list, NULL);
+                    rt_assign_coded(a, set, &given, t.n_rows, list, NULL);
                     compare(&t, "among", (enum rt_proposer)p, expected, distances, list, NULL, 1);
-                    rt_assign_among(a, set, subset, m, rows, t.n_rows, list, out);
+                    rt_assign_coded(a, set, &given, t.n_rows, list, out);
                     compare(&t, "among with E", (enum rt_proposer)p, expected, distances, list, out,
                             1);
                     rt_assigner_free(a);
                 }
                 rt_centroid_set_free(set);
-                free(centroids), free(rows);
+                free(centroids), free(rows), free(coded.codes);
             }
 }
 
