@@ -80,7 +80,7 @@ if which == "directories":
     # published is published: a report that cannot be written takes nothing away
     held_to("a report without a folder",
             run("build", "rows.fbin", "index", *LISTS, "--force", "--report", "nowhere/report.json", ranks=2), 1,
-            ["is published", "nowhere/report.json"])
+            ["is done", "nowhere/report.json"])
     check(digest("index") == first, "a report that could not be written has taken the index away")
     ok("verify", "index", "--full", ranks=2)
     # a report tells of a failure as well
