@@ -2,7 +2,7 @@
 # Installs what is missing (Debian), then builds and runs the tests. Ends with one line, 'N passed, N failed'.
 #   ./test.sh                 every test but the slow ones
 #   ./test.sh --slow          all
-#   ./test.sh STAGE [..]      only these: dev asan clang mpich aarch64 slow
+#   ./test.sh STAGE [..]      only these: dev asan clang fuzz mpich aarch64 slow
 set -euo pipefail
 root=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 results=$root/build-dev/results
@@ -26,6 +26,13 @@ run_tests() {
     # Launchers wait more than they compute, so two tests of two ranks may share two cores.
     ctest --test-dir "$root/build-$preset" -j $((2 * jobs)) --output-on-failure --no-tests=error \
         --output-junit "$results/$stage.xml" "$@" </dev/null
+}
+
+cannot_run=77 # exit code of such a stage
+
+has_libfuzzer() {
+    printf 'int LLVMFuzzerTestOneInput(const char *d, long n) { return n < 0 && *d; }\n' |
+        clang -fsanitize=fuzzer,address,undefined -x c - -o "$results/fuzz.probe" 2>"$results/fuzz.configure"
 }
 
 run_stage() {
@@ -52,6 +59,15 @@ run_stage() {
         build clang "${open[@]}" "-DRANKTAPE_PEER=$peer"
         run_tests clang -L 'unit|peer' -LE slow
         ;;
+    fuzz)
+        # RT_FUZZ_SECONDS for each target: a few here, 30 with --slow and in continuous integration.
+        if ! has_libfuzzer; then
+            echo "test.sh: clang has no libFuzzer here (Debian: libclang-rt-14-dev); stage fuzz is skipped" >&2
+            return $cannot_run
+        fi
+        build fuzz "${open[@]}"
+        run_tests fuzz -L fuzz
+        ;;
     mpich)
         # More ranks than cores would spin: Debian's MPICH does not yield.
         build mpich "-DRANKTAPE_PEER=$peer"
@@ -66,7 +82,7 @@ run_stage() {
         run_tests dev -L slow
         ;;
     *)
-        echo "test.sh: no stage '$stage' (dev asan clang mpich aarch64 slow)" >&2
+        echo "test.sh: no stage '$stage' (dev asan clang fuzz mpich aarch64 slow)" >&2
         return 2
         ;;
     esac
@@ -89,7 +105,10 @@ stages=()
 level='test'
 for argument in "$@"; do
     case $argument in
-    --slow) stages+=(dev asan clang mpich aarch64 slow) level=slow ;;
+    --slow)
+        stages+=(dev asan clang fuzz mpich aarch64 slow) level=slow
+        export RT_FUZZ_SECONDS=${RT_FUZZ_SECONDS:-30}
+        ;;
     -h | --help)
         sed -n '2,5s/^# \{0,1\}//p' "$0"
         exit 0
@@ -102,7 +121,7 @@ for argument in "$@"; do
     *) stages+=("$argument") ;;
     esac
 done
-((${#stages[@]})) || stages=(dev asan clang mpich aarch64)
+((${#stages[@]})) || stages=(dev asan clang fuzz mpich aarch64)
 
 "$root/tools/setup.sh" "$level"
 mkdir -p "$results"
@@ -113,11 +132,16 @@ for stage in "${stages[@]}"; do
     rm -f "$results/$stage.xml"
     begin=$SECONDS
     # A process of its own: in a function tested by 'if' the shell would not stop at the first failure.
-    ok=1
-    bash "$0" --run-stage "$stage" || ok=0
+    code=0
+    bash "$0" --run-stage "$stage" || code=$?
+    if ((code == cannot_run)); then
+        table+=$(printf '\n%-9s %8d %7s %7s %8s' "$stage" $((SECONDS - begin)) - - all)
+        skipped=$((skipped + 1))
+        continue
+    fi
     bad=$(attribute failures) skip=$(attribute skipped) all=$(attribute tests)
     good=$((all - bad - skip))
-    if ((!ok && bad == 0)); then
+    if ((code != 0 && bad == 0)); then
         bad=1 # it did not even build
     fi
     table+=$(printf '\n%-9s %8d %7d %7d %8d' "$stage" $((SECONDS - begin)) "$good" "$bad" "$skip")

@@ -28,7 +28,7 @@ set(rt_mpi_environment OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 
 # Open MPI's plugins are gone before leaks are reported; with the fast unwinder the suppressions would not match them. The
 # search for leaks dies in thread-local memory that it has intercepted itself (gcc 12, glibc 2.36).
-if(CMAKE_C_FLAGS MATCHES "-fsanitize=[a-z,]*address")
+if(CMAKE_C_FLAGS MATCHES "-fsanitize=[a-z,-]*address")
   set(rt_sanitizer_environment ASAN_OPTIONS=fast_unwind_on_malloc=0:detect_stack_use_after_return=1:intercept_tls_get_addr=0
       LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/lsan.supp:print_suppressions=0
       UBSAN_OPTIONS=print_stacktrace=1)
