@@ -74,6 +74,8 @@ static enum rt_status read_blocks(const struct rt_input_file *file,
 {
     enum rt_status st = RT_OK;
     unsigned char *scratch = NULL, *ids = NULL;
+    if (n->n_queries == 0) /* then no byte of the file stands behind k */
+        return RT_OK;
     const size_t row_bytes = (size_t)n->k * 4;
     const size_t most = row_bytes < SCRATCH_BYTES ? SCRATCH_BYTES / (row_bytes + 4) + 1 : 1;
     const size_t scratch_bytes = most * (row_bytes + 4);
