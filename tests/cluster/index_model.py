@@ -223,7 +223,51 @@ class Model:
         self.dead.update(die)
         self.generation += bool(die)
 
+    def ask(self, name, queries, k):
+        """The bytes of the answers."""
+        found = f"{self.folder}/{name}.h5"
+        self.job("search", self.index, queries, "--k", k, "--out", found)
+        with open(found, "rb") as f:
+            return f.read()
+
+    def vacuum(self):
+        before = manifest_of(self.index)
+        queries = self.path(TYPES[self.element][1])
+        write_bin(queries, self.rows(3))
+        k = int(self.draw.integers(1, 20))
+        answers = self.ask("before", queries, k)
+        dead = before["rows_frozen"] + before["rows_appendable"] - before["rows"]
+        full = self.chance(0.4)
+        options = ["--full"] if full else ["--dead-fraction", self.one_of(0, 0.1, 0.5, 1)]
+        options += ["--io", "mpio"] if self.chance(0.2) else []
+        if self.chance(0.3):
+            said = self.job("vacuum", self.index, *options, "--dry-run", "--json").json()
+            self.expect(manifest_of(self.index) == before, "--dry-run has done something")
+            self.expect(not full or said["rows_removed"] == dead, f"{said}, but {dead} rows are dead")
+        said = self.job("vacuum", self.index, *options, "--json").json()
+        self.generation += said["rounds"]
+        after = manifest_of(self.index)
+        self.expect(after["digest"] == before["digest"], "vacuum has changed the digest")
+        self.expect(self.ask("after", queries, k) == answers, "vacuum has changed answers")
+        if full:
+            self.expect(said["rows_removed"] == dead, f"{said}, but {dead} rows were dead")
+            held = [after[key] for key in ("rows_frozen", "rows_appendable", "tombstones")]
+            self.expect(held == [len(self.live), 0, 0], f"after vacuum --full: {held}")
+            again = self.job("vacuum", self.index, "--full", "--json").json()
+            self.expect((again["rows_removed"], again["lists_touched"]) == (0, 0), f"--full twice: {again}")
+            self.generation += again["rounds"]  # files of vectors that have become alike in size are brought together
+
     # ---- what must hold ----
+
+    def check_names(self):
+        """Files of this generation and the one before, and no others."""
+        manifests = [name for name in os.listdir(self.index) if name.startswith("manifest-")]
+        self.expect(len(manifests) <= 2, f"{manifests}")
+        known = {"CURRENT", *manifests}
+        for name in manifests:
+            with open(f"{self.index}/{name}") as f:
+                known |= {entry["name"] for entry in json.load(f)["files"]}
+        self.expect(set(os.listdir(self.index)) == known, f"{sorted(os.listdir(self.index))} instead of {sorted(known)}")
 
     def check_files(self):
         """As an independent reader of the files sees them: every hash, place and count, and the digest."""
@@ -231,8 +275,7 @@ class Model:
         want = {"rows": len(self.live), "generation": self.generation, "next_row": self.next_row, "rows_skipped": self.n_skipped}
         found = {key: manifest[key] for key in want}
         self.expect(found == want, f"the manifest has {found} instead of {want}")
-        left = [name for name in os.listdir(self.index) if name.endswith(".partial") or name.startswith("LOCK")]
-        self.expect(not left, f"{left} are left")
+        self.check_names()
         try:
             with reading:
                 read_index.main(self.index)
@@ -281,7 +324,7 @@ class Model:
         shutil.rmtree(other)
 
     def step(self):
-        (self.insert if self.chance(0.65) else self.delete)()
+        self.one_of(*[self.insert] * 6, *[self.delete] * 3, self.vacuum)()
         self.check_files()
         if self.chance(0.2):
             self.check_info()

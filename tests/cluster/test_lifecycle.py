@@ -33,5 +33,5 @@ def model(n_lives, n_steps):
         print(f"{sum(life.result() for life in lives)} jobs")
 
 
-{"model": lambda: model(4, 25), "models": lambda: model(12, 150)}[sys.argv[1]]()
+{"model": lambda: model(4, 20), "models": lambda: model(12, 150)}[sys.argv[1]]()
 end()

@@ -237,6 +237,8 @@ def check_lists(frozen, manifest, places, is_live, live):
     n_factors = 4 if manifest["metric"] == "ip" else 3
     count, used = 0, set()
     for number, (g, first, n) in enumerate(zip(*(directory["list_" + x] for x in ("file", "first_block", "rows")))):
+        if n == 0:  # nothing of an older file, perhaps gone, is needed
+            continue
         file, n, first = frozen[int(g)], int(n), int(first)
         for b in range(first, first + -(-n // 32)):
             check((g, b) not in used, f"block {b} in two lists")
