@@ -8,7 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+/* A taker links LOCK from a name of its own and removes that at once: older ones were left by jobs
+ * that were killed then. */
+#define LOCK_SECONDS 60
 
 /* ---- names ---- */
 
@@ -293,7 +298,8 @@ static bool is_kept(const char *name, const struct rt_manifest *const *keep, siz
     bool partial = false;
     bool is_manifest = parse_numbered(name, "manifest", ".json", &number, &partial);
     if (!is_manifest && !parse_data_file(name, &kind, &number, &partial))
-        return strcmp(name, "CURRENT.partial") != 0; /* CURRENT, LOCK, what is not ours */
+        return strcmp(name, "CURRENT.partial") != 0 &&
+               !(is_lock_name(name) && name[4]); /* CURRENT, LOCK, what is not ours */
     if (partial)
         return false;
     for (size_t i = 0; i < n_keep; i++)
@@ -317,7 +323,8 @@ static enum rt_status remove_files(const char *dir, bool all, const struct rt_ma
         if (!all && is_kept(entry->d_name, keep, n_keep))
             continue;
         RT_TRY(rt_fs_join(dir, entry->d_name, path, err));
-        if (lstat(path, &info) != 0 || S_ISDIR(info.st_mode))
+        if (lstat(path, &info) != 0 || S_ISDIR(info.st_mode) ||
+            (is_lock_name(entry->d_name) && time(NULL) - info.st_mtime < LOCK_SECONDS))
             continue;
         RT_TRY(rt_fs_remove(path, err));
         ++*n_removed;

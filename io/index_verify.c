@@ -3,6 +3,7 @@
 #include "core/code.h"
 #include "core/memory.h"
 #include "core/record.h"
+#include "io/damage_cost.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -22,6 +23,16 @@ static void report(struct verifying *run, const char *text)
         run->report(run->context, text);
 }
 
+static void report_unit(struct verifying *run, const struct rt_h5_map *map, uint32_t dataset,
+                        uint64_t first, uint64_t n_rows, const char *what)
+{
+    char cost[120];
+    char text[640];
+    rt_damage_cost(run->view, map, dataset, first, n_rows, cost, sizeof cost);
+    (void)snprintf(text, sizeof text, "%s%s", what, cost);
+    report(run, text);
+}
+
 /* Units [begin, end) of those counted through all files, this one's beginning at *at. */
 static void verify_units(struct verifying *run, const struct rt_h5_map *map, uint64_t begin,
                          uint64_t end, uint64_t *at)
@@ -33,12 +44,12 @@ static void verify_units(struct verifying *run, const struct rt_h5_map *map, uin
         uint64_t unit = begin > *at ? begin - *at : 0;
         for (; unit < n && *at + unit < end; unit++) {
             struct rt_error err;
-            if (rt_h5_map_check_unit(map, d, unit, &err) != RT_OK)
-                report(run, err.text);
             uint64_t rows = dataset->dims[0] - unit * dataset->unit_rows;
+            rows = rows < dataset->unit_rows ? rows : dataset->unit_rows;
+            if (rt_h5_map_check_unit(map, d, unit, &err) != RT_OK)
+                report_unit(run, map, d, unit * dataset->unit_rows, rows, err.text);
             run->counts.n_units++;
-            run->counts.n_bytes +=
-                (rows < dataset->unit_rows ? rows : dataset->unit_rows) * rt_h5_row_bytes(dataset);
+            run->counts.n_bytes += rows * rt_h5_row_bytes(dataset);
         }
         *at += n;
     }
