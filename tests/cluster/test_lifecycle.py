@@ -1,11 +1,14 @@
 """An index that lives: rows come and go, one by one or by the thousand, and it stays what a build of the living rows would be."""
+import math
 import os
 import sys
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 
-from ranktape_cli import check, end
+import numpy as np
+
+from ranktape_cli import check, clustered, end, ok, read_ibin, same_neighbours, write_bin
 
 
 def live(name, seed, n_steps):
@@ -33,5 +36,57 @@ def model(n_lives, n_steps):
         print(f"{sum(life.result() for life in lives)} jobs")
 
 
-{"model": lambda: model(4, 20), "models": lambda: model(12, 150)}[sys.argv[1]]()
+def small_changes(n_built, n_changes, job):
+    """Rows come (or go) one by one, drawn, never in order of their ids. Returns the bytes that each change has written."""
+    from index_model import manifest_of
+    dim, index = 8, f"{job}.{n_built}"
+    rows = clustered(n_built + n_changes, dim, seed=1)
+    ok("build", write_bin(f"{index}.fbin", rows[:n_built]), index, "--lists", 20, ranks=2)
+    order = np.random.default_rng(2).permutation(n_changes)
+    live = np.arange(len(rows)) < n_built
+    kinds = ("appendable", "vectors") if job == "insert" else ("tombstones",)
+    written = []
+    for number, i in enumerate(order, 1):
+        row = n_built + i if job == "insert" else i
+        np.array([row], "<u8").tofile(f"{index}.u64")
+        what = [write_bin(f"{index}.one.fbin", rows[row:row + 1])] if job == "insert" else []
+        ok(job, index, *what, "--ids", f"{index}.u64", ranks=0)
+        live[row] = job == "insert"
+        files = manifest_of(index)["files"]
+        newest = max(entry["number"] for entry in files)
+        written.append(sum(entry["size"] for entry in files if entry["number"] == newest))
+        for kind in kinds:
+            n = sum(entry["kind"] == kind and entry["number"] > 1 for entry in files)
+            check(n <= math.log2(number) + 1, f"{n} {kind} files after {number} {job}s of a row")
+        if number % 50 == 0 or number == n_changes:
+            ids = np.flatnonzero(live)
+            ok("search", index, write_bin(f"{index}.query.fbin", rows[::97]), "--k", 5, "--probes", 20, "--epsilon", "1e6", "--out",
+               f"{index}.ibin", ranks=0)
+            found = np.searchsorted(ids, read_ibin(f"{index}.ibin"))
+            difference = same_neighbours(rows[ids], rows[::97], found, "l2", 5)
+            check(difference is None, f"after {number} {job}s: {difference}")
+            ok("verify", index, "--full", ranks=2)
+    manifest = manifest_of(index)
+    check(manifest["rows"] == live.sum(), f"{manifest['rows']} rows, {live.sum()} live")
+    check(len(manifest["history"]) <= 101, f"a history of {len(manifest['history'])}")
+    return written
+
+
+def many(n_built, n_changes, few=20):
+    with ThreadPoolExecutor(4) as pool:
+        runs = {(job, n): pool.submit(small_changes, n, m, job)
+                for job in ("insert", "delete") for n, m in ((n_built, n_changes), (10 * n_built, few))}
+        for job in ("insert", "delete"):
+            written, large = runs[job, n_built].result(), runs[job, 10 * n_built].result()
+            print(f"{job}: {sum(written) / n_changes:.0f} bytes a row, {max(written)} at most, over {n_changes}")
+            # a row is copied a logarithm of times (H3): the frames of files are what costs
+            most = {"insert": 14000, "delete": 3000}[job] + 100 * math.log2(n_changes)
+            check(sum(written) < n_changes * most, f"{job}: {sum(written) / n_changes:.0f} bytes a row, not {most:.0f}")
+            # and the index may be as large as it likes
+            check(sum(large) <= 1.01 * sum(written[:few]), f"{job}: {large} bytes, {written[:few]} in an index a tenth as large")
+
+
+PARTS = {"model": lambda: model(4, 20), "models": lambda: model(12, 150), "many": lambda: many(2000, 120),
+         "thousand": lambda: many(5000, 1000)}
+PARTS[sys.argv[1]]()
 end()
