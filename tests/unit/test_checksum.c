@@ -39,6 +39,21 @@ RT_TEST("sums carry, and order does not matter")
     CHECK(ab.low == 1 && ab.high == 5 && ba.low == 1 && ba.high == 5);
 }
 
+RT_TEST("a difference borrows, and undoes a sum")
+{
+    const struct rt_hash128 numbers[] = {
+        {0, 0}, {1, 0}, {0, 1}, {UINT64_MAX, 0}, {UINT64_MAX, UINT64_MAX}, rt_hash128("x", 1)};
+    const size_t n = sizeof numbers / sizeof *numbers;
+    struct rt_hash128 borrowed = rt_hash128_subtract(numbers[2], numbers[1]);
+    CHECK(borrowed.low == UINT64_MAX && borrowed.high == 0);
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < n; j++) {
+            struct rt_hash128 sum = rt_hash128_add(numbers[i], numbers[j]);
+            struct rt_hash128 back = rt_hash128_subtract(sum, numbers[j]);
+            CHECK(back.low == numbers[i].low && back.high == numbers[i].high);
+        }
+}
+
 RT_TEST("digits there and back; anything else is refused")
 {
     struct rt_hash128 hash = {UINT64_C(0x0123456789abcdef), UINT64_C(0xfedcba9876543210)};

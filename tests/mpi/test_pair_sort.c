@@ -1,0 +1,190 @@
+/* The distributed sort: pairs of all ranks come back in one order, in runs, whatever the room, and
+ * no key is worth more than a run. */
+#define RT_TEST_MPI
+#include "tests/rt_test.h"
+
+#include "core/memory.h"
+#include "core/random.h"
+#include "jobs/phases/pair_sort.h"
+#include "mpi/partition.h"
+
+static struct rt_error err;
+
+struct trial {
+    uint64_t n_keys; /* keys are drawn from 0 .. n_keys - 1 */
+    uint64_t n_each;
+    int only;    /* the one rank that has pairs; -1: all have */
+    uint64_t at; /* of the source */
+    uint32_t most_per_key;
+    /* of the sink */
+    int rank, n_ranks;
+    struct rt_pair *out;
+    uint64_t n_out, n_calls, largest_run;
+    bool is_sorted;
+};
+
+static uint64_t n_of(const struct trial *t, int rank)
+{
+    return t->only < 0 || t->only == rank ? t->n_each : 0;
+}
+
+/* Values tell pairs apart. */
+static struct rt_pair pair_of(const struct trial *t, int rank, uint64_t i)
+{
+    uint64_t value = (uint64_t)rank << 32 | i;
+    uint64_t drawn = rt_random(3, RT_RANDOM_TEST, value, 0, 0);
+    return (struct rt_pair){rt_random_below(drawn, t->n_keys), value};
+}
+
+/* Pairs of all ranks that are less. */
+static uint64_t n_before(const struct trial *t, struct rt_pair pair)
+{
+    uint64_t n = 0;
+    for (int rank = 0; rank < t->n_ranks; rank++)
+        for (uint64_t i = 0; i < n_of(t, rank); i++) {
+            struct rt_pair other = pair_of(t, rank, i);
+            n += rt_pair_compare(&other, &pair) < 0;
+        }
+    return n;
+}
+
+/* In pieces of uneven size. */
+static enum rt_status next(void *context, bool rewind, struct rt_pair *pairs, size_t most,
+                           size_t *n, struct rt_error *e)
+{
+    (void)e;
+    struct trial *t = context;
+    if (rewind)
+        t->at = 0;
+    uint64_t left = n_of(t, t->rank) - t->at;
+    most = most < 1 + t->at % 1009 ? most : 1 + (size_t)(t->at % 1009);
+    *n = left < most ? (size_t)left : most;
+    for (size_t i = 0; i < *n; i++)
+        pairs[i] = pair_of(t, t->rank, t->at++);
+    return RT_OK;
+}
+
+/* The run goes on where those before it, on whatever rank, have ended. */
+static enum rt_status take(void *context, uint64_t first, const struct rt_pair *pairs, size_t n,
+                           struct rt_error *e)
+{
+    enum rt_status st = RT_OK;
+    struct trial *t = context;
+    t->n_calls++;
+    t->largest_run = n > t->largest_run ? n : t->largest_run;
+    RT_TRY(rt_array_resize(t->n_out + n, sizeof *t->out, &t->out, e));
+    for (size_t i = 0; i < n; i++) {
+        const struct rt_pair *last = t->n_out ? &t->out[t->n_out - 1] : NULL;
+        t->is_sorted = t->is_sorted && (!last || rt_pair_compare(last, &pairs[i]) < 0);
+        t->out[t->n_out++] = pairs[i];
+    }
+    if (n)
+        CHECK(first == n_before(t, pairs[0]));
+done:
+    return st;
+}
+
+/* Every pair is there, each once: by the sum of their hashes. */
+static void check_trial(struct trial *t, uint64_t room)
+{
+    struct rt_job job = {.comm = MPI_COMM_WORLD};
+    MPI_Comm_rank(job.comm, &job.rank);
+    MPI_Comm_size(job.comm, &job.n_ranks);
+    struct rt_phase_context context = {.job = &job};
+    t->rank = job.rank;
+    t->n_ranks = job.n_ranks;
+    t->is_sorted = true;
+    struct rt_pair_sort sort = {.source = next,
+                                .sink = take,
+                                .context = t,
+                                .n_mine = n_of(t, t->rank),
+                                .most_per_key = t->most_per_key,
+                                .room = room};
+    uint64_t sums[2] = {0, 0};
+    CHECK_OK(rt_pair_sort(&context, &sort, &err));
+    CHECK(t->is_sorted);
+    for (uint64_t i = 0; i < n_of(t, t->rank); i++) {
+        struct rt_pair pair = pair_of(t, t->rank, i);
+        sums[0] += rt_hash64(&pair, sizeof pair);
+    }
+    for (uint64_t i = 0; i < t->n_out; i++)
+        sums[1] += rt_hash64(&t->out[i], sizeof *t->out);
+    rt_sum_u64(job.comm, sums, 2);
+    CHECK(t->most_per_key || sums[0] == sums[1]);
+    uint64_t n_calls = t->n_calls;
+    rt_max_u64(job.comm, &n_calls, 1);
+    CHECK(n_calls == t->n_calls); /* once a pass on every rank */
+}
+
+static struct trial trial(uint64_t n_keys, uint64_t n_each, uint32_t most_per_key)
+{
+    return (struct trial){
+        .n_keys = n_keys, .n_each = n_each, .only = -1, .most_per_key = most_per_key};
+}
+
+RT_TEST("pairs come back in order, each once, in one pass or many, from empty ranks too")
+{
+    static const uint64_t rooms[] = {0, 500, 60};
+    int n_ranks = 0;
+    MPI_Comm_size(MPI_COMM_WORLD, &n_ranks);
+    for (size_t r = 0; r < sizeof rooms / sizeof *rooms; r++)
+        for (uint64_t n_keys = 7; n_keys < UINT64_C(1) << 62; n_keys <<= 20)
+            for (int only = -1; only < n_ranks; only += n_ranks) { /* all; the last one */
+                struct trial t = trial(n_keys, 3000, 0);
+                t.only = only;
+                check_trial(&t, rooms[r]);
+                CHECK(rooms[r] == 0 ? t.n_calls == 1 : t.n_calls > 1);
+                CHECK(rooms[r] == 0 || t.largest_run < 4 * rooms[r]);
+                rt_array_free(t.out);
+            }
+}
+
+RT_TEST("nothing at all is sorted as well")
+{
+    struct trial t = trial(5, 0, 0);
+    check_trial(&t, 0);
+    CHECK(t.n_out == 0 && t.n_calls == 1);
+    rt_array_free(t.out);
+}
+
+RT_TEST("one key of all pairs is cut between runs, by value")
+{
+    struct trial t = trial(1, 3000, 0);
+    check_trial(&t, 200);
+    CHECK(t.largest_run < 800);
+    rt_array_free(t.out);
+}
+
+RT_TEST("of a key's pairs only the first are kept, all in one run")
+{
+    for (uint64_t n_keys = 1; n_keys < 5000; n_keys *= 17) {
+        struct trial t = trial(n_keys, 2500, 2);
+        check_trial(&t, 300);
+        uint64_t n_kept = t.n_out;
+        uint64_t n_seen = 0;
+        for (uint64_t i = 0; i < t.n_out; i++) {
+            CHECK(i < 2 || t.out[i].key != t.out[i - 2].key);
+            n_seen += i == 0 || t.out[i].key != t.out[i - 1].key;
+        }
+        rt_sum_u64(MPI_COMM_WORLD, &n_seen, 1);
+        rt_sum_u64(MPI_COMM_WORLD, &n_kept, 1);
+        uint64_t n_there = 0; /* keys drawn at all, and how often a key at most counts */
+        uint64_t n_wanted = 0;
+        int n_ranks = 0;
+        MPI_Comm_size(MPI_COMM_WORLD, &n_ranks);
+        for (uint64_t key = 0; key < n_keys; key++) {
+            uint64_t n = 0;
+            for (int r = 0; r < n_ranks; r++) {
+                for (uint64_t i = 0; i < 2500 && n < 2; i++)
+                    n += pair_of(&t, r, i).key == key;
+            }
+            n_there += n > 0;
+            n_wanted += n;
+        }
+        CHECK(n_seen == n_there); /* no key is in two runs */
+        CHECK(n_kept == n_wanted);
+        rt_array_free(t.out);
+    }
+}
+
+RT_TEST_MAIN()
