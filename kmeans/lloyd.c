@@ -684,13 +684,77 @@ static bool has_settled(const struct work *w, rt_int128 before, rt_int128 now, u
     return n_moved < n_rows / MOVED_PER;
 }
 
+/* Where the training stands before an iteration; the centroids follow it. */
+struct stand {
+    uint64_t k, dim, iteration, acted;
+    rt_int128 joined;
+};
+
+static enum rt_status save_stand(const struct work *w, uint32_t iteration, bool acted,
+                                 rt_int128 joined, struct rt_error *err)
+{
+    const struct rt_keep *keep = w->setting->keep;
+    struct stand stand;
+    memset(&stand, 0, sizeof stand);
+    stand.k = w->k;
+    stand.dim = w->dim;
+    stand.iteration = iteration;
+    stand.acted = acted;
+    stand.joined = joined;
+    const struct rt_keep_piece pieces[] = {
+        {&stand, sizeof stand}, {w->centroids, (size_t)w->k * w->dim * sizeof *w->centroids}};
+    return keep->save(keep->ctx, "lloyd", pieces, 2, w->sample, w->list, err);
+}
+
+/* The sums that coded rows keep up as they move: those of the lists they are in. */
+static void sum_listed(struct work *w)
+{
+    for (w->at = 0; w->at < w->n_local; w->at++)
+        rt_means_add(&w->setting->scale, w->sums + (size_t)w->list[w->at] * w->dim, row_of(w, 0),
+                     w->dim);
+}
+
+/* Goes on where another run stood; from the first centroids where none did. */
+static enum rt_status load_stand(struct work *w, uint32_t *iteration, bool *acted,
+                                 rt_int128 *joined, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_keep *keep = w->setting->keep;
+    unsigned char *bytes = NULL;
+    size_t n_bytes = 0;
+    struct stand stand;
+    size_t n_centroids = (size_t)w->k * w->dim * sizeof *w->centroids;
+    RT_TRY(keep->load(keep->ctx, "lloyd", w->sample, w->list, &bytes, &n_bytes, err));
+    if (bytes && n_bytes == sizeof stand + n_centroids)
+        memcpy(&stand, bytes, sizeof stand);
+    if (!bytes || n_bytes != sizeof stand + n_centroids || stand.k != w->k || stand.dim != w->dim) {
+        memset(w->list, 0xff, w->n_local * sizeof *w->list);
+        goto done;
+    }
+    memcpy(w->centroids, bytes + sizeof stand, n_centroids);
+    if (w->codes)
+        sum_listed(w);
+    *iteration = (uint32_t)stand.iteration;
+    *acted = stand.acted != 0;
+    *joined = stand.joined;
+done:
+    rt_array_free(bytes);
+    return st;
+}
+
 static enum rt_status iterate(struct work *w, struct rt_lloyd_result *result, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     bool acted = false;
     bool acted_before = false;
-    for (uint32_t i = 0; i < w->setting->n_iterations && !result->has_settled; i++) {
+    uint32_t first = 0;
+    const struct rt_keep *keep = w->setting->keep;
+    if (keep)
+        RT_TRY(load_stand(w, &first, &acted_before, &result->joined, err));
+    for (uint32_t i = first; i < w->setting->n_iterations && !result->has_settled; i++) {
         rt_int128 before = result->joined;
+        if (keep && i > first && keep->is_due(keep->ctx))
+            RT_TRY(save_stand(w, i, acted_before, result->joined, err));
         if (w->setting->check)
             RT_LOCAL(w->setting->check(w->setting->check_ctx, err));
         RT_LOCAL(assign_rows(w, err));

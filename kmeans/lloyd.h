@@ -4,6 +4,7 @@
 #define RT_KMEANS_LLOYD_H
 
 #include "core/assign.h"
+#include "kmeans/keep.h"
 #include "kmeans/means.h"
 #include "kmeans/sample.h"
 
@@ -25,6 +26,7 @@ struct rt_lloyd_setting {
      * stop) ends the training on all of them. May be NULL. */
     enum rt_status (*check)(void *check_ctx, struct rt_error *err);
     void *check_ctx;
+    const struct rt_keep *keep; /* NULL: nothing is kept; else the rows are the whole sample's */
 };
 
 /* Where in the training a call stands; keys its random numbers. Levels from 0 are those of

@@ -262,6 +262,87 @@ static uint32_t count_neighbours(const uint32_t *list, uint32_t m)
     return n;
 }
 
+/* --- where it stands --- */
+
+/* Before a round; centroids follow it and, where there are cells, these, the leaves' parents and
+ * the cells' first children. */
+struct stand {
+    uint64_t k, dim, n_cells, round, n_neighbours;
+};
+
+static void view_cells(struct work *w)
+{
+    w->tree.dim = w->dim;
+    w->tree.n_levels = 2;
+    w->tree.levels[0] =
+        (struct rt_level){w->cells.n[0], w->cells.centroids[0], NULL, w->cells.first_child[0]};
+    w->tree.levels[1] = (struct rt_level){w->k, w->centroids, w->cells.parent[1], NULL};
+}
+
+static enum rt_status save_stand(const struct work *w, const struct rt_keep *keep, uint32_t round,
+                                 uint32_t n_neighbours, struct rt_error *err)
+{
+    uint32_t n_cells = w->cells.n_levels ? w->cells.n[0] : 0;
+    struct stand stand = {w->k, w->dim, n_cells, round, n_neighbours};
+    size_t row = w->dim * sizeof *w->centroids;
+    const struct rt_keep_piece pieces[] = {
+        {&stand, sizeof stand},
+        {w->centroids, w->k * row},
+        {w->cells.centroids[0], n_cells * row},
+        {w->cells.parent[1], w->k * sizeof(uint32_t)},
+        {w->cells.first_child[0], ((size_t)n_cells + 1) * sizeof(uint32_t)}};
+    return keep->save(keep->ctx, RT_REFINE_STAGE, pieces, n_cells ? 5 : 2, w->sample, w->leaf, err);
+}
+
+static enum rt_status load_cells(struct work *w, uint32_t n_cells, const unsigned char *at,
+                                 struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    size_t n_centroids = (size_t)n_cells * w->dim;
+    size_t n_children = (size_t)n_cells + 1;
+    w->cells.dim = w->dim;
+    w->cells.n_levels = 2;
+    w->cells.n[0] = n_cells;
+    w->cells.n[1] = w->k;
+    RT_TRY(rt_array_new(n_centroids, sizeof(float), &w->cells.centroids[0], err));
+    RT_TRY(rt_array_new(w->k, sizeof(uint32_t), &w->cells.parent[1], err));
+    RT_TRY(rt_array_new(n_children, sizeof(uint32_t), &w->cells.first_child[0], err));
+    memcpy(w->cells.centroids[0], at, n_centroids * sizeof(float));
+    at += n_centroids * sizeof(float);
+    memcpy(w->cells.parent[1], at, w->k * sizeof(uint32_t));
+    at += w->k * sizeof(uint32_t);
+    memcpy(w->cells.first_child[0], at, n_children * sizeof(uint32_t));
+    view_cells(w);
+done:
+    return st;
+}
+
+/* The bytes are as save_stand has made them: their checksum was right. */
+static enum rt_status load_stand(struct work *w, const struct rt_refine_options *options,
+                                 uint32_t *round, uint32_t *n_neighbours, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct stand stand = {0};
+    size_t n_bytes = (size_t)w->k * w->dim * sizeof *w->centroids;
+    if (options->stand_bytes >= sizeof stand)
+        memcpy(&stand, options->stand, sizeof stand);
+    size_t of_cells = stand.n_cells ? (size_t)(stand.n_cells * w->dim + w->k + stand.n_cells + 1) *
+                                          sizeof(uint32_t)
+                                    : 0;
+    if (stand.k != w->k || stand.dim != w->dim || stand.n_cells > w->k ||
+        options->stand_bytes != sizeof stand + n_bytes + of_cells)
+        RT_FAIL(RT_DAMAGED, "the checkpoint of refinement is not of this training: --force starts "
+                            "anew");
+    memcpy(w->centroids, options->stand + sizeof stand, n_bytes);
+    if (stand.n_cells)
+        RT_TRY(
+            load_cells(w, (uint32_t)stand.n_cells, options->stand + sizeof stand + n_bytes, err));
+    *round = (uint32_t)stand.round;
+    *n_neighbours = (uint32_t)stand.n_neighbours;
+done:
+    return st;
+}
+
 /* Above RT_REFINE_FLAT_LEAVES: cells over the leaves, which are renumbered so that a cell's leaves
  * are contiguous. The cells stay as they are while the leaves move: they only say where to look. */
 static enum rt_status make_cells(struct work *w, struct rt_error *err)
@@ -287,11 +368,7 @@ static enum rt_status make_cells(struct work *w, struct rt_error *err)
         now[w->cells.was[l]] = l;
     for (size_t i = 0; i < w->sample->n_local; i++)
         w->leaf[i] = now[w->leaf[i]];
-    w->tree.dim = w->dim;
-    w->tree.n_levels = 2;
-    w->tree.levels[0] =
-        (struct rt_level){w->cells.n[0], w->cells.centroids[0], NULL, w->cells.first_child[0]};
-    w->tree.levels[1] = (struct rt_level){w->k, w->centroids, w->cells.parent[1], NULL};
+    view_cells(w);
 done:
     rt_array_free(leaves);
     rt_array_free(now);
@@ -684,10 +761,19 @@ static enum rt_status refine(struct work *w, const struct rt_refine_options *opt
     enum rt_status st = RT_OK;
     uint32_t narrow = NARROW_NEIGHBOURS < w->most ? NARROW_NEIGHBOURS : w->most;
     uint32_t wide_round = options->n_rounds > WIDE_ROUND ? WIDE_ROUND : 0;
-    RT_TRY(make_cells(w, err));
+    uint32_t first = 0;
+    const struct rt_keep *keep = options->keep;
+    if (options->stand)
+        RT_LOCAL(load_stand(w, options, &first, &result->n_neighbours, err));
+    RT_AGREE(w->comm);
+    if (!options->stand)
+        RT_TRY(make_cells(w, err));
     make_references(w);
     RT_TRY(first_sums(w, err));
-    for (uint32_t round = 0; round < options->n_rounds; round++) {
+    result->n_rounds = first;
+    for (uint32_t round = first; round < options->n_rounds; round++) {
+        if (keep && !(options->stand && round == first) && keep->is_due(keep->ctx))
+            RT_TRY(save_stand(w, keep, round, result->n_neighbours, err));
         if (w->setting->check)
             RT_LOCAL(w->setting->check(w->setting->check_ctx, err));
         RT_LOCAL(renew_sets(w, err));

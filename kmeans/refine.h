@@ -12,9 +12,15 @@
  * find their nearest leaf among the neighbours of their leaf (A8). */
 #define RT_REFINE_SAMPLE 4096u
 #define RT_AGREEMENT_PER_MILLE 993u
+#define RT_REFINE_STAGE "refine"
 
 struct rt_refine_options {
     uint32_t n_rounds;
+    const struct rt_keep *keep; /* NULL: nothing is kept; else the rows are the whole sample's */
+    /* What was kept of stage RT_REFINE_STAGE by another run; leaf is then what was kept with it.
+     * NULL: from the first round. Lent. */
+    const unsigned char *stand;
+    size_t stand_bytes;
     void *ctx;
     /* After a round (1-based), on every rank; may be NULL. */
     void (*progress)(void *ctx, uint32_t round, uint32_t n_rounds, uint32_t n_neighbours,

@@ -6,6 +6,7 @@
 #include "kmeans/lloyd.h"
 #include "kmeans/refine.h"
 #include "mpi/agree.h"
+#include "mpi/exchange.h"
 #include "mpi/partition.h"
 
 #include <inttypes.h>
@@ -81,12 +82,34 @@ static enum rt_status train_flat(struct training *t, struct rt_error *err)
     t->stage = "lloyd";
     t->setting.ctx = t;
     t->setting.progress = lloyd_progress;
+    t->setting.keep = t->options->keep;
     RT_LOCAL(rt_array_new(t->sample->n_local, sizeof *t->leaf, &t->leaf, err));
     RT_AGREE(t->comm);
     RT_TRY(rt_lloyd_train(t->comm, &t->setting, place, t->sample, 0, t->sample->n_local,
                           t->n_leaves, t->leaves, t->leaf, &result, err));
 done:
     t->setting.progress = NULL;
+    t->setting.keep = NULL;
+    return st;
+}
+
+/* What a run before this one has come to in refinement: *bytes, and the leaf of each row; NULL:
+ * nothing. */
+static enum rt_status find_stand(struct training *t, unsigned char **bytes, size_t *n_bytes,
+                                 struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_keep *keep = t->options->keep;
+    if (!keep)
+        return RT_OK;
+    RT_LOCAL(rt_array_new(t->sample->n_local, sizeof *t->leaf, &t->leaf, err));
+    RT_AGREE(t->comm);
+    RT_TRY(keep->load(keep->ctx, RT_REFINE_STAGE, t->sample, t->leaf, bytes, n_bytes, err));
+done:
+    if (!*bytes) {
+        rt_array_free(t->leaf);
+        t->leaf = NULL;
+    }
     return st;
 }
 
@@ -107,10 +130,17 @@ static enum rt_status train_in_cells(struct training *t, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct rt_hierarchical_progress progress = {t, cell_progress};
-    struct rt_refine_options options = {refinements_of(t->options), t, refine_progress};
+    struct rt_refine_options options = {.n_rounds = refinements_of(t->options),
+                                        .keep = t->options->keep,
+                                        .ctx = t,
+                                        .progress = refine_progress};
+    unsigned char *stand = NULL;
     t->stage = "cells";
-    RT_TRY(rt_hierarchical_train(t->comm, &t->setting, t->sample, t->n_leaves, t->leaves, &t->leaf,
-                                 &progress, err));
+    RT_TRY(find_stand(t, &stand, &options.stand_bytes, err));
+    options.stand = stand;
+    if (!stand)
+        RT_TRY(rt_hierarchical_train(t->comm, &t->setting, t->sample, t->n_leaves, t->leaves,
+                                     &t->leaf, &progress, err));
     if (options.n_rounds == 0)
         goto done;
     struct rt_refine_result result;
@@ -121,6 +151,7 @@ static enum rt_status train_in_cells(struct training *t, struct rt_error *err)
     t->out->n_refinements = result.n_rounds;
     t->out->n_neighbours = result.n_neighbours;
 done:
+    rt_array_free(stand);
     return st;
 }
 
@@ -614,6 +645,7 @@ uint64_t rt_train_bytes(const struct rt_train_options *options, uint64_t sample_
         uint64_t refine = rt_refine_bytes(n_local, k, dim, n_ranks) + n_local * sizeof(uint32_t);
         work = cells > refine ? cells : refine;
     }
+    work += n_local * 2 * sizeof(uint32_t) + rt_exchange_bytes((int)n_ranks, 0); /* a state */
     uint64_t levels = level_bytes(options, k, dim, n_ranks);
     uint64_t beam = options->beam == RT_TRAIN_AUTO ? beam_bytes(options, k, dim) : 0;
     work = work > levels ? work : levels;

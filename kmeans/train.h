@@ -5,6 +5,7 @@
 
 #include "core/assign.h"
 #include "core/tree.h"
+#include "kmeans/keep.h"
 #include "kmeans/sample.h"
 
 #define RT_TRAIN_AUTO UINT32_MAX /* refinements: 10; beam: measured (A8) */
@@ -39,6 +40,7 @@ struct rt_train_options {
                      double objective);
     /* As in struct rt_lloyd_setting, with ctx. */
     enum rt_status (*check)(void *ctx, struct rt_error *err);
+    const struct rt_keep *keep; /* NULL: nothing is kept */
     /* Memory for the tree that lives longer (node-shared memory): bytes, 64-byte aligned.
      * Collective, called on every rank in the same order; *is_writer: this rank fills it. After the
      * last write `shared_done` is called on every rank (collective), then all may read. NULL:

@@ -7,6 +7,7 @@
 #include "io/index_dir.h"
 #include "io/tree_file.h"
 #include "jobs/phases/first_bad_row.h"
+#include "jobs/phases/train_keep.h"
 #include "jobs/phases/trained_state.h"
 #include "kmeans/means.h"
 #include "mpi/agree.h"
@@ -251,6 +252,8 @@ static enum rt_status train(struct trainer *t, struct rt_error *err)
 {
     struct rt_options *options = t->context->job->options;
     const struct rt_plan *plan = t->input->plan;
+    struct rt_train_keep keep;
+    struct rt_keep callbacks = rt_train_keep_over(t->context, &keep);
     struct rt_train_options train = {
         .n_levels = plan->n_levels,
         .metric = (enum rt_metric)options->metric,
@@ -274,6 +277,7 @@ static enum rt_status train(struct trainer *t, struct rt_error *err)
         .ctx = t,
         .progress = train_progress,
         .check = check,
+        .keep = t->context->checkpoint ? &callbacks : NULL,
         .shared_new = share_for_training,
         .shared_done = sharing_done,
     };

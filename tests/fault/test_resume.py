@@ -56,6 +56,18 @@ if which == "phases":
         interrupt(f"index{n}", fault, *LISTS)
         finished(fault, f"index{n}", want, *LISTS, ranks=ranks)
         same_files(fault, "whole", f"index{n}", ("tree", "frozen", "vectors"))
+elif which == "training":
+    # killed after the first state of training: iterations, refinement over few and over many leaves
+    write_bin("rows.fbin", clustered(60000, 48, clusters=300, seed=9))
+    for n, options in enumerate((("--lists", "500", "--training", "lloyd", "--iterations", "20"),
+                                 ("--lists", "900", "--training", "hierarchical", "--refinements", "5"),
+                                 ("--lists", "8300", "--training", "hierarchical", "--refinements", "3", "--iterations", "2"))):
+        options = (*options, "--sample-per-list", "1024")
+        ok("build", "rows.fbin", f"whole{n}", *options, ranks=2)
+        interrupt(f"index{n}", "rename:0:4:kill", *options)
+        check("training" in record(f"index{n}"), f"{options}: no state of training: {record(f'index{n}')}")
+        finished(str(options), f"index{n}", digest(f"whole{n}"), *options)
+        same_files(str(options), f"whole{n}", f"index{n}", ("tree",))
 elif which == "stops":
     # asked to stop: exit 75 in time, with one line, and --resume ends in the same index
     write_bin("rows.fbin", clustered(60000, 48, seed=9))

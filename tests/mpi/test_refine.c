@@ -40,7 +40,7 @@ static void refine(MPI_Comm comm, struct kmeans_data *data, enum rt_metric metri
     CHECK_OK(rt_hierarchical_train(comm, &out->setting, out->sample, k, out->before, &out->leaf,
                                    NULL, &err));
     memcpy(out->after, out->before, k * data->dim * sizeof(float));
-    struct rt_refine_options options = {n_rounds, NULL, NULL};
+    struct rt_refine_options options = {.n_rounds = n_rounds};
     CHECK_OK(rt_refine(comm, &out->setting, &options, out->sample, k, out->after, out->leaf,
                        &out->result, &err));
 }
