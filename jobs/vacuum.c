@@ -68,7 +68,10 @@ static void join_small(struct vacuum *v, uint64_t (*sizes)[2])
     uint64_t held = 0;
     size_t n = 0;
     for (size_t i = 0; i < view->n_vectors; i++) {
-        sizes[i][0] = view->vectors[i].shape.n_slots;
+        uint64_t used = rows_of(view, RT_FILE_VECTORS, view->vectors[i].shape.generation);
+        uint64_t dead = v->survey.n_dead_slots[i];
+        sizes[i][0] =
+            used > dead ? used - dead : 0; /* what it will be: a second vacuum finds the same */
         sizes[i][1] = i;
     }
     if (view->n_vectors)
