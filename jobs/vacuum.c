@@ -290,6 +290,7 @@ static enum rt_status run_round(struct vacuum *v, bool *more, struct rt_error *e
         RT_TRY(publish(v, err));
         v->n_removed += v->fold.n_rows_removed + dead_records_left(v);
         v->n_rounds++;
+        v->edit.context.if_stopped = "the lists done so far are published; run again to go on";
         RT_TRY(rt_edit_again(&v->edit, err));
     }
 done:

@@ -11,9 +11,11 @@
 
 static enum rt_status stopped(const struct rt_phase_context *context, struct rt_error *err)
 {
-    return rt_error_set(
-        err, RT_STOPPED, __FILE__, __LINE__, "stopped %s; %s", rt_signals_stop_reason(),
-        context->checkpoint ? "run again with --resume to go on" : "nothing is published");
+    return rt_error_set(err, RT_STOPPED, __FILE__, __LINE__, "stopped %s; %s",
+                        rt_signals_stop_reason(),
+                        context->checkpoint   ? "run again with --resume to go on"
+                        : context->if_stopped ? context->if_stopped
+                                              : "nothing is published");
 }
 
 double rt_phase_now(void)

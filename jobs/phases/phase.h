@@ -34,7 +34,9 @@ struct rt_checkpointing {
 struct rt_phase_context {
     struct rt_job *job; /* comm, rank, options, messages */
     struct rt_progress *progress;
-    const char *dir; /* INDEX */
+    const char *if_stopped; /* what to say then, where there is no checkpoint; NULL: nothing is
+                               published */
+    const char *dir;        /* INDEX */
     uint64_t generation;
     enum rt_io_way way;
     uint64_t budget_bytes; /* of a rank; 0: not known */

@@ -5,11 +5,13 @@ import json
 import os
 import random
 import shutil
+import signal
 import sys
 import time
 
 import numpy as np
-from faults import SECONDS, all_gone, check, clustered, end, finish, held_to, ok, run, start, write_bin
+from faults import (SECONDS, all_gone, check, clustered, end, finish, held_to, ok, run, start, stopped_process,
+                    write_bin)
 from ranktape_cli import digest
 
 which = sys.argv[1]
@@ -19,6 +21,8 @@ write_bin("rows.fbin", rows[:600])
 write_bin("more.fbin", rows[600:650])
 write_bin("new.fbin", rows[650:])
 write_bin("query.fbin", rows[:3])
+write_bin("many.fbin", clustered(40000, 8, seed=12))
+np.arange(0, 40000, 50, dtype="<u8").tofile("many.u64")
 np.arange(1000, 1050, dtype="<u8").tofile("new.u64")
 np.arange(5, 600, 9, dtype="<u8").tofile("dead.u64")
 np.arange(590, 640, dtype="<u8").tofile("again.u64")
@@ -117,6 +121,23 @@ if which == "kills":
                         check(digest("index") == wanted[job][0], f"{name}: not reached, and another digest")
                         break
                     finish_it(name, job, wanted[job])
+    # a request to stop between two rounds: what is done stays, the next vacuum goes on
+    ok("build", "many.fbin", "rounds", "--lists", "40", ranks=2)
+    ok("delete", "rounds", "--ids", "many.u64", ranks=1)
+    kept = digest("rounds")
+    job = start("vacuum", "rounds", "--memory", "1M", ranks=2, environment={"RANKTAPE_FAULT": "fold:0:2:stop"})
+    pid = stopped_process()
+    os.kill(pid, signal.SIGUSR1)
+    os.kill(pid, signal.SIGCONT)
+    result = finish(job)
+    held_to("a vacuum that is asked to stop", result, 75, ["stopped by SIGUSR1", "run again"], job="vacuum")
+    info = ok("info", "rounds", "--json", ranks=0).json()
+    check(info["generation"] == 3 and digest("rounds") == kept, f"after a stop: generation {info['generation']}")
+    ok("verify", "rounds", "--full", ranks=2)
+    rest = ok("vacuum", "rounds", "--json", ranks=2).json()
+    check(0 < rest["lists_touched"] < 40 and rest["rows_removed"] > 0, f"the vacuum after it: {rest}")
+    check(digest("rounds") == kept, "vacuums in rounds have changed the digest")
+    ok("verify", "rounds", "--full", ranks=2)
 elif which == "fails":
     for job in JOBS:
         for point in ("open", "write", "fsync", "rename", "map", "malloc") if thorough else ("write", "fsync", "malloc"):
