@@ -435,7 +435,7 @@ static enum rt_status train_cell(const struct problem *p, const struct line *lin
         struct rt_lloyd_setting setting = *p->setting;
         struct rt_lloyd_result result;
         setting.progress = NULL;
-        setting.stops_by_moves = true;
+        setting.stops_by_moves = setting.distance == RT_L2; /* under ip the gain ends it sooner */
         RT_TRY(rt_lloyd_train(comm, &setting, place, p->sample, cell.begin, cell.n, cell.k, own,
                               p->leaf ? p->leaf + cell.begin : NULL, &result, err));
         for (size_t i = 0; p->leaf && i < cell.n; i++)
