@@ -135,6 +135,7 @@ static enum rt_status read_file(const char *path, const char *name, unsigned cha
 {
     enum rt_status st = RT_OK;
     struct head head = {.n_bytes = 0};
+    char own[RT_CHECKPOINT_NAME] = "";
     unsigned char *read = NULL;
     uint64_t size = 0;
     int fd = -1;
@@ -146,7 +147,7 @@ static enum rt_status read_file(const char *path, const char *name, unsigned cha
         goto done;
     RT_TRY(rt_fs_read_at(fd, path, &head, sizeof head, 0, err));
     if (memcmp(head.magic, magic, sizeof magic) != 0 || head.n_bytes != size - sizeof head ||
-        strncmp(head.name, name, sizeof head.name) != 0)
+        memcmp(head.name, strcpy(own, name), sizeof own) != 0)
         goto done;
     if (head.version != VERSION)
         RT_FAIL(RT_USAGE,

@@ -66,8 +66,44 @@ elif which == "training":
         ok("build", "rows.fbin", f"whole{n}", *options, ranks=2)
         interrupt(f"index{n}", "rename:0:4:kill", *options)
         check("training" in record(f"index{n}"), f"{options}: no state of training: {record(f'index{n}')}")
-        finished(str(options), f"index{n}", digest(f"whole{n}"), *options)
+        finished(str(options), f"index{n}", digest(f"whole{n}"), *options, ranks=(1, 3, 3)[n])
         same_files(str(options), f"whole{n}", f"index{n}", ("tree",))
+elif which == "anytime":
+    # killed again and again, at any time, each time on other ranks, until one run comes to the end
+    seed = int(os.environ.get("RANKTAPE_TEST_SEED", "1"))
+    print(f"seed {seed}")
+    draw = random.Random(seed)
+    write_bin("rows.fbin", clustered(120000, 48, clusters=300, seed=9))
+    for n, options in enumerate((("--lists", "400", "--iterations", "4"), ("--lists", "1200", "--refinements", "3"),
+                                 ("--lists", "40,300", "--chooser", "rng", "--tapes", "5", "--memory", "120M"),
+                                 ("--lists", "300", "--rerank-in-heap"), ("--lists", "300", "--io", "mpio"),
+                                 ("--lists", "300", "--min-recall", "0.5", "--scatter"))):
+        ok("build", "rows.fbin", f"whole{n}", *options, ranks=2)
+        for trial in range(3):
+            index = f"index{n}.{trial}"
+            kills = 0
+            while True:
+                ranks = draw.randint(1, 4)
+                job = start("build", "rows.fbin", index, *options, *OFTEN, "--resume", ranks=ranks)
+                if kills < 6:
+                    while len(processes()) < ranks and job.poll() is None:
+                        time.sleep(0.01)
+                    time.sleep(draw.uniform(0.2, 2.5))
+                    for pid in processes() if draw.random() < 0.5 else processes()[:1]:  # all, or one that takes the others along
+                        try:
+                            os.kill(pid, signal.SIGKILL)
+                        except ProcessLookupError:
+                            pass
+                result = finish(job)
+                all_gone(f"{options} {trial}")
+                if os.path.exists(f"{index}/LOCK"):
+                    os.remove(f"{index}/LOCK")
+                kills += 1
+                if result.code == 0 or not check(result.code not in (1, 2) or kills <= 6, f"{options}: {result.out}{result.err}"):
+                    break
+                check("damaged" not in result.err, f"{options} after {kills} kills: {result.err}")
+            print(f"{options}: {kills - 1} kills")
+            finished(f"{options}, seed {seed}, trial {trial}", index, digest(f"whole{n}"), *options)  # once more: it is there
 elif which == "stops":
     # asked to stop: exit 75 in time, with one line, and --resume ends in the same index
     write_bin("rows.fbin", clustered(60000, 48, seed=9))
