@@ -27,16 +27,22 @@ def hash128(data):
     return f"{value.high:016x}{value.low:016x}"
 
 
+def manifest_name(index):
+    with open(f"{index}/CURRENT") as f:
+        return f.read().split()[0]
+
+
 def write_manifest(index, manifest):
     text = json.dumps(manifest).encode()
-    with open(f"{index}/manifest-1.json", "wb") as f:
+    name = manifest_name(index)
+    with open(f"{index}/{name}", "wb") as f:
         f.write(text)
     with open(f"{index}/CURRENT", "w") as f:
-        f.write(f"manifest-1.json {hash128(text)}\n")
+        f.write(f"{name} {hash128(text)}\n")
 
 
 def read_manifest(index):
-    with open(f"{index}/manifest-1.json") as f:
+    with open(f"{index}/{manifest_name(index)}") as f:
         return json.load(f)
 
 
@@ -61,13 +67,20 @@ def sign(index, name, content):
 
 def forge(index, name, dataset, value, everywhere):
     """One value of the dataset, a third in (where slots are in use), or all of them."""
+    def change(values):
+        flat = values.reshape(-1)
+        flat[slice(None) if everywhere else flat.size // 3] = np.array(value).astype(values.dtype)
+    rewrite(index, name, dataset, change)
+
+
+def rewrite(index, name, dataset, change):
+    """change(values) in place, of the whole dataset."""
     with open(f"{index}/{name}", "rb") as f:
         content = bytearray(f.read())
     with h5py.File(f"{index}/{name}", "r") as f:
         item = f[dataset]
         start, values = item.id.get_offset(), item[()]
-        flat = values.reshape(-1)
-        flat[slice(None) if everywhere else flat.size // 3] = np.array(value).astype(values.dtype)
+        change(values)
         content[start:start + values.nbytes] = values.tobytes()
         if dataset + ".xxh3" in f:
             sums = f[dataset + ".xxh3"]

@@ -31,7 +31,7 @@ def write(index, name, content):
         f.write(content)
 
 
-def damaged(what, change, words=(), verify_code=1, searches=True):
+def damaged(what, change, words=(), verify_code=1, searches=True, edits=()):
     """change(index) breaks a fresh copy; words must all be in what verify says."""
     global n_cases
     n_cases += 1
@@ -49,6 +49,7 @@ def damaged(what, change, words=(), verify_code=1, searches=True):
     if searches:
         calls += [("search", index, "query.fbin", "--probes", 30, "--epsilon", "1e6")]
         calls += [("search", index, "--sample-truth", 5)] if n_cases % 3 == 0 else []
+    calls += [(job, index, *arguments) for job, *arguments in edits]
     for call in calls:
         result = run(*call, ranks=2 if n_cases % 4 == 0 else 0)
         check(result.code in (0, 1, 2), f"{what}: {call[0]}: exit {result.code}: {result.err}")
@@ -177,4 +178,69 @@ elif which == "lies":
             check(result.code in (0, 1, 2), f"{index} = {hurt!r}: {call[0]}: exit {result.code}: {result.err[:500]}")
             check(len(result.message()) == (0 if result.code == 0 else 1), f"{index} = {hurt!r}: {call[0]}: {result.err[:500]}")
         shutil.rmtree(index)
+elif which == "lived":
+    # the same of what an index that lives has besides: tombstones, sorted ids, bitmaps of kept slots, records
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    from forge import read_manifest, rewrite
+
+    def ids(name, values):
+        np.array(values, "<u8").tofile(name)
+        return name
+
+    write_bin("more.fbin", rows[:200] + 1)
+    shutil.rmtree("good")
+    ok("build", "rows.fbin", "good", "--lists", "4,30", ranks=2)
+    ok("insert", "good", "more.fbin", "--ids", ids("new.u64", 10**6 - np.arange(200) * 7 % 200), ranks=2)
+    ok("delete", "good", "--ids", ids("dead.u64", np.arange(0, 3000, 3)), ranks=1)
+    ok("vacuum", "good", "--dead-fraction", 0, ranks=2)  # vectors without the dead: bitmaps
+    write_bin("last.fbin", rows[:150] + 2)
+    ok("insert", "good", "last.fbin", "--ids", ids("last.u64", 10**7 + np.arange(150) * 7 % 150), ranks=2)
+    ok("delete", "good", "--ids", ids("late.u64", np.arange(1, 1000, 3)), ranks=1)
+    ok("verify", "good", "--full", ranks=2)
+    newest = {}
+    for entry in read_manifest("good")["files"]:
+        newest[entry["kind"]] = entry["name"]
+    with_kept = next(e["name"] for e in read_manifest("good")["files"] if e["kind"] == "vectors" and "kept" in ranges(e["name"]))
+
+    edits = (("delete", "--ids", ids("one.u64", [2, 10**6, 10**7])), ("insert", "query.fbin", "--replace"), ("vacuum", "--full"))
+
+    def swap(values):
+        values[[5, 6]] = values[[6, 5]]
+
+    def twice(values):
+        values[6, 0] = values[5, 0]
+
+    def set_to(place, value):
+        def change(values):
+            values[place] = np.array(value).astype(values.dtype)
+        return change
+
+    def add(place, value):
+        def change(values):
+            values[place] += np.array(value).astype(values.dtype)
+        return change
+
+    for what, name, dataset, change in (
+            ("tombstones out of order", newest["tombstones"], "tombstones", swap),
+            ("a tombstone twice", newest["tombstones"], "tombstones", twice),
+            ("a tombstone of a generation to come", newest["tombstones"], "tombstones", set_to((7, 1), 99)),
+            ("a tombstone of no generation", newest["tombstones"], "tombstones", set_to((7, 1), 0)),
+            ("a tombstone for a living row", newest["tombstones"], "tombstones", add((7, 0), 1)),
+            ("sorted ids out of order", newest["vectors"], "sorted", swap),
+            ("a sorted id that names another's slot", newest["vectors"], "sorted", add((9, 1), 1)),
+            ("a sorted id that names no slot", newest["vectors"], "sorted", set_to((9, 1), 2**63)),
+            ("a sorted id that no slot has", newest["vectors"], "sorted", set_to((149, 0), 10**8)),
+            ("a sorted id that is missing", newest["vectors"], "sorted", set_to(149, 2**64 - 1)),
+            ("kept slots before, too many", with_kept, "kept", add((3, 1), 1)),
+            ("kept slots before, far too many", with_kept, "kept", set_to((3, 1), 2**63)),
+            ("a slot that is not kept", with_kept, "kept", add((3, 0), 1)),
+            ("kept words elsewhere", with_kept, "segments", set_to((0, 4), 10**9)),
+            ("a segment of another age", with_kept, "segments", set_to((0, 5), 99)),
+            ("a record of another list", newest["appendable"], "lists", add(0, 1)),
+            ("a record of no list", newest["appendable"], "lists", set_to(0, 10**6)),
+            ("a record of another id", newest["appendable"], "ids", add(11, 10**6)),
+            ("a record's place", newest["appendable"], "places", set_to((11, 1), 2**32 - 1)),
+            ("chunks beyond the records", newest["appendable"], "chunks", set_to((0, 1), 2**40))):
+        damaged(what, lambda index, name=name, dataset=dataset, change=change: rewrite(index, name, dataset, change), ["broken"],
+                edits=edits)
 end()
