@@ -129,6 +129,22 @@ def manifest():
     return {"whole": text.encode()}
 
 
+def index():
+    def lie(file, what, which, where, how, value):
+        return struct.pack("<BBBHBQ", file, what, which, where, how, value)
+
+    sound = {f"sound_{job}_{kind}": bytes([job, kind]) for job in range(10) for kind in range(3)}
+    return sound | {
+        "value": b"\1\0" + lie(1, 0, 3, 5, 0, 99),
+        "directory": b"\3\2" + lie(1, 0, 5, 2, 2, 0) + lie(2, 1, 2, 1, 4, 3),
+        "attribute": b"\4\1" + lie(2, 5, 7, 0, 1, 129),
+        "shape": b"\0\2" + lie(3, 6, 0, 0, 1, 127),
+        "dropped": b"\3\2" + lie(3, 7, 1, 1, 0, 0),
+        "manifest": b"\7\2" + lie(5, 0, 3, 0, 1, 129),
+        "infinite": b"\1\0" + lie(0, 0, 0, 4, 5, 0),
+    }
+
+
 def main():
     target, folder = sys.argv[1], pathlib.Path(sys.argv[2])
     folder.mkdir(parents=True, exist_ok=True)
