@@ -76,6 +76,9 @@ enum rt_status rt_vectors_check(const char *path, const struct rt_h5_layout *fou
     if (read.cap_rows == 0 || (read.cap_rows & (read.cap_rows - 1)) != 0)
         RT_FAIL(RT_DAMAGED, "'%s' is damaged: chunks of %llu rows", path,
                 (unsigned long long)read.cap_rows);
+    if (read.ids_ascend && read.n_sorted > 0)
+        RT_FAIL(RT_DAMAGED, "'%s' is damaged: its ids ascend, and yet it sorts %llu", path,
+                (unsigned long long)read.n_sorted);
     if (rt_vectors_layout(&read, layout, err) != RT_OK)
         RT_FAIL(RT_DAMAGED, "'%s' is damaged: it says it holds %llu slots", path,
                 (unsigned long long)read.n_slots);
