@@ -115,12 +115,14 @@ enum rt_status rt_tape_open(const char *path, struct rt_tape_view *view, struct 
     opened.records.factors = rt_h5_map_rows(opened.map, RT_TAPE_FACTORS);
     opened.records.places = rt_h5_map_rows(opened.map, RT_TAPE_PLACES);
     opened.chunks = rt_h5_map_rows(opened.map, RT_TAPE_CHUNKS);
+    uint64_t left = opened.shape.n_records; /* chunks share none, so that all are read once */
     for (uint64_t chunk = 0; chunk < opened.shape.n_chunks; chunk++) {
         uint64_t first = opened.chunks[2 * chunk];
         uint64_t n = opened.chunks[2 * chunk + 1];
-        if (first > opened.shape.n_records || n > opened.shape.n_records - first)
+        if (first > opened.shape.n_records || n > opened.shape.n_records - first || n > left)
             RT_FAIL(RT_DAMAGED, "'%s' is damaged: chunk %llu reaches beyond its records", path,
                     (unsigned long long)chunk);
+        left -= n;
     }
     *view = opened;
     opened.map = NULL;

@@ -63,7 +63,8 @@ struct rt_tape_view {
     struct rt_h5_map *map;
     struct rt_tape_shape shape;
     struct rt_tape_records records; /* all of them, lent by the map */
-    const uint64_t *chunks;         /* n_chunks x 2; every pair checked to lie inside n_records */
+    const uint64_t
+        *chunks; /* n_chunks x 2; every pair checked to lie inside n_records, and their sum */
 };
 enum rt_status rt_tape_open(const char *path, struct rt_tape_view *view,
                             struct rt_error *err) RT_MUST_CHECK;

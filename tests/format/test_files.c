@@ -305,4 +305,18 @@ RT_TEST("values that lead astray are told though every checksum fits them")
     forged(RT_FILE_TREE, "centroids_1", 0, 0x7fc00000, 4); /* NaN */
 }
 
+RT_TEST("chunks that share records are refused before anybody reads them again and again")
+{
+    struct rt_index_view *view = NULL;
+    struct tiny_options o = small;
+    const uint64_t all_of_the_first[] = {0, 256};
+    o.n_appendable = 600;
+    CHECK_OK(tiny_index_write("t", &o, &err));
+    forge(RT_FILE_APPENDABLE, "chunks", 2, all_of_the_first, sizeof all_of_the_first);
+    CHECK_STATUS(RT_DAMAGED, rt_index_open("t", RT_CHECK_STRUCTURE, &view, &err));
+    CHECK(strstr(err.text, "chunk 2 reaches beyond its records"));
+    rt_index_close(view);
+    remove_dir("t");
+}
+
 RT_TEST_MAIN()
