@@ -330,11 +330,12 @@ static void plan_insert(const struct model *m, struct rt_plan_cost *cost)
 
 static void plan_compact(const struct model *m, struct rt_plan_cost *cost)
 {
-    uint64_t window = rt_compact_window_bytes(m->plan->budget_bytes, up(m->frozen_bytes, m->ranks));
+    uint64_t share = up(m->frozen_bytes, m->ranks);
+    uint64_t window = rt_compact_window_bytes(m->plan->budget_bytes, share);
     uint64_t records = m->n * m->record_bytes;
     cost->memory_bytes = m->base + tree_of_rank(m) +
                          rt_compact_phase_bytes(m->in->dim, (enum rt_metric)m->options->metric,
-                                                most_leaves(m), window, (int)m->ranks);
+                                                most_leaves(m), window, share, (int)m->ranks);
     cost->bytes_read = records;
     cost->bytes_written = m->frozen_bytes;
     cost->bytes_exchanged = (uint64_t)times(m->travels, records);

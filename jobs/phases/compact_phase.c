@@ -88,11 +88,12 @@ uint64_t rt_compact_window_bytes(uint64_t budget_bytes, uint64_t share_bytes)
 }
 
 uint64_t rt_compact_phase_bytes(uint32_t dim, enum rt_metric metric, uint32_t n_lists,
-                                uint64_t window_bytes, int n_ranks)
+                                uint64_t window_bytes, uint64_t share_bytes, int n_ranks)
 {
     uint64_t block = block_bytes(dim, rt_code_n_factors(metric));
+    uint64_t writer = WRITE_BUFFER_BYTES + RT_LIST_COLUMNS * RT_UNIT_BYTES;
     return 4 * sizeof(uint64_t) * ((uint64_t)n_lists + 1) + (window_bytes / block + 1) * block +
-           WRITE_BUFFER_BYTES + RT_LIST_COLUMNS * RT_UNIT_BYTES +
+           (share_bytes < writer ? share_bytes : writer) + /* it holds no more than it writes */
            rt_exchange_bytes(n_ranks, RT_EXCHANGE_PIECE);
 }
 

@@ -85,11 +85,13 @@ static uint64_t least_power_of_two(uint64_t value)
 }
 
 /* Blocks and chunks are both powers of two, so that one holds whole ones of the other. */
-static void size_blocks(uint64_t block_rows, const struct rt_chunks *chunks, size_t *block,
-                        size_t *group)
+static void size_blocks(uint64_t block_rows, const struct rt_chunks *chunks, uint64_t n_local,
+                        size_t *block, size_t *group)
 {
     uint64_t chunk = UINT64_C(1) << chunks->shift;
     *block = (size_t)least_power_of_two(block_rows ? block_rows : 1);
+    while (*block > 1 && *block / 2 >= n_local) /* no more than there are rows for */
+        *block /= 2;
     *group = *block > chunk ? *block : (size_t)chunk;
 }
 
@@ -99,6 +101,14 @@ static size_t columns_bytes(uint32_t dim, uint32_t n_factors, size_t n_rows)
                      n_factors * sizeof(float) + sizeof(struct rt_place));
 }
 
+/* A writer's buffers hold no more than its rows. */
+static uint64_t writer_bytes(uint64_t n_rows, uint64_t row_bytes)
+{
+    uint64_t most = WRITE_BUFFER_BYTES + 6 * RT_UNIT_BYTES;
+    uint64_t all = n_rows * row_bytes;
+    return all < most ? all : most;
+}
+
 uint64_t rt_insert_phase_bytes(uint32_t dim, enum rt_element element, enum rt_metric metric,
                                uint64_t n_rows, uint64_t block_rows, uint32_t n_lists,
                                uint32_t beam, uint32_t tapes_of_rank)
@@ -106,14 +116,16 @@ uint64_t rt_insert_phase_bytes(uint32_t dim, enum rt_element element, enum rt_me
     size_t block = 0;
     size_t group = 0;
     struct rt_chunks chunks = rt_chunks_of(n_rows);
-    size_blocks(block_rows, &chunks, &block, &group);
+    size_blocks(block_rows, &chunks, n_rows, &block, &group);
     uint64_t bytes = rt_row_coder_bytes(dim, beam, block);
     bytes += block * (uint64_t)dim * rt_element_size(element);
     bytes +=
         2 * columns_bytes(dim, rt_code_n_factors(metric), group) + 3 * group * sizeof(uint32_t);
     bytes += n_lists * (uint64_t)(sizeof(struct rt_objective) + 2 * sizeof(uint64_t) +
                                   sizeof(float) + sizeof(double));
-    bytes += (1 + (uint64_t)tapes_of_rank) * (WRITE_BUFFER_BYTES + 6 * RT_UNIT_BYTES);
+    uint64_t vector_bytes = (uint64_t)dim * rt_element_size(element) + 12;
+    bytes += writer_bytes(n_rows, columns_bytes(dim, rt_code_n_factors(metric), 1));
+    bytes += tapes_of_rank * writer_bytes(n_rows, vector_bytes);
     return bytes;
 }
 
@@ -912,7 +924,10 @@ enum rt_status rt_insert_phase(struct rt_phase_context *context,
     in.n_carried = input->carry ? input->carry->n_rows : 0;
     in.chunks = input->carry ? rt_chunks_large(in.n_carried + n_rows) : rt_chunks_of(n_rows);
     in.scale = rt_scale_new(input->exponent, n_rows, info->dim, distance, input->tree->spherical);
-    size_blocks(input->block_rows, &in.chunks, &in.block_rows, &in.group_rows);
+    uint64_t n_ranks = (uint64_t)context->job->n_ranks;
+    uint64_t most_chunks = (in.chunks.n_chunks + n_ranks - 1) / n_ranks; /* of a rank */
+    size_blocks(input->block_rows, &in.chunks, most_chunks << in.chunks.shift, &in.block_rows,
+                &in.group_rows);
     rt_phase_begin(context, "insert", "rows", in.chunks.n_rows, &clock);
     RT_TRY(make_slots(&in, &shape, err));
     RT_LOCAL(allocate(&in, err));
