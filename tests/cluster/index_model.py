@@ -100,7 +100,7 @@ class Model:
     def job(self, *arguments, code=0, ranks=None):
         ranks = self.ranks() if ranks is None else ranks
         self.says(f"{' '.join(map(str, arguments))} ({ranks} ranks)")
-        result = run(*arguments, ranks=ranks)
+        result = run(*arguments, ranks=ranks, timeout=400)  # four at once, on a machine that may be busy
         self.expect(result.code == code, f"exit {result.code}, not {code}: {result.out}{result.err}")
         return result
 
