@@ -33,7 +33,7 @@ ALWAYS float lanes_sum(__m512 v)
 
 ALWAYS __mmask16 mask_of(size_t i, size_t dim)
 {
-    return dim - i < 16 ? (__mmask16)((1u << (dim - i)) - 1) : (__mmask16)0xffff;
+    return (__mmask16)(dim - i < 16 ? (1u << (dim - i)) - 1 : 0xffffu);
 }
 
 ALWAYS void quantise_about(const float *row, const float *mean, size_t dim, uint8_t *codes,
