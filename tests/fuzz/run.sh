@@ -25,7 +25,8 @@ if [[ -z ${FUZZER:-} ]]; then
     find "${corpus[@]}" -type f -print0 | RT_FUZZ_FOLDER=$folder/files xargs -0 -- "$program"
     exit
 fi
+# An input takes milliseconds; a loaded machine may stand still for a minute, a hang goes on.
 # (Its own exit code for a failure, 77, means a skipped test here.)
-RT_FUZZ_FOLDER=$folder/files "$program" -max_total_time="${RT_FUZZ_SECONDS:-5}" -timeout=10 -rss_limit_mb=2048 \
+RT_FUZZ_FOLDER=$folder/files "$program" -max_total_time="${RT_FUZZ_SECONDS:-5}" -timeout=120 -rss_limit_mb=2048 \
     -malloc_limit_mb=256 -max_len=8192 -len_control=0 -error_exitcode=1 -timeout_exitcode=1 -artifact_prefix="$found/$target-" \
     "$found/$target" "${corpus[@]}"
