@@ -1,6 +1,7 @@
 /* ranktape search: queries against an index, with recall where truth is known, and what it cost. */
 #include "jobs/job.h"
 
+#include "core/fault.h"
 #include "core/kernels/kernels.h"
 #include "core/memory.h"
 #include "core/random.h"
@@ -243,6 +244,7 @@ static enum rt_status run_queries(struct search *s, struct rt_error *err)
     struct rt_index_search *search = NULL;
     uint32_t dim = s->view->manifest->dim;
     RT_TRY(rt_index_search_new(s->job, s->view, &s->options, &search, err));
+    (void)RT_FAULT("search");
     MPI_Barrier(s->job->comm);
     double began = rt_phase_now();
     RT_TRY(search_batches(search, s->queries, s->n_queries, dim, s->options.k, s->options.batch,

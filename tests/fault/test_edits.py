@@ -68,7 +68,7 @@ def is_whole(name, wanted):
     check(now in (wanted[0], before[0]), f"{name}: digest {now}")
     result = run("verify", "index", "--full", ranks=1)
     check(result.code == 0, f"{name}: verify afterwards: {result.out}{result.err}")
-    if now in (wanted[0], before[0]):
+    if thorough and now in (wanted[0], before[0]):
         check(answers() == (wanted if now == wanted[0] else before)[1], f"{name}: other answers")
     return now == wanted[0]
 
@@ -139,7 +139,7 @@ if which == "kills":
     check(digest("rounds") == kept, "vacuums in rounds have changed the digest")
     ok("verify", "rounds", "--full", ranks=2)
 elif which == "fails":
-    for job in JOBS:
+    for job in JOBS if thorough else ("replace", "delete", "vacuum"):
         for point in ("open", "write", "fsync", "rename", "map", "malloc") if thorough else ("write", "fsync", "malloc"):
             for rank in ("0", "1") if thorough else (("0",) if point == "fsync" else ("1",)):
                 for n in passages(job, point, rank):

@@ -268,7 +268,7 @@ elif which == "changes":
     gone("other centroids", "given")
     # an index that is cut under a reader, which has it mapped: one line a rank, no crash
     ok("build", "rows.fbin", "mapped", *LISTS, ranks=2)
-    job = start("search", "mapped", "rows.fbin", "--probes", 30, ranks=2, environment={"RANKTAPE_FAULT": "malloc:1:36:stop"})
+    job = start("search", "mapped", "rows.fbin", "--probes", 30, ranks=2, environment={"RANKTAPE_FAULT": "search:1:1:stop"})
     pid = stopped_process()
     for name in ("frozen-1.h5", "vectors-1.h5"):
         os.truncate(f"mapped/{name}", 4096)
