@@ -23,8 +23,8 @@ build() {
 run_tests() {
     local preset=$1
     shift
-    # Launchers wait more than they compute, so two tests of two ranks may share two cores.
-    ctest --test-dir "$root/build-$preset" -j $((2 * jobs)) --output-on-failure --no-tests=error \
+    # Launchers wait far more than they compute: four tests of two ranks leave two cores half idle.
+    ctest --test-dir "$root/build-$preset" -j $((4 * jobs)) --output-on-failure --no-tests=error \
         --output-junit "$results/$stage.xml" "$@" </dev/null
 }
 
