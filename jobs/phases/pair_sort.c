@@ -47,6 +47,8 @@ static enum rt_status push(struct pairs *to, const struct rt_pair *pairs, size_t
                            struct rt_error *err)
 {
     enum rt_status st = RT_OK;
+    if (n == 0)
+        return RT_OK;
     if (to->n + n > to->room) {
         size_t room = 2 * to->room > to->n + n ? 2 * to->room : to->n + n;
         RT_TRY(rt_array_resize(room, sizeof *to->at, &to->at, err));
@@ -189,7 +191,8 @@ static enum rt_status send_pairs(void *context, int to, void *buffer, size_t cap
     size_t n = s->out_begin[to + 1] - s->sent;
     size_t most = capacity / sizeof(struct rt_pair);
     n = n < most ? n : most;
-    memcpy(buffer, s->out.at + s->sent, n * sizeof(struct rt_pair));
+    if (n) /* nothing may be sent from nowhere */
+        memcpy(buffer, s->out.at + s->sent, n * sizeof(struct rt_pair));
     s->sent += n;
     *n_bytes = n * sizeof(struct rt_pair);
     *more = s->sent < s->out_begin[to + 1];

@@ -147,7 +147,8 @@ static enum rt_status next_dead(void *context, bool rewind, struct rt_pair *pair
     if (rewind)
         b->sent = 0;
     *n = b->n_dead - b->sent < most ? b->n_dead - b->sent : most;
-    memcpy(pairs, b->dead + b->sent, *n * sizeof *pairs);
+    if (*n)
+        memcpy(pairs, b->dead + b->sent, *n * sizeof *pairs);
     b->sent += *n;
     return RT_OK;
 }
