@@ -12,6 +12,11 @@ static inline uint32_t rt_block_groups(uint32_t dim)
 {
     return (dim + 3) / 4;
 }
+/* Blocks that so many rows of a list take. */
+static inline uint64_t rt_block_count(uint64_t n_rows)
+{
+    return n_rows / RT_BLOCK_ROWS + (n_rows % RT_BLOCK_ROWS != 0);
+}
 /* Bytes of one packed block's codes: 16 a group. */
 static inline size_t rt_block_code_bytes(uint32_t dim)
 {

@@ -28,7 +28,7 @@ static void add_blocks(struct cost *cost, const struct rt_index_view *view,
     for (uint32_t list = 0; list < view->n_lists; list++) {
         uint64_t begin = directory->first_blocks[list];
         uint64_t rows = directory->rows[list];
-        uint64_t n_blocks = rows / RT_BLOCK_ROWS + (rows % RT_BLOCK_ROWS != 0);
+        uint64_t n_blocks = rt_block_count(rows);
         if (directory->files[list] != file->shape.generation || begin >= end ||
             n_blocks > file->shape.n_blocks || begin + n_blocks <= first)
             continue;

@@ -34,7 +34,7 @@ enum rt_status rt_index_list(const struct rt_index_view *view, uint32_t list,
         RT_FAIL(RT_DAMAGED, "'%s' is damaged: there is no list %" PRIu32, view->dir, list);
     uint64_t rows = directory->rows[list];
     uint64_t first = directory->first_blocks[list];
-    uint64_t n = rows / RT_BLOCK_ROWS + (rows % RT_BLOCK_ROWS != 0);
+    uint64_t n = rt_block_count(rows);
     const struct rt_list_view *file = n > 0 ? frozen_file(view, directory->files[list]) : directory;
     if (!file)
         RT_FAIL(RT_DAMAGED,

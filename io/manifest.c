@@ -735,3 +735,13 @@ done:
     rt_array_free(text);
     return st;
 }
+
+bool rt_manifest_is_current(const char *dir, uint64_t generation)
+{
+    struct rt_manifest *current = NULL;
+    struct rt_error ignored;
+    bool is_current = rt_manifest_read_current(dir, &current, &ignored) == RT_OK &&
+                      current->generation == generation;
+    rt_manifest_free(current);
+    return is_current;
+}

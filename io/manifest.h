@@ -99,6 +99,9 @@ enum rt_status rt_manifest_publish(const char *dir, uint64_t generation, struct 
 /* manifest-G.json as it lies there; its hash is not checked, since only CURRENT has one. */
 enum rt_status rt_manifest_read(const char *dir, uint64_t generation, struct rt_manifest **out,
                                 struct rt_error *err) RT_MUST_CHECK;
+/* Does CURRENT name this generation? What is on disk decides for a job that failed late: the rename
+ * may have worked where its sync did not. */
+bool rt_manifest_is_current(const char *dir, uint64_t generation);
 /* CURRENT and the manifest it names, hash checked. */
 enum rt_status rt_manifest_read_current(const char *dir, struct rt_manifest **out,
                                         struct rt_error *err) RT_MUST_CHECK;

@@ -349,15 +349,9 @@ done:
     return st;
 }
 
-/* What is on disk decides: the rename of CURRENT may have worked where its sync did not. */
 static bool is_published(const struct build *b)
 {
-    struct rt_manifest *current = NULL;
-    struct rt_error ignored;
-    bool is_ours = rt_manifest_read_current(b->context.dir, &current, &ignored) == RT_OK &&
-                   current->generation == b->context.generation;
-    rt_manifest_free(current);
-    return is_ours;
+    return rt_manifest_is_current(b->context.dir, b->context.generation);
 }
 
 /* After exit 2 nothing of this build stays, unless readers have it already; else what --resume goes

@@ -9,25 +9,6 @@
 
 #define MOST_HISTORY 100u /* jobs that the manifest tells of (H7) */
 
-static enum rt_status start_watching(struct rt_edit *e, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    const struct rt_options *options = e->job->options;
-    struct rt_progress_view_options view = {
-        .mode = (enum rt_progress_mode)options->progress,
-        .is_quiet = options->quiet,
-        .stream = stderr,
-        .job = e->job->name,
-        .file = options->progress_file[0] ? options->progress_file : NULL};
-    if (e->job->rank == 0)
-        RT_LOCAL(rt_progress_view_new(&view, &e->watch, err));
-    RT_AGREE(e->job->comm);
-    RT_TRY(
-        rt_progress_new(e->job->comm, rt_progress_view_show, e->watch, &e->context.progress, err));
-done:
-    return st;
-}
-
 static enum rt_status lock_index(struct rt_edit *e, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
@@ -86,7 +67,7 @@ enum rt_status rt_edit_begin(struct rt_job *job, const char *dir, enum rt_index_
     RT_AGREE(job->comm);
     if (job->rank == 0)
         edit->record = json_object();
-    RT_TRY(start_watching(edit, err));
+    RT_TRY(rt_progress_view_start(job, &edit->watch, &edit->context.progress, err));
     if (job->rank == 0)
         RT_LOCAL(lock_index(edit, err));
     RT_AGREE(job->comm);
@@ -165,23 +146,12 @@ enum rt_status rt_edit_again(struct rt_edit *edit, struct rt_error *err)
     return open_generation(edit, err);
 }
 
-/* What is on disk decides: the rename of CURRENT may have worked where its sync did not. */
-static bool is_published(const struct rt_edit *e)
-{
-    struct rt_manifest *current = NULL;
-    struct rt_error ignored;
-    bool is_ours = rt_manifest_read_current(e->context.dir, &current, &ignored) == RT_OK &&
-                   current->generation == e->context.generation;
-    rt_manifest_free(current);
-    return is_ours;
-}
-
 static void undo(const struct rt_edit *e)
 {
     struct rt_error ignored;
     struct rt_index_dir_begin begin = {.state = RT_INDEX_PUBLISHED,
                                        .generation = e->context.generation};
-    if (e->lock && begin.generation && !is_published(e) &&
+    if (e->lock && begin.generation && !rt_manifest_is_current(e->context.dir, begin.generation) &&
         rt_lock_check(e->lock, &ignored) == RT_OK)
         rt_index_dir_undo(e->context.dir, &begin);
 }

@@ -31,11 +31,6 @@ struct folder {
     uint64_t n_blocks; /* begun in it */
 };
 
-static uint64_t blocks_of(uint64_t n_rows)
-{
-    return n_rows / RT_BLOCK_ROWS + (n_rows % RT_BLOCK_ROWS != 0);
-}
-
 /* ---- how many rows ---- */
 
 static enum rt_status count_list(struct folder *f, uint32_t list, struct rt_error *err)
@@ -98,7 +93,7 @@ static uint64_t make_directory(struct folder *f)
         f->out->n_rows_removed += s->n_records[list] - s->n_live[list];
         f->out->rows[list] += s->n_live[list];
         f->out->n_rows_written += f->out->rows[list];
-        n_blocks += blocks_of(f->out->rows[list]);
+        n_blocks += rt_block_count(f->out->rows[list]);
     }
     return n_blocks;
 }

@@ -91,11 +91,6 @@ done:
     return st;
 }
 
-static uint64_t blocks_of(uint64_t n_rows)
-{
-    return n_rows / RT_BLOCK_ROWS + (n_rows % RT_BLOCK_ROWS != 0);
-}
-
 static uint64_t n_blocks(void *context, uint32_t list)
 {
     const struct rt_index_view *view = ((const struct worker *)context)->search->view;
@@ -106,7 +101,7 @@ static uint64_t n_blocks(void *context, uint32_t list)
         return 1;
     uint64_t n = blocks.n_blocks;
     for (size_t i = 0; i < view->n_appendable; i++)
-        n += blocks_of(rt_index_n_records(view, &view->appendable[i], list));
+        n += rt_block_count(rt_index_n_records(view, &view->appendable[i], list));
     return n;
 }
 
@@ -175,7 +170,7 @@ static enum rt_status lend_appended(struct worker *w, size_t file, uint32_t list
     const struct rt_index_view *view = w->search->view;
     const struct rt_tape_view *tape = &view->appendable[file];
     struct appended_blocks *to = &w->appended[file];
-    uint64_t n = blocks_of(end - begin);
+    uint64_t n = rt_block_count(end - begin);
     uint64_t at = 0;
     RT_TRY(make_room(to, view, n, err));
     memset(to->codes, 0, n * rt_block_code_bytes(view->manifest->dim));
@@ -213,7 +208,7 @@ static enum rt_status read_list(void *context, uint32_t list, uint64_t begin, ui
     for (size_t i = 0; i < view->n_appendable && first + n < end; i++) {
         first += n;
         uint64_t n_records = rt_index_n_records(view, &view->appendable[i], list);
-        n = blocks_of(n_records);
+        n = rt_block_count(n_records);
         uint64_t from = begin > first ? (begin - first) * RT_BLOCK_ROWS : 0;
         uint64_t to = (end - first) * RT_BLOCK_ROWS;
         to = to < n_records ? to : n_records;

@@ -246,10 +246,8 @@ static enum rt_status is_needed(const struct tidying *t, struct rt_tombstone ent
     enum rt_status st = RT_OK;
     const struct rt_index_view *view = t->view;
     *out = false;
-    for (size_t i = 0; i < view->n_tombstones; i++) /* a later one of the id says more */
-        if (view->tombstones[i].shape.generation > entry.generation &&
-            rt_tombstones_find(&view->tombstones[i], entry.id) > entry.generation)
-            return RT_OK;
+    if (!rt_index_is_live(view, entry.id, entry.generation))
+        return RT_OK; /* a later tombstone of the id says more */
     for (size_t i = 0; i < view->n_vectors && !*out; i++) {
         uint64_t slot = RT_NO_ROW;
         if (t->leaves_out[i] || view->vectors[i].shape.generation >= entry.generation)

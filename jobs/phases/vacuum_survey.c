@@ -63,16 +63,6 @@ done:
     return st;
 }
 
-/* Of an id's tombstones in several files the latest one counts. */
-static bool is_latest(const struct rt_index_view *view, struct rt_tombstone entry)
-{
-    for (size_t i = 0; i < view->n_tombstones; i++)
-        if (view->tombstones[i].shape.generation > entry.generation &&
-            rt_tombstones_find(&view->tombstones[i], entry.id) > entry.generation)
-            return false;
-    return true;
-}
-
 static enum rt_status visit_tombstones(struct rt_phase_context *context,
                                        const struct rt_index_view *view, struct rt_survey *s,
                                        struct rt_error *err)
@@ -85,7 +75,8 @@ static enum rt_status visit_tombstones(struct rt_phase_context *context,
         RT_TRY(rt_h5_map_check_rows(file->map, RT_TOMBSTONES_ENTRIES, mine.begin,
                                     rt_range_count(mine), err));
         for (uint64_t at = mine.begin; at < mine.end; at++)
-            if (is_latest(view, file->entries[at]))
+            /* of an id's tombstones in several files the latest one counts */
+            if (rt_index_is_live(view, file->entries[at].id, file->entries[at].generation))
                 RT_TRY(visit_tombstone(view, file->entries[at], s, err));
     }
 done:
@@ -140,11 +131,6 @@ done:
 
 /* ---- choosing ---- */
 
-static uint64_t blocks_of(uint64_t n_rows)
-{
-    return n_rows / RT_BLOCK_ROWS + (n_rows % RT_BLOCK_ROWS != 0);
-}
-
 /* Lists of a file of which too many blocks are unused go to the new one, so that the file goes
  * (H1). Where some of a file's lists stay it is no smaller: all or none. */
 static void choose_of_sparse_files(const struct rt_index_view *view,
@@ -158,7 +144,7 @@ static void choose_of_sparse_files(const struct rt_index_view *view,
             continue;
         for (uint32_t list = 0; list < s->n_lists; list++)
             if (directory->files[list] == file->generation && !s->is_chosen[list])
-                used += blocks_of(s->rows[list]);
+                used += rt_block_count(s->rows[list]);
         if (used == 0 || (double)used >= (1 - choice->dead_fraction) * (double)file->n_blocks)
             continue;
         for (uint32_t list = 0; list < s->n_lists; list++)
@@ -174,7 +160,7 @@ static bool is_as_built(const struct rt_index_view *view, const struct rt_survey
     for (uint32_t list = 0; list < s->n_lists; list++) {
         if (s->n_dead[list] || s->n_records[list])
             return false;
-        used += blocks_of(s->rows[list]);
+        used += rt_block_count(s->rows[list]);
     }
     return view->n_frozen == 1 && used == view->frozen[0].shape.n_blocks;
 }
