@@ -121,21 +121,6 @@ uint64_t rt_index_list_generation(const struct rt_index_view *view, uint32_t lis
     return view->frozen[view->n_frozen - 1].files[list];
 }
 
-/* First record in [begin, end) whose list is at least `list` (E3: sorted inside a chunk). */
-static uint64_t first_of_list(const struct rt_tape_view *tape, uint64_t begin, uint64_t end,
-                              uint32_t list)
-{
-    const uint32_t *lists = tape->records.lists;
-    while (begin < end) {
-        uint64_t middle = begin + (end - begin) / 2;
-        if (lists[middle] < list)
-            begin = middle + 1;
-        else
-            end = middle;
-    }
-    return begin;
-}
-
 void rt_index_records(const struct rt_index_view *view, const struct rt_tape_view *tape,
                       uint64_t chunk, uint32_t list, uint64_t *begin, uint64_t *end)
 {
@@ -143,8 +128,8 @@ void rt_index_records(const struct rt_index_view *view, const struct rt_tape_vie
     *begin = *end = entry[0];
     if (rt_index_list_generation(view, list) > tape->shape.generation)
         return;
-    *begin = first_of_list(tape, entry[0], entry[0] + entry[1], list);
-    *end = first_of_list(tape, *begin, entry[0] + entry[1], list + 1);
+    *begin = rt_tape_first_of_list(tape, entry[0], entry[0] + entry[1], list);
+    *end = rt_tape_first_of_list(tape, *begin, entry[0] + entry[1], list + 1);
 }
 
 uint64_t rt_index_n_records(const struct rt_index_view *view, const struct rt_tape_view *tape,

@@ -136,3 +136,17 @@ void rt_tape_close(struct rt_tape_view *view)
     rt_h5_map_close(view->map);
     memset(view, 0, sizeof *view);
 }
+
+uint64_t rt_tape_first_of_list(const struct rt_tape_view *view, uint64_t begin, uint64_t end,
+                               uint32_t list)
+{
+    const uint32_t *lists = view->records.lists;
+    while (begin < end) {
+        uint64_t middle = begin + (end - begin) / 2;
+        if (lists[middle] < list)
+            begin = middle + 1;
+        else
+            end = middle;
+    }
+    return begin;
+}

@@ -69,5 +69,8 @@ struct rt_tape_view {
 enum rt_status rt_tape_open(const char *path, struct rt_tape_view *view,
                             struct rt_error *err) RT_MUST_CHECK;
 void rt_tape_close(struct rt_tape_view *view);
+/* First record in [begin, end), all of one chunk, whose list is at least `list` (E3); end: none. */
+uint64_t rt_tape_first_of_list(const struct rt_tape_view *view, uint64_t begin, uint64_t end,
+                               uint32_t list);
 
 #endif

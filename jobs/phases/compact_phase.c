@@ -190,22 +190,6 @@ static uint32_t list_of_block(const struct compactor *c, uint64_t block)
     return low;
 }
 
-/* First record in [begin, end) of the tape whose list is at least `list` (E3: sorted inside a
- * chunk). */
-static uint64_t first_of_list(const struct compactor *c, uint64_t begin, uint64_t end,
-                              uint32_t list)
-{
-    const uint32_t *lists = c->tape.records.lists;
-    while (begin < end) {
-        uint64_t middle = begin + (end - begin) / 2;
-        if (lists[middle] < list)
-            begin = middle + 1;
-        else
-            end = middle;
-    }
-    return begin;
-}
-
 static void aim(struct compactor *c, int to)
 {
     struct rt_range window = window_of(c, to);
@@ -232,8 +216,10 @@ static bool next_record(struct compactor *c, uint64_t *record, uint64_t *slot)
     for (; s->chunk < c->input->n_chunks; s->chunk++, s->in_chunk = false) {
         if (!s->in_chunk) {
             const uint64_t *entry = c->tape.chunks + 2 * (c->input->first_chunk + s->chunk);
-            s->record = first_of_list(c, entry[0], entry[0] + entry[1], s->first_list);
-            s->record_end = first_of_list(c, s->record, entry[0] + entry[1], s->end_list);
+            s->record =
+                rt_tape_first_of_list(&c->tape, entry[0], entry[0] + entry[1], s->first_list);
+            s->record_end =
+                rt_tape_first_of_list(&c->tape, s->record, entry[0] + entry[1], s->end_list);
             s->in_chunk = true;
         }
         while (s->record < s->record_end) {
