@@ -35,6 +35,15 @@ static inline const struct rt_level *rt_tree_leaves(const struct rt_tree *tree)
     return &tree->levels[tree->n_levels - 1];
 }
 
+/* The cells that a beam keeps where it keeps most of them: never more than a level has. */
+static inline uint32_t rt_tree_beam(const struct rt_tree *tree, uint32_t beam)
+{
+    uint32_t most = 1;
+    for (uint32_t l = 0; l + 1 < tree->n_levels; l++)
+        most = tree->levels[l].n > most ? tree->levels[l].n : most;
+    return beam < most ? beam : most;
+}
+
 /* Checks what a reader must not trust: counts, parents in range and ascending, children contiguous
  * and matching, centroids finite. Fails with RT_DAMAGED, saying which. */
 enum rt_status rt_tree_check(const struct rt_tree *tree, struct rt_error *err) RT_MUST_CHECK;

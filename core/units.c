@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 __extension__ typedef unsigned __int128 u128; /* products of a 64-bit number and a unit */
@@ -80,6 +81,7 @@ int rt_units_parse_seconds(const char *text, double *out)
     uint64_t fraction;
     uint64_t power;
     double unit = 1;
+    const char *number = text;
     if (parse_decimal(&text, &whole, &fraction, &power) != 0 || whole > UINT64_C(1000000000))
         return -1;
     if (*text == ':') {
@@ -97,7 +99,7 @@ int rt_units_parse_seconds(const char *text, double *out)
         if (unit == 0 || *text)
             return -1;
     }
-    *out = ((double)whole + (double)fraction / (double)power) * unit;
+    *out = strtod(number, NULL) * unit; /* the nearest, so that printed digits give it again */
     return 0;
 }
 

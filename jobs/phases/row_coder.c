@@ -32,6 +32,8 @@ enum rt_status rt_row_coder_new(const struct rt_row_coder_options *options,
     uint32_t dim = options->tree->dim;
     RT_TRY(rt_array_zero(1, sizeof *coder, &coder, err));
     coder->options = *options;
+    /* however large the number that an option or a manifest gives */
+    coder->options.beam = rt_tree_beam(options->tree, options->beam);
     RT_TRY(rt_array_new(options->max_rows, sizeof *coder->verdicts, &coder->verdicts, err));
     RT_TRY(rt_array_new(options->max_rows, sizeof *coder->lists, &coder->lists, err));
     RT_TRY(rt_array_new(options->max_rows, sizeof *coder->distances, &coder->distances, err));
@@ -39,11 +41,11 @@ enum rt_status rt_row_coder_new(const struct rt_row_coder_options *options,
     RT_TRY(rt_array_new(dim, sizeof(float), &coder->scratch, err));
     struct rt_descent_options few = {.tree = options->tree,
                                      .distance = options->distance,
-                                     .beam = options->beam,
+                                     .beam = coder->options.beam,
                                      .touch = options->touch,
                                      .context = options->touch_context};
     if (options->sets)
-        RT_TRY(rt_assigner_new(options->max_rows, dim, options->beam, options->proposer,
+        RT_TRY(rt_assigner_new(options->max_rows, dim, coder->options.beam, options->proposer,
                                &coder->assigner, err));
     else
         RT_TRY(rt_descent_new(&few, &coder->descent, err));

@@ -38,6 +38,8 @@ def memory_of_ranks(*arguments, ranks):
             except (OSError, ValueError):
                 continue
             rank = int(known.get("OMPI_COMM_WORLD_RANK", known.get("PMI_RANK", -1)))
+            if rank < 0:
+                continue # between two programs: while one takes the other's place there is no environment to read
             private[rank] = max(private.get(rank, 0), held.get("RssAnon", 0))
             space[rank] = max(space.get(rank, 0), held.get("VmPeak", 0))
         time.sleep(0.01)

@@ -69,6 +69,7 @@ RT_TEST("what is no size is refused and changes nothing")
 
 RT_TEST("durations are read in seconds, minutes, hours or as a clock")
 {
+    CHECK_SECONDS("5.911111111111111112", 5.911111111111111112);
     CHECK_SECONDS("90", 90.0);
     CHECK_SECONDS("0.5", 0.5);
     CHECK_SECONDS("90s", 90.0);
