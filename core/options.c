@@ -551,6 +551,16 @@ static void real_text(double value, char *text, size_t text_size)
     }
 }
 
+/* Durations are read without exponents. */
+static void seconds_text(double seconds, char *text, size_t text_size)
+{
+    for (int digits = 0; digits <= 17; digits++) {
+        (void)snprintf(text, text_size, "%.*f", digits, seconds);
+        if (strtod(text, NULL) == seconds)
+            break;
+    }
+}
+
 static void size_text(uint64_t bytes, char *text, size_t text_size)
 {
     static const char units[] = "\0KMGT";
@@ -629,8 +639,10 @@ void rt_options_text(const struct rt_options *options, enum rt_option_index inde
             (void)snprintf(text, text_size, "%llu", (unsigned long long)*(const uint64_t *)field);
         break;
     case RT_TYPE_REAL:
-    case RT_TYPE_DURATION:
         real_text(*(const double *)field, text, text_size);
+        break;
+    case RT_TYPE_DURATION:
+        seconds_text(*(const double *)field, text, text_size);
         break;
     case RT_TYPE_SIZE:
         size_text(*(const uint64_t *)field, text, text_size);

@@ -246,3 +246,16 @@ RT_TEST("the table itself is sound")
 }
 
 RT_TEST_MAIN()
+
+RT_TEST("a duration is written as it can be read")
+{
+    static const char *const given[][2] = {{"90", "90"},     {"5m", "300"},
+                                           {"0:00:07", "7"}, {"8095530", "8095530"},
+                                           {"1.5h", "5400"}, {"31535999.25", "31535999.25"}};
+    for (size_t i = 0; i < sizeof given / sizeof *given; i++) {
+        char line[100];
+        (void)snprintf(line, sizeof line, "build a b --time-limit %s", given[i][0]);
+        REQUIRE(parse(line) == RT_OK);
+        CHECK(strcmp(text_of(RT_OPT_time_limit), given[i][1]) == 0);
+    }
+}
