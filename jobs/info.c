@@ -79,6 +79,7 @@ static void set_json(const struct rt_job *job, const struct rt_manifest *m, cons
             files, json_pack("{s:s, s:I, s:I, s:I}", "kind", rt_file_kind_name(m->files[i].kind),
                              "number", (json_int_t)m->files[i].number, "bytes",
                              (json_int_t)m->files[i].size, "rows", (json_int_t)m->files[i].rows));
+    rt_job_set(job, "format_version", json_integer(m->version));
     rt_job_set(job, "rows", json_integer((json_int_t)m->n_rows));
     rt_job_set(job, "dimension", json_integer(m->dim));
     rt_job_set(job, "metric", json_string(rt_metric_name(m->metric)));
