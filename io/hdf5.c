@@ -31,6 +31,17 @@ void rt_h5_leave(void)
     pthread_mutex_unlock(&mutex);
 }
 
+void rt_h5_version(char text[RT_H5_VERSION_TEXT])
+{
+    unsigned major = 0;
+    unsigned minor = 0;
+    unsigned release = 0;
+    rt_h5_enter(NULL);
+    (void)H5get_libversion(&major, &minor, &release);
+    rt_h5_leave();
+    (void)snprintf(text, RT_H5_VERSION_TEXT, "%u.%u.%u", major, minor, release);
+}
+
 struct reason {
     char *text;
     size_t size;

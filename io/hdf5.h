@@ -117,4 +117,8 @@ void rt_h5_enter(const char *path);
 void rt_h5_leave(void);
 /* HDF5's innermost message, for our own; to be called before rt_h5_leave. */
 void rt_h5_reason(char *text, size_t text_size);
+
+#define RT_H5_VERSION_TEXT 40
+/* "1.10.8": of the library that is loaded, which may be newer than the headers. */
+void rt_h5_version(char text[RT_H5_VERSION_TEXT]);
 #endif

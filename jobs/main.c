@@ -6,6 +6,7 @@
 #include "jobs/blas_choice.h"
 #include "jobs/help.h"
 #include "jobs/job.h"
+#include "jobs/version.h"
 #include "mpi/agree.h"
 #include "mpi/signals.h"
 #include "mpi/watchdog.h"
@@ -29,6 +30,7 @@ enum wish { WISH_JOB, WISH_HELP, WISH_JOB_HELP, WISH_VERSION, WISH_MANUAL, WISH_
 /* What rank 0 has read from the command line; broadcast as bytes. */
 struct call {
     enum wish wish;
+    bool as_json;   /* the version */
     bool knows_job; /* options.job is set, also where its options were refused */
     struct rt_options options;
 };
@@ -76,6 +78,9 @@ static enum rt_status read_call(int argc, char **argv, struct call *call, struct
         goto done;
     }
     if (strcmp(word, "--version") == 0) {
+        call->as_json = argc == 3 && strcmp(argv[2], "--json") == 0;
+        if (argc > 2 && !call->as_json)
+            RT_FAIL(RT_USAGE, "--version takes --json and nothing else");
         call->wish = WISH_VERSION;
         goto done;
     }
@@ -101,18 +106,7 @@ done:
     return st;
 }
 
-static void print_version(void)
-{
-    char mpi[MPI_MAX_LIBRARY_VERSION_STRING];
-    int length;
-    MPI_Get_library_version(mpi, &length);
-    mpi[strcspn(mpi, ",\n")] = '\0';
-    (void)printf("ranktape %s\nmpi      %s\nhdf5     %s\n", RT_VERSION, mpi, RT_HDF5_VERSION);
-    (void)printf("blas     %s\n", rt_blas_choice_name());
-    (void)printf("kernel   %s\n", rt_isa_name(rt_kernels()->isa));
-}
-
-static void grant(const struct call *call)
+static enum rt_status grant(const struct call *call, struct rt_error *err)
 {
     switch (call->wish) {
     case WISH_HELP:
@@ -122,8 +116,7 @@ static void grant(const struct call *call)
         rt_help_job(call->options.job, stdout);
         break;
     case WISH_VERSION:
-        print_version();
-        break;
+        return rt_version_write(call->as_json, stdout, err);
     case WISH_MANUAL:
         rt_help_manual(call->options.job, stdout);
         break;
@@ -133,6 +126,7 @@ static void grant(const struct call *call)
     case WISH_JOB:
         break;
     }
+    return RT_OK;
 }
 
 /* "ranktape: build: rank 3 on node n012: write to ..". Collective: the host is asked of its rank. A
@@ -265,7 +259,7 @@ int main(int argc, char **argv)
     if (st == RT_OK && call.wish == WISH_JOB)
         st = run_job(&world, &call, &must_abort, &err);
     else if (st == RT_OK && world.speaks)
-        grant(&call);
+        st = grant(&call, &err);
     if (st == RT_OK)
         st = flush_output(&world, &err);
     if (st != RT_OK)

@@ -114,7 +114,15 @@ def test_help():
     text = run("--help").stdout
     check(all(f"  {job} " in text for job in JOBS), "every job is named")
     version = run("--version", 2).stdout
-    check(re.fullmatch(r"ranktape \S+\nmpi +\S.*\nhdf5 +\d.*\nblas +.*\nkernel +\w+\n", version), f"--version: {version}")
+    items = dict(line.split(maxsplit=1) for line in version.splitlines())
+    check(list(items) == ["ranktape", "mpi", "hdf5", "io", "blas", "kernel", "compiler"], f"--version: {version}")
+    check(items == json.loads(run("--version --json", 2).stdout), "--version --json says the same")
+    check(f"project(ranktape VERSION {items['ranktape']} " in open(f"{os.environ['SOURCE_DIR']}/CMakeLists.txt").read(),
+          "the version is that of the project")
+    for item, form in (("mpi", r"(Open MPI|MPICH) .*\d"), ("hdf5", r"\d+\.\d+\.\d+"), ("io", "direct(, mpio)?"), ("kernel", r"\w+"),
+                       ("compiler", r"(gcc|clang) \d.*")):
+        check(re.match(form + "$", items[item]), f"--version: {item} is '{items[item]}'")
+    check("nothing else" in run("--version --frob", status=2).stderr, "--version takes no other option")
     for job in JOBS:
         text = run(f"{job} --help").stdout
         check(text.startswith(f"Usage: ranktape {job} "), f"{job} --help")
