@@ -48,6 +48,14 @@ enum rt_status rt_centroid_set_view(const float *centroids, uint32_t n, uint32_t
                                     enum rt_metric distance, uint32_t n_cells, const void *memory,
                                     struct rt_centroid_set **out,
                                     struct rt_error *err) RT_MUST_CHECK;
+/* The same three for a level of a tree, whose cells are the level above. */
+size_t rt_level_set_bytes(const struct rt_tree *tree, uint32_t level);
+enum rt_status rt_level_set_new(const struct rt_tree *tree, uint32_t level, enum rt_metric distance,
+                                void *memory, struct rt_centroid_set **out,
+                                struct rt_error *err) RT_MUST_CHECK;
+enum rt_status rt_level_set_view(const struct rt_tree *tree, uint32_t level,
+                                 enum rt_metric distance, const void *memory,
+                                 struct rt_centroid_set **out, struct rt_error *err) RT_MUST_CHECK;
 void rt_centroid_set_free(struct rt_centroid_set *set);
 
 /* A set of up to `most` centroids, remade in place as often as wanted: for rows that lie near each

@@ -355,6 +355,33 @@ enum rt_status rt_centroid_set_new(const float *centroids, uint32_t n, uint32_t 
     return rt_centroid_set_new_in_cells(centroids, n, dim, distance, NULL, 0, memory, out, err);
 }
 
+size_t rt_level_set_bytes(const struct rt_tree *tree, uint32_t level)
+{
+    if (level == 0)
+        return rt_centroid_set_bytes(tree->levels[0].n, tree->dim);
+    return rt_centroid_set_bytes_in_cells(tree->levels[level].n, tree->dim,
+                                          tree->levels[level - 1].n);
+}
+
+enum rt_status rt_level_set_new(const struct rt_tree *tree, uint32_t level, enum rt_metric distance,
+                                void *memory, struct rt_centroid_set **out, struct rt_error *err)
+{
+    const struct rt_level *at = &tree->levels[level];
+    const struct rt_level *above = level ? at - 1 : NULL;
+    return rt_centroid_set_new_in_cells(at->centroids, at->n, tree->dim, distance,
+                                        above ? above->first_child : NULL, above ? above->n : 0,
+                                        memory, out, err);
+}
+
+enum rt_status rt_level_set_view(const struct rt_tree *tree, uint32_t level,
+                                 enum rt_metric distance, const void *memory,
+                                 struct rt_centroid_set **out, struct rt_error *err)
+{
+    const struct rt_level *at = &tree->levels[level];
+    return rt_centroid_set_view(at->centroids, at->n, tree->dim, distance, level ? at[-1].n : 0,
+                                memory, out, err);
+}
+
 size_t rt_small_set_bytes(uint32_t most, uint32_t dim)
 {
     return rt_centroid_set_bytes(most, dim) + 4 * steps_of(dim);

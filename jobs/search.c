@@ -9,7 +9,7 @@
 #include "io/index_reader.h"
 #include "io/neighbours.h"
 #include "io/rows.h"
-#include "jobs/phases/heap_vectors.h"
+#include "io/heap_vectors.h"
 #include "jobs/phases/index_search.h"
 #include "jobs/phases/phase.h"
 #include "mpi/agree.h"

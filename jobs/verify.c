@@ -12,7 +12,7 @@
 #include "io/index_dir.h"
 #include "io/index_verify.h"
 #include "io/lock.h"
-#include "jobs/phases/heap_vectors.h"
+#include "io/heap_vectors.h"
 #include "mpi/agree.h"
 #include "mpi/partition.h"
 

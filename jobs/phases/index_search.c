@@ -1,7 +1,5 @@
 #include "jobs/phases/index_search.h"
 
-#include "core/block.h"
-#include "core/code.h"
 #include "core/memory.h"
 #include "core/rotation.h"
 #include "jobs/phases/merge_hits.h"
@@ -13,23 +11,9 @@
 #include <pthread.h>
 #include <string.h>
 
-/* Records of one list in one appendable file, packed as frozen blocks are: they are scanned with
- * the same tables (I2). Grows to the largest such list. */
-struct appended_blocks {
-    uint64_t room; /* blocks */
-    uint8_t *codes;
-    float *factors;
-    uint64_t *ids;
-    struct rt_place *places;
-};
-
-/* One thread of a rank: its scanner, and what the callbacks lend. */
+/* One thread of a rank. */
 struct worker {
-    struct rt_index_search *search;
-    struct rt_scanner *scanner;
-    struct rt_scan_run *runs;         /* one of frozen blocks and one an appendable file */
-    struct appended_blocks *appended; /* by appendable file */
-    unsigned char *vectors;           /* RT_SCAN_FETCH, where they come from the heap */
+    struct rt_index_scan *scan;
     struct rt_scan_batch batch;
     struct rt_hit *hits;
     struct rt_scan_count *counts;
@@ -57,210 +41,17 @@ struct rt_index_search {
     struct worker *workers;
 };
 
-enum rt_status rt_index_probes(const struct rt_index_view *view, const uint64_t *given,
-                               uint32_t n_given, uint32_t probes[RT_MAX_LEVELS],
-                               struct rt_error *err)
+static bool is_wanted(void *context, uint64_t id)
 {
-    enum rt_status st = RT_OK;
-    const struct rt_tree *tree = &view->tree.tree;
-    uint32_t n_levels = tree->n_levels;
-    uint32_t n_leaves = rt_tree_leaves(tree)->n;
-    rt_assert(n_leaves > 0); /* no level of an opened index is empty */
-    if (n_given > 1 && n_given != n_levels)
-        RT_FAIL(RT_USAGE,
-                "--probes has %u numbers, the index %u levels: give one number for the leaves, or "
-                "one a level",
-                n_given, n_levels);
-    uint32_t root = 1; /* ceil(sqrt(leaves)), in integers */
-    while ((uint64_t)root * root < n_leaves)
-        root++;
-    uint64_t leaves = n_given ? given[n_given - 1] : root;
-    leaves = leaves < n_leaves ? leaves : n_leaves;
-    for (uint32_t l = 0; l < n_levels; l++) {
-        uint64_t n = tree->levels[l].n;
-        uint64_t keep = leaves;
-        if (l + 1 <
-            n_levels) { /* twice what one nearest leaf asks for: P of them lie further apart */
-            uint64_t wide = (8 * leaves * n + n_leaves - 1) / n_leaves;
-            uint64_t beam = UINT64_C(2) * view->manifest->beam;
-            keep = n_given > 1 ? given[l] : wide > beam ? wide : beam;
-        }
-        probes[l] = (uint32_t)(keep < n ? keep : n);
-    }
-done:
-    return st;
-}
-
-static uint64_t n_blocks(void *context, uint32_t list)
-{
-    const struct rt_index_view *view = ((const struct worker *)context)->search->view;
-    struct rt_list_blocks blocks;
-    uint64_t n_rows = 0;
-    struct rt_error ignored; /* a damaged entry has no blocks here; read_list tells */
-    if (rt_index_list(view, list, &blocks, &n_rows, &ignored) != RT_OK)
-        return 1;
-    uint64_t n = blocks.n_blocks;
-    for (size_t i = 0; i < view->n_appendable; i++)
-        n += rt_block_count(rt_index_n_records(view, &view->appendable[i], list));
-    return n;
-}
-
-/* Blocks [begin, end) of a frozen list. */
-static enum rt_status lend_frozen(struct worker *w, uint32_t list, uint64_t begin, uint64_t end,
-                                  uint64_t *n_list_blocks, size_t *n_runs, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    const struct rt_index_view *view = w->search->view;
-    struct rt_list_blocks blocks;
-    struct rt_list_blocks part;
-    uint64_t n_rows = 0;
-    RT_TRY(rt_index_list(view, list, &blocks, &n_rows, err));
-    *n_list_blocks = blocks.n_blocks;
-    end = end < blocks.n_blocks ? end : blocks.n_blocks;
-    if (begin >= end)
-        goto done;
-    rt_list_blocks_part(view, &blocks, begin, end - begin, &part);
-    uint64_t rows_end = end * RT_BLOCK_ROWS < n_rows ? end * RT_BLOCK_ROWS : n_rows;
-    w->runs[(*n_runs)++] = (struct rt_scan_run){.n_rows = rows_end - begin * RT_BLOCK_ROWS,
-                                                .generation = rt_index_list_generation(view, list),
-                                                .codes = part.codes,
-                                                .factors = part.factors,
-                                                .ids = part.ids,
-                                                .places = part.places};
-done:
-    return st;
-}
-
-static enum rt_status make_room(struct appended_blocks *to, const struct rt_index_view *view,
-                                uint64_t n, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    if (n <= to->room)
-        return RT_OK;
-    n = n > 2 * to->room ? n : 2 * to->room;
-    RT_TRY(rt_array_resize(n, rt_block_code_bytes(view->manifest->dim), &to->codes, err));
-    RT_TRY(rt_array_resize(n, view->n_factors * RT_BLOCK_ROWS * sizeof(float), &to->factors, err));
-    RT_TRY(rt_array_resize(n, RT_BLOCK_ROWS * sizeof *to->ids, &to->ids, err));
-    RT_TRY(rt_array_resize(n, RT_BLOCK_ROWS * sizeof *to->places, &to->places, err));
-    to->room = n;
-done:
-    return st;
-}
-
-static void put_record(struct appended_blocks *to, const struct rt_index_view *view,
-                       const struct rt_tape_records *records, uint64_t record, uint64_t at)
-{
-    uint32_t dim = view->manifest->dim;
-    uint64_t block = at / RT_BLOCK_ROWS;
-    uint32_t row = (uint32_t)(at % RT_BLOCK_ROWS);
-    rt_block_put(to->codes + block * rt_block_code_bytes(dim), dim, row,
-                 records->codes + record * view->code_bytes);
-    for (uint32_t f = 0; f < view->n_factors; f++)
-        to->factors[(block * view->n_factors + f) * RT_BLOCK_ROWS + row] =
-            records->factors[record * view->n_factors + f];
-    to->ids[at] = records->ids[record];
-    to->places[at] = records->places[record];
-}
-
-/* Records [begin, end) of the list's in an appendable file, whole blocks of them. */
-static enum rt_status lend_appended(struct worker *w, size_t file, uint32_t list, uint64_t begin,
-                                    uint64_t end, size_t *n_runs, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    const struct rt_index_view *view = w->search->view;
-    const struct rt_tape_view *tape = &view->appendable[file];
-    struct appended_blocks *to = &w->appended[file];
-    uint64_t n = rt_block_count(end - begin);
-    uint64_t at = 0;
-    RT_TRY(make_room(to, view, n, err));
-    memset(to->codes, 0, n * rt_block_code_bytes(view->manifest->dim));
-    for (uint64_t chunk = 0; chunk < tape->shape.n_chunks && at < end; chunk++) {
-        uint64_t record = 0;
-        uint64_t record_end = 0;
-        rt_index_records(view, tape, chunk, list, &record, &record_end);
-        for (; record < record_end && at < end; record++, at++)
-            if (at >= begin)
-                put_record(to, view, &tape->records, record, at - begin);
-    }
-    w->runs[(*n_runs)++] = (struct rt_scan_run){.n_rows = at - begin,
-                                                .generation = tape->shape.generation,
-                                                .codes = to->codes,
-                                                .factors = to->factors,
-                                                .ids = to->ids,
-                                                .places = to->places};
-done:
-    return st;
-}
-
-/* The list's blocks: frozen ones first, then those of each appendable file. */
-static enum rt_status read_list(void *context, uint32_t list, uint64_t begin, uint64_t end,
-                                const struct rt_scan_run **runs, size_t *n_runs,
-                                struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    struct worker *w = context;
-    const struct rt_index_view *view = w->search->view;
-    uint64_t first = 0; /* number of the file's first block in the list */
-    uint64_t n = 0;
-    *n_runs = 0;
-    *runs = w->runs;
-    RT_TRY(lend_frozen(w, list, begin, end, &n, n_runs, err));
-    for (size_t i = 0; i < view->n_appendable && first + n < end; i++) {
-        first += n;
-        uint64_t n_records = rt_index_n_records(view, &view->appendable[i], list);
-        n = rt_block_count(n_records);
-        uint64_t from = begin > first ? (begin - first) * RT_BLOCK_ROWS : 0;
-        uint64_t to = (end - first) * RT_BLOCK_ROWS;
-        to = to < n_records ? to : n_records;
-        if (from < to)
-            RT_TRY(lend_appended(w, i, list, from, to, n_runs, err));
-    }
-done:
-    return st;
-}
-
-static enum rt_status read_vectors(void *context, const struct rt_place *places, size_t n,
-                                   const void **vectors, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    struct worker *w = context;
-    const struct rt_index_view *view = w->search->view;
-    size_t row_bytes = view->manifest->dim * rt_element_size(view->manifest->element);
-    for (size_t i = 0; i < n; i++) {
-        struct rt_place_view place;
-        RT_TRY(rt_index_place(view, places[i].segment, places[i].slot, &place, err));
-        vectors[i] = place.vector;
-        if (!place.vector) {
-            unsigned char *vector = w->vectors + i * row_bytes;
-            RT_TRY(rt_heap_vectors_read(w->search->options.heap, place.heap_row, vector, err));
-            vectors[i] = vector;
-        }
-    }
-done:
-    return st;
-}
-
-static bool is_wanted(void *context, uint64_t id, uint64_t generation)
-{
-    const struct rt_index_search *search = ((const struct worker *)context)->search;
-    const struct rt_id_filter *filter = search->options.filter;
-    return (!filter || rt_id_filter_has(filter, id)) &&
-           rt_index_is_live(search->view, id, generation);
+    return rt_id_filter_has(context, id);
 }
 
 static enum rt_status worker_new(struct rt_index_search *s, struct worker *w, struct rt_error *err)
 {
-    enum rt_status st = RT_OK;
-    const struct rt_manifest *manifest = s->view->manifest;
-    w->search = s;
-    struct rt_scan_source source = {
-        .context = w,
-        .tree = s->tree,
-        .element = manifest->element,
-        .n_blocks = n_blocks,
-        .read_list = read_list,
-        .read_vectors = read_vectors,
-        .is_live = s->options.filter || s->view->n_tombstones ? is_wanted : NULL};
+    struct rt_index_scan_source source = {.view = s->view,
+                                          .heap = s->options.heap,
+                                          .is_wanted = s->options.filter ? is_wanted : NULL,
+                                          .context = s->options.filter};
     struct rt_scan_options scan = {.k = s->options.k,
                                    .epsilon = s->options.epsilon,
                                    .exact = s->options.exact,
@@ -268,14 +59,7 @@ static enum rt_status worker_new(struct rt_index_search *s, struct worker *w, st
                                        (s->options.batch + s->options.threads - 1) /
                                        s->options.threads, /* a worker's part of a batch */
                                    .max_probes = s->n_probes};
-    RT_TRY(rt_array_new(1 + s->view->n_appendable, sizeof *w->runs, &w->runs, err));
-    RT_TRY(rt_array_zero(s->view->n_appendable, sizeof *w->appended, &w->appended, err));
-    RT_TRY(rt_scanner_new(&source, &scan, &w->scanner, err));
-    if (s->options.heap)
-        RT_TRY(rt_array_new(RT_SCAN_FETCH, manifest->dim * rt_element_size(manifest->element),
-                            &w->vectors, err));
-done:
-    return st;
+    return rt_index_scan_new(&source, &scan, &w->scan, err);
 }
 
 static enum rt_status allocate(struct rt_index_search *s, struct rt_error *err)
@@ -325,26 +109,12 @@ done:
     return st;
 }
 
-static void worker_free(struct worker *w)
-{
-    for (size_t i = 0; w->appended && i < w->search->view->n_appendable; i++) {
-        rt_array_free(w->appended[i].codes);
-        rt_array_free(w->appended[i].factors);
-        rt_array_free(w->appended[i].ids);
-        rt_array_free(w->appended[i].places);
-    }
-    rt_array_free(w->appended);
-    rt_array_free(w->runs);
-    rt_scanner_free(w->scanner);
-    rt_array_free(w->vectors);
-}
-
 void rt_index_search_free(struct rt_index_search *s)
 {
     if (!s)
         return;
     for (uint32_t t = 0; s->workers && t < s->options.threads; t++)
-        worker_free(&s->workers[t]);
+        rt_index_scan_free(s->workers[t].scan);
     rt_array_free(s->workers);
     rt_tree_sets_free(&s->sets);
     rt_assigner_free(s->assigner);
@@ -391,14 +161,15 @@ done:
 static void *work(void *context)
 {
     struct worker *w = context;
+    struct rt_scanner *scanner = rt_index_scanner(w->scan);
     if (w->batch.n_queries == 0)
         w->st = RT_OK;
     else if (w->round == 0)
-        w->st = rt_scan(w->scanner, &w->batch, w->hits, w->counts, &w->err);
+        w->st = rt_scan(scanner, &w->batch, w->hits, w->counts, &w->err);
     else if (w->round == 1)
-        w->st = rt_scan_round1(w->scanner, &w->batch, w->hits, &w->err);
+        w->st = rt_scan_round1(scanner, &w->batch, w->hits, &w->err);
     else
-        w->st = rt_scan_round2(w->scanner, w->tau, w->hits, w->counts, &w->err);
+        w->st = rt_scan_round2(scanner, w->tau, w->hits, w->counts, &w->err);
     return NULL;
 }
 

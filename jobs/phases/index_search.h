@@ -4,9 +4,9 @@
 #define RT_JOBS_PHASES_INDEX_SEARCH_H
 
 #include "core/scan.h"
-#include "io/index_rows.h"
+#include "io/heap_vectors.h"
+#include "io/index_scan.h"
 #include "jobs/job.h"
-#include "jobs/phases/heap_vectors.h"
 #include "jobs/phases/id_filter.h"
 
 #include <stdbool.h>
@@ -21,15 +21,9 @@ struct rt_index_search_options {
     uint32_t threads;
     uint32_t batch; /* queries at once, at most */
     bool pin;
-    const struct rt_id_filter *filter; /* ids that may be found; NULL: all. Lent */
-    struct rt_heap_vectors *heap;      /* where vectors stay in the heap; lent */
+    struct rt_id_filter *filter;  /* ids that may be found; NULL: all. Lent */
+    struct rt_heap_vectors *heap; /* where vectors stay in the heap; lent */
 };
-
-/* probes as given on the command line (n of them: none, one for the leaves, or one a level) to one
- * number a level: defaults and clipping of system.md. Fails with RT_USAGE. */
-enum rt_status rt_index_probes(const struct rt_index_view *view, const uint64_t *given,
-                               uint32_t n_given, uint32_t probes[RT_MAX_LEVELS],
-                               struct rt_error *err) RT_MUST_CHECK;
 
 struct rt_index_search;
 /* Collective over the job's communicator; view is lent and the same index on all ranks. */

@@ -1,4 +1,4 @@
-#include "jobs/phases/heap_vectors.h"
+#include "io/heap_vectors.h"
 
 #include "core/memory.h"
 #include "core/units.h"

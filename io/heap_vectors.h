@@ -1,7 +1,7 @@
 /* Original vectors that stay in the row files (--rerank-in-heap): the heap that the manifest names,
  * opened and found unchanged. */
-#ifndef RT_JOBS_PHASES_HEAP_VECTORS_H
-#define RT_JOBS_PHASES_HEAP_VECTORS_H
+#ifndef RT_IO_HEAP_VECTORS_H
+#define RT_IO_HEAP_VECTORS_H
 
 #include "core/error.h"
 #include "core/options.h"
