@@ -23,7 +23,26 @@ if(HDF5_IS_PARALLEL)
   target_link_libraries(ranktape_hdf5 INTERFACE MPI::MPI_C) # its hdf5.h includes mpi.h
 endif()
 
+# The C library calls no MPI, so it wants an HDF5 without: the one found, if it is serial, else one beside it.
 find_package(PkgConfig QUIET)
+set(RANKTAPE_SERIAL_HDF5 "" CACHE PATH "Prefix of a serial HDF5 for the C library, where the program's is parallel")
+if(NOT HDF5_IS_PARALLEL)
+  add_library(ranktape_hdf5_serial ALIAS ranktape_hdf5)
+elseif(RANKTAPE_SERIAL_HDF5)
+  find_path(SERIAL_HDF5_INCLUDE hdf5.h PATHS ${RANKTAPE_SERIAL_HDF5}/include NO_DEFAULT_PATH REQUIRED)
+  find_library(SERIAL_HDF5_LIBRARY hdf5 PATHS ${RANKTAPE_SERIAL_HDF5}/lib ${RANKTAPE_SERIAL_HDF5}/lib64
+               NO_DEFAULT_PATH REQUIRED)
+  add_library(ranktape_hdf5_serial INTERFACE)
+  target_include_directories(ranktape_hdf5_serial SYSTEM INTERFACE ${SERIAL_HDF5_INCLUDE})
+  target_link_libraries(ranktape_hdf5_serial INTERFACE ${SERIAL_HDF5_LIBRARY})
+elseif(PKG_CONFIG_FOUND)
+  pkg_check_modules(SERIAL_HDF5 QUIET IMPORTED_TARGET hdf5-serial) # Debian's name
+  if(SERIAL_HDF5_FOUND)
+    add_library(ranktape_hdf5_serial INTERFACE)
+    target_link_libraries(ranktape_hdf5_serial INTERFACE PkgConfig::SERIAL_HDF5)
+  endif()
+endif()
+
 if(PKG_CONFIG_FOUND)
   pkg_check_modules(JANSSON QUIET IMPORTED_TARGET jansson)
 endif()

@@ -337,8 +337,7 @@ static enum rt_status open_once(const char *dir, enum rt_index_check check,
     return st;
 }
 
-/* What CURRENT says, as bytes; "" where it cannot be read. */
-static void current_line(const char *dir, char line[128])
+void rt_index_current(const char *dir, char line[RT_CURRENT_BYTES])
 {
     struct rt_error ignored;
     char path[RT_PATH_MAX];
@@ -347,7 +346,7 @@ static void current_line(const char *dir, char line[128])
     line[0] = '\0';
     if (rt_fs_join(dir, "CURRENT", path, &ignored) == RT_OK &&
         rt_fs_read_small(path, 4096, &text, &n, &ignored) == RT_OK)
-        (void)snprintf(line, 128, "%s", text);
+        (void)snprintf(line, RT_CURRENT_BYTES, "%s", text);
     rt_array_free(text);
 }
 
@@ -357,13 +356,13 @@ enum rt_status rt_index_open(const char *dir, enum rt_index_check check, struct 
                              struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    char before[128];
-    char after[128];
+    char before[RT_CURRENT_BYTES];
+    char after[RT_CURRENT_BYTES];
     RT_TRY(rt_index_dir_require(dir, err));
     for (int i = 0; i < TRIES; i++) {
-        current_line(dir, before);
+        rt_index_current(dir, before);
         st = open_once(dir, check, out, err);
-        current_line(dir, after);
+        rt_index_current(dir, after);
         if (st == RT_OK || strcmp(before, after) == 0)
             break; /* else another generation was published meanwhile, and its files may be gone */
     }

@@ -45,6 +45,9 @@ enum rt_index_check {
  * RT_NOMEM. */
 enum rt_status rt_index_open(const char *dir, enum rt_index_check check, struct rt_index_view **out,
                              struct rt_error *err) RT_MUST_CHECK;
+/* What CURRENT says, as bytes; "" where it cannot be read. Another line: another generation. */
+#define RT_CURRENT_BYTES 128
+void rt_index_current(const char *dir, char line[RT_CURRENT_BYTES]);
 /* The same for a manifest that CURRENT does not name (yet): the recall gate looks at an index
  * before it is published. manifest becomes the view's, also after a failure. */
 enum rt_status rt_index_open_manifest(const char *dir, struct rt_manifest *manifest,

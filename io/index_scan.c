@@ -143,6 +143,8 @@ static enum rt_status lend_appended(struct rt_index_scan *s, size_t file, uint32
     uint64_t at = 0;
     RT_TRY(make_room(to, view, n, err));
     memset(to->codes, 0, n * rt_block_code_bytes(view->manifest->dim));
+    uint64_t block_factors = view->n_factors * RT_BLOCK_ROWS; /* the last block may not get full */
+    memset(to->factors + (n - 1) * block_factors, 0, block_factors * sizeof *to->factors);
     for (uint64_t chunk = 0; chunk < tape->shape.n_chunks && at < end; chunk++) {
         uint64_t record = 0;
         uint64_t record_end = 0;

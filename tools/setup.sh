@@ -7,11 +7,11 @@
 set -euo pipefail
 # (No <(..) here nor in demo.sh and test.sh: a bare chroot has no /dev/fd.)
 
-for_build=(cmake ninja-build gcc libc6-dev pkg-config openmpi-bin libopenmpi-dev libhdf5-openmpi-dev libopenblas-dev
+for_build=(cmake ninja-build gcc libc6-dev pkg-config openmpi-bin libopenmpi-dev libhdf5-openmpi-dev libhdf5-dev libopenblas-dev
     libjansson-dev libxxhash-dev)
 for_test=("${for_build[@]}" python3 python3-numpy python3-h5py hdf5-tools procps
     valgrind clang clang-format clang-tidy libclang-rt-14-dev shellcheck
-    mpich libmpich-dev libhdf5-dev qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
+    mpich libmpich-dev qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
 for_slow=("${for_test[@]}" debootstrap git g++ libfaiss-dev)
 
 # Prints those of its arguments that are not installed.
