@@ -9,10 +9,10 @@
 #include "core/random.h"
 #include "core/rotation.h"
 #include "core/units.h"
+#include "io/heap_vectors.h"
 #include "io/index_dir.h"
 #include "io/index_verify.h"
 #include "io/lock.h"
-#include "io/heap_vectors.h"
 #include "mpi/agree.h"
 #include "mpi/partition.h"
 
