@@ -264,8 +264,7 @@ static enum rt_status add_record(struct build *b, struct rt_manifest *m, struct 
     enum rt_status st = RT_OK;
     json_t *options = rt_options_json(b->job->options, RT_CLASS_NONE);
     json_t *record = rt_build_record(b->job, &b->facts, &b->lists);
-    json_t *line = json_pack("{s:s, s:I, s:I}", "job", "build", "generation",
-                             (json_int_t)m->generation, "rows", (json_int_t)m->n_rows);
+    json_t *line = rt_job_history(b->job, m->generation, m->n_rows);
     if (!options || !record || !line || json_array_append(m->history, line) != 0) {
         json_decref(options);
         json_decref(record);

@@ -217,6 +217,19 @@ done:
     return st;
 }
 
+json_t *rt_job_history(const struct rt_job *job, uint64_t generation, uint64_t n_rows)
+{
+    const char *batch_job = getenv("SLURM_JOB_ID");
+    json_t *line = json_pack("{s:s, s:I, s:I}", "job", job->name, "generation",
+                             (json_int_t)generation, "rows", (json_int_t)n_rows);
+    if (line && batch_job &&
+        json_object_set_new(line, "batch_job", rt_job_text_json(batch_job)) != 0) {
+        json_decref(line);
+        line = NULL;
+    }
+    return line;
+}
+
 json_t *rt_job_failure(const struct rt_job *job, enum rt_status st, const struct rt_error *err)
 {
     return json_pack("{s:s, s:s, s:i, s:o}", "job", job->name, "status", rt_status_name(st),

@@ -71,6 +71,11 @@ enum rt_status rt_job_write_reports(const struct rt_job *job, const json_t *reco
  * caller owns it; NULL where memory ran out. */
 json_t *rt_job_failure(const struct rt_job *job, enum rt_status st, const struct rt_error *err);
 
+/* A line of the index's history: job, the generation it publishes, the rows alive then, and the
+ * batch job it runs in, so that a script that starts again knows what it has done. The caller owns
+ * it; NULL where memory ran out. */
+json_t *rt_job_history(const struct rt_job *job, uint64_t generation, uint64_t n_rows);
+
 /* {name: {"value": .., "source": "given"}} of the job's options; every class, or only one where
  * class is not RT_CLASS_NONE. NULL where memory ran out. Values: numbers, booleans, strings,
  * arrays; null while auto is not decided and where no text was given. Integers over 2^63-1 are

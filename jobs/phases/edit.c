@@ -94,9 +94,7 @@ static enum rt_status add_history(struct rt_edit *e, json_t *what, struct rt_err
 {
     enum rt_status st = RT_OK;
     json_t *history = e->manifest->history;
-    json_t *line =
-        json_pack("{s:s, s:I, s:I}", "job", e->job->name, "generation",
-                  (json_int_t)e->context.generation, "rows", (json_int_t)e->manifest->n_rows);
+    json_t *line = rt_job_history(e->job, e->context.generation, e->manifest->n_rows);
     if (!line || !what || json_object_update(line, what) != 0 ||
         json_array_append(history, line) != 0) {
         json_decref(line);
