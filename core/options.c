@@ -44,6 +44,7 @@ static const struct {
     [RT_JOB_DELETE] = {"delete", "INDEX", "let rows of an index die, by their ids"},
     [RT_JOB_VACUUM] = {"vacuum", "INDEX",
                        "fold new rows into the lists, drop dead ones, give space back"},
+    [RT_JOB_EXPORT] = {"export", "INDEX OUT", "write an index as a file of another program"},
 };
 
 const char *rt_job_name(enum rt_job_id job)

@@ -11,6 +11,7 @@
 #include "io/neighbours.h"
 #include "io/rows.h"
 #include "jobs/phases/index_search.h"
+#include "jobs/phases/index_view.h"
 #include "jobs/phases/phase.h"
 #include "mpi/agree.h"
 #include "mpi/partition.h"
@@ -47,19 +48,11 @@ static int by_seconds(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* Every rank opens the same generation: a publish between two opens would tear them apart. */
 static enum rt_status open_index(struct search *s, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const struct rt_options *options = s->job->options;
-    RT_LOCAL(rt_index_open(options->argument[0], RT_CHECK_TREE, &s->view, err));
-    RT_AGREE(s->job->comm);
-    uint64_t generations[2] = {s->view->manifest->generation,
-                               UINT64_MAX - s->view->manifest->generation};
-    rt_max_u64(s->job->comm, generations, 2);
-    if (generations[0] != UINT64_MAX - generations[1])
-        RT_FAIL(RT_IO, "'%s' was published anew while it was opened; run again",
-                options->argument[0]);
+    RT_TRY(rt_index_view_open(s->job, options->argument[0], RT_CHECK_TREE, &s->view, err));
     RT_LOCAL(rt_heap_vectors_open(s->view->manifest, &options->heap, &s->heap, err));
     RT_AGREE(s->job->comm);
     if (options->filter[0])

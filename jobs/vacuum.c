@@ -346,11 +346,8 @@ enum rt_status rt_vacuum_run(struct rt_job *job, struct rt_error *err)
     enum rt_status st = RT_OK;
     bool more = true;
     struct vacuum v = {.n_rounds = 0};
-    struct rt_plan_input machine = {0};
     RT_TRY(rt_edit_begin(job, job->options->argument[0], RT_CHECK_ALL, &v.edit, err));
-    rt_plan_phase_machine(job, &machine);
-    if (job->options->origin[RT_OPT_memory] == RT_FROM_AUTO)
-        job->options->memory = machine.node_bytes / machine.ranks_per_node / 5 * 4;
+    rt_plan_phase_memory(job);
     v.edit.context.budget_bytes = job->options->memory;
     v.since = v.edit.context.generation;
     v.bytes_before = bytes_of(v.edit.view->manifest);

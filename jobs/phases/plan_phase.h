@@ -21,6 +21,9 @@ enum rt_status rt_plan_phase(struct rt_job *job, struct rt_rows **rows, struct r
 enum rt_status rt_plan_phase_require(const struct rt_job *job, const struct rt_plan *plan,
                                      struct rt_error *err) RT_MUST_CHECK;
 
+/* Completes --memory of a job without a plan. Collective over job->comm. */
+void rt_plan_phase_memory(struct rt_job *job);
+
 /* The parts of the above, for the job plan. rt_plan_phase_machine fills ranks and memory of *input
  * from what this job runs on; collective over job->comm. rt_plan_phase_open opens the rows of a
  * name and, with --centroids, reads how many there are, into *input; local. */
