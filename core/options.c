@@ -1,6 +1,7 @@
 #include "core/options.h"
 
 #include "core/element.h"
+#include "core/option_text.h"
 #include "core/units.h"
 
 #include <ctype.h>
@@ -76,16 +77,6 @@ const char *rt_origin_name(enum rt_origin origin)
 {
     static const char *const names[] = {"default", "given", "auto", "environment"};
     return names[origin];
-}
-
-static bool has_auto(const struct rt_option *option)
-{
-    return strcmp(option->default_text, "auto") == 0;
-}
-
-static bool has_off(const struct rt_option *option)
-{
-    return option->type != RT_TYPE_FLAG && strcmp(option->default_text, "off") == 0;
 }
 
 /* ---- values from text ---- */
@@ -271,61 +262,6 @@ static void value_clear(const struct rt_option *option, void *field)
         *(int *)field = -1;
 }
 
-/* ---- what a value may be, for messages ---- */
-
-static void describe_range(const struct rt_option *option, char *text, size_t text_size)
-{
-    char least[RT_UNITS_TEXT];
-    char most[RT_UNITS_TEXT];
-    const char *also = has_auto(option) ? ", or auto" : has_off(option) ? ", or off" : "";
-    switch (option->type) {
-    case RT_TYPE_FLAG:
-        (void)snprintf(text, text_size, "on or off%s", also);
-        break;
-    case RT_TYPE_COUNT:
-    case RT_TYPE_NUMBER:
-        (void)snprintf(text, text_size, "a whole number from %llu to %llu%s",
-                       (unsigned long long)option->least, (unsigned long long)option->most, also);
-        break;
-    case RT_TYPE_REAL:
-        (void)snprintf(text, text_size, "a number from %g to %g%s", option->least_real,
-                       option->most_real, also);
-        break;
-    case RT_TYPE_SIZE:
-        (void)rt_units_bytes(option->least, least);
-        (void)rt_units_bytes(option->most, most);
-        (void)snprintf(text, text_size, "a size such as 512M, 4G or 1.5T, from %s to %s%s", least,
-                       most, also);
-        break;
-    case RT_TYPE_DURATION:
-        (void)snprintf(text, text_size,
-                       "a time such as 90, 90s, 5m, 2h or 1:30:00, from %gs to %gs%s",
-                       option->least_real, option->most_real, also);
-        break;
-    case RT_TYPE_WORD:
-        (void)snprintf(text, text_size, "one of %s%s", option->words, also);
-        break;
-    case RT_TYPE_TEXT:
-        (void)snprintf(text, text_size, "1 to %d bytes", RT_TEXT_BYTES - 1);
-        break;
-    case RT_TYPE_NUMBERS:
-        (void)snprintf(text, text_size,
-                       "up to %d whole numbers parted by commas, each from %llu to %llu%s",
-                       RT_MOST_NUMBERS, (unsigned long long)option->least,
-                       (unsigned long long)option->most, also);
-        break;
-    case RT_TYPE_TEXTS:
-        (void)snprintf(text, text_size, "1 to %d bytes, at most %d times", RT_TEXT_BYTES - 1,
-                       RT_MOST_TEXTS);
-        break;
-    case RT_TYPE_GATE:
-        (void)snprintf(text, text_size,
-                       "a recall from %g to %g, with ',K' (1 to 1000) if not at 10%s",
-                       option->least_real, option->most_real, also);
-        break;
-    }
-}
-
 static void *field_of(struct rt_options *options, size_t index)
 {
     return (char *)options + rt_option_table[index].offset;
@@ -336,12 +272,12 @@ enum rt_status rt_options_set(struct rt_options *options, enum rt_option_index i
 {
     enum rt_status st = RT_OK;
     const struct rt_option *option = &rt_option_table[index];
-    bool is_auto = has_auto(option) && strcmp(text, "auto") == 0;
-    if (is_auto || (has_off(option) && strcmp(text, "off") == 0)) {
+    bool is_auto = rt_option_has_auto(option) && strcmp(text, "auto") == 0;
+    if (is_auto || (rt_option_has_off(option) && strcmp(text, "off") == 0)) {
         value_clear(option, field_of(options, index));
     } else if (value_parse(option, text, field_of(options, index)) != FINE) {
-        char range[160];
-        describe_range(option, range, sizeof range);
+        char range[RT_OPTION_TEXT];
+        rt_option_range(option, range);
         RT_FAIL(RT_USAGE, "--%s takes %s, not '%.80s'", option->name, range, text);
     }
     options->origin[index] = is_auto ? RT_FROM_AUTO : RT_FROM_GIVEN;
@@ -356,14 +292,14 @@ void rt_options_init(enum rt_job_id job, struct rt_options *out)
     for (size_t i = 0; i < RT_N_OPTIONS; i++) {
         const struct rt_option *option = &rt_option_table[i];
         const char *text = option->default_text;
-        bool is_auto = has_auto(option);
+        bool is_auto = rt_option_has_auto(option);
         value_clear(option, field_of(out, i));
         out->origin[i] = is_auto ? RT_FROM_AUTO : RT_FROM_DEFAULT;
         if (is_auto && strncmp(option->words, "auto|", 5) != 0)
             continue;
         if (is_auto) /* a word that is itself spelled auto: progress */
             out->origin[i] = RT_FROM_DEFAULT;
-        if (text[0] != '\0' && !has_off(option) &&
+        if (text[0] != '\0' && !rt_option_has_off(option) &&
             value_parse(option, text, field_of(out, i)) != FINE)
             rt_die("default of --%s is outside its range", option->name);
     }
@@ -626,7 +562,7 @@ void rt_options_text(const struct rt_options *options, enum rt_option_index inde
     const void *field = (const char *)options + option->offset;
     const struct rt_gate *gate = field;
     text[0] = '\0';
-    if (is_clear(option, field) && (has_auto(option) || has_off(option))) {
+    if (is_clear(option, field) && (rt_option_has_auto(option) || rt_option_has_off(option))) {
         (void)snprintf(text, text_size, "%s", option->default_text);
         return;
     }

@@ -40,7 +40,13 @@ enum rt_job_id {
 #define RT_FOR_MAKING (RT_FOR_PLAN | RT_FOR_BUILD)
 #define RT_FOR_ALL ((1u << RT_N_JOBS) - 1)
 
-enum rt_option_class { RT_CLASS_NONE, RT_CLASS_RESULT, RT_CLASS_LAYOUT, RT_CLASS_RUN };
+enum rt_option_class {
+    RT_CLASS_NONE,
+    RT_CLASS_RESULT,
+    RT_CLASS_LAYOUT,
+    RT_CLASS_RUN,
+    RT_N_CLASSES
+};
 
 enum rt_option_type {
     RT_TYPE_FLAG,     /* bool: --x, --x on, --x off, --x=on */

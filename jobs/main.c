@@ -25,7 +25,7 @@ static enum rt_status (*const runs[RT_N_JOBS])(struct rt_job *, struct rt_error 
     [RT_JOB_VACUUM] = rt_vacuum_run, [RT_JOB_EXPORT] = rt_export_run,
 };
 
-enum wish { WISH_JOB, WISH_HELP, WISH_JOB_HELP, WISH_VERSION, WISH_MANUAL, WISH_COMPLETION };
+enum wish { WISH_JOB, WISH_HELP, WISH_JOB_HELP, WISH_VERSION };
 
 /* What rank 0 has read from the command line; broadcast as bytes. */
 struct call {
@@ -84,15 +84,6 @@ static enum rt_status read_call(int argc, char **argv, struct call *call, struct
         call->wish = WISH_VERSION;
         goto done;
     }
-    if (strcmp(word, "--completion") == 0) {
-        call->wish = WISH_COMPLETION;
-        goto done;
-    }
-    if (strcmp(word, "--manual") == 0 && argc == 3 &&
-        rt_job_parse(argv[2], &call->options.job) == 0) {
-        call->wish = WISH_MANUAL;
-        goto done;
-    }
     enum rt_job_id id;
     if (rt_job_parse(word, &id) != 0)
         RT_FAIL(RT_USAGE, "'%.60s' is no job (ranktape --help)", word);
@@ -117,12 +108,6 @@ static enum rt_status grant(const struct call *call, struct rt_error *err)
         break;
     case WISH_VERSION:
         return rt_version_write(call->as_json, stdout, err);
-    case WISH_MANUAL:
-        rt_help_manual(call->options.job, stdout);
-        break;
-    case WISH_COMPLETION:
-        rt_help_completion(stdout);
-        break;
     case WISH_JOB:
         break;
     }

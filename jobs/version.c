@@ -42,7 +42,7 @@ enum rt_status rt_version_write(bool as_json, FILE *out, struct rt_error *err)
     const char *name;
     json_t *item;
     if (!items)
-        RT_FAIL(RT_NOMEM, "no memory for the version");
+        RT_FAIL(RT_NOMEM, "out of memory for the version");
     if (as_json) {
         (void)json_dumpf(items, out, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
         (void)fputc('\n', out);

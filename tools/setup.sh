@@ -11,7 +11,7 @@ for_build=(cmake ninja-build gcc libc6-dev pkg-config openmpi-bin libopenmpi-dev
     libjansson-dev libxxhash-dev)
 for_test=("${for_build[@]}" python3 python3-numpy python3-h5py hdf5-tools procps
     valgrind clang clang-format clang-tidy libclang-rt-14-dev shellcheck
-    slurmctld slurmd slurm-client slurm-wlm-basic-plugins
+    mandoc slurmctld slurmd slurm-client slurm-wlm-basic-plugins
     mpich libmpich-dev qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
 for_slow=("${for_test[@]}" debootstrap git g++ libfaiss-dev)
 

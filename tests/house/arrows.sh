@@ -10,6 +10,7 @@ declare -A may_include=(
     [kmeans]='core mpi kmeans'
     [api]='core io api'
     [jobs]='core mpi io kmeans jobs'
+    [man]='core man'
 )
 declare -A rooms_of=([mpi.h]='mpi io kmeans jobs' [hdf5.h]='io' [cblas.h]='core' [jansson.h]='io jobs' [xxhash.h]='core')
 

@@ -2,7 +2,7 @@
 # Every C file is as clang-format leaves it. To mend: clang-format -i FILE.
 set -euo pipefail
 command -v clang-format >/dev/null || { echo 'no clang-format'; exit 77; }
-for room in core mpi io kmeans jobs api tests; do
+for room in core mpi io kmeans jobs api man tests; do
     [[ ! -d $SOURCE_DIR/$room ]] || find "$SOURCE_DIR/$room" -name '*.[ch]' -o -name '*.cpp'
 done >list
 mapfile -t files <list

@@ -1,0 +1,48 @@
+# Completion of ranktape for bash, made from its table of options.
+
+# _ranktape_options JOB: the options of a job
+_ranktape_options()
+{
+    case $1 in
+@option_names@
+    esac
+}
+
+# _ranktape_values JOB OPTION: the words an option takes; FILE for a file, ANY for what cannot be listed, nothing for none
+_ranktape_values()
+{
+    case $1:$2 in
+@option_values@
+    esac
+}
+
+_ranktape()
+{
+    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} job=${COMP_WORDS[1]} values=''
+@job_names@
+    if ((COMP_CWORD == 1)); then
+        mapfile -t COMPREPLY < <(compgen -W "$jobs --help --version" -- "$current")
+        return
+    fi
+    # '--option=value' comes as three words.
+    if [[ $current == '=' ]]; then
+        current='' values=$(_ranktape_values "$job" "$previous")
+    elif [[ $previous == '=' ]]; then
+        values=$(_ranktape_values "$job" "${COMP_WORDS[COMP_CWORD - 2]}")
+    elif [[ $previous == -* ]]; then
+        values=$(_ranktape_values "$job" "$previous")
+    fi
+    if [[ $values == FILE ]]; then
+        compopt -o filenames 2>/dev/null
+        mapfile -t COMPREPLY < <(compgen -f -- "$current")
+    elif [[ $values == ANY ]]; then
+        COMPREPLY=()
+    elif [[ -n $values ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$values" -- "$current")
+    elif [[ $current == -* ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$(_ranktape_options "$job")" -- "$current")
+    else
+        compopt -o filenames 2>/dev/null
+        mapfile -t COMPREPLY < <(compgen -f -- "$current")
+    fi
+} && complete -F _ranktape ranktape
