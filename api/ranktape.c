@@ -325,7 +325,7 @@ static enum rt_status shape_of(const struct rt_index_view *view,
     shape->k = options->k;
     shape->epsilon = options->epsilon;
     shape->batch = batch_of(n_queries, n_lists > options->k ? n_lists : options->k);
-    shape->has_filter = options->filter != NULL;
+    shape->has_filter = options->filter || options->wanted;
 done:
     return st;
 }
@@ -362,7 +362,9 @@ enum ranktape_status ranktape_search(struct ranktape_index *index,
                                     .distances = distances,
                                     .total = &total,
                                     .filter = given.filter,
-                                    .filter_context = given.filter_context};
+                                    .filter_context = given.filter_context,
+                                    .wanted = given.wanted,
+                                    .n_wanted = given.n_wanted};
     enter(&callers);
     struct generation *generation = generation_take(index);
     enum rt_status st = search(index, generation, &given, &call, &err);

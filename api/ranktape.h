@@ -129,10 +129,14 @@ struct ranktape_search_options {
      * the lists that are probed are looked through: where few rows are wanted, probe more. */
     int (*filter)(void *context, uint64_t id);
     void *filter_context;
+    /* The same as a list of ids, ascending; a row that a filter refuses stays refused. NULL: all.
+     */
+    const uint64_t *wanted;
+    size_t n_wanted;
 };
 #define RANKTAPE_SEARCH_DEFAULTS                                                                   \
     {                                                                                              \
-        sizeof(struct ranktape_search_options), 10, 1.9f, NULL, 0, NULL, NULL                      \
+        sizeof(struct ranktape_search_options), 10, 1.9f, NULL, 0, NULL, NULL, NULL, 0             \
     }
 
 struct ranktape_cost { /* sums over the queries of a call */

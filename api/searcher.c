@@ -53,10 +53,26 @@ struct rt_searcher {
     const struct rt_searcher_call *call; /* the one at work */
 };
 
+static bool is_among(const uint64_t *ids, size_t n, uint64_t id)
+{
+    size_t begin = 0;
+    while (begin < n) {
+        size_t middle = begin + (n - begin) / 2;
+        if (ids[middle] == id)
+            return true;
+        if (ids[middle] < id)
+            begin = middle + 1;
+        else
+            n = middle;
+    }
+    return false;
+}
+
 static bool is_wanted(void *context, uint64_t id)
 {
     const struct rt_searcher_call *call = ((const struct rt_searcher *)context)->call;
-    return call->filter(call->filter_context, id) != 0;
+    return (!call->wanted || is_among(call->wanted, call->n_wanted, id)) &&
+           (!call->filter || call->filter(call->filter_context, id) != 0);
 }
 
 enum rt_status rt_searcher_new(const struct rt_opened *opened,

@@ -38,8 +38,11 @@ struct rt_searcher_call { /* outputs: n_queries x k */
     uint64_t *ids;
     float *distances;                          /* may be NULL */
     struct rt_scan_count *total;               /* added to */
-    int (*filter)(void *context, uint64_t id); /* where the shape has one */
+    int (*filter)(void *context, uint64_t id); /* where the shape has one; may be NULL */
     void *filter_context;
+    const uint64_t *wanted; /* ascending ids, n_wanted of them, where the shape has a filter; may
+                               be NULL */
+    size_t n_wanted;
 };
 
 /* The scratch of one thread. */

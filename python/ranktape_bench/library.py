@@ -30,7 +30,7 @@ class _OpenOptions(ctypes.Structure):
 class _SearchOptions(ctypes.Structure):
     _fields_ = [("size", ctypes.c_size_t), ("k", ctypes.c_uint32), ("epsilon", ctypes.c_float),
                 ("probes", ctypes.POINTER(ctypes.c_uint64)), ("n_probes", ctypes.c_size_t), ("filter", _Filter),
-                ("filter_context", ctypes.c_void_p)]
+                ("filter_context", ctypes.c_void_p), ("wanted", ctypes.c_void_p), ("n_wanted", ctypes.c_size_t)]
 
 
 class _Cost(ctypes.Structure):
@@ -71,15 +71,17 @@ def library():
 
 
 class SearchOptions:
-    """k, probes (one number, or one a level; None: the library's choice), epsilon and a filter (id -> bool), ready to be
-    handed over: making them once keeps that out of every query."""
+    """k, probes (one number, or one a level; None: the library's choice), epsilon, and which rows may be found: a filter
+    (id -> bool) or `wanted` (ids, ascending). Making them once keeps that out of every query."""
 
-    def __init__(self, k=10, probes=None, epsilon=1.9, filter=None):
+    def __init__(self, k=10, probes=None, epsilon=1.9, filter=None, wanted=None):
         numbers = [] if probes is None else list(np.atleast_1d(probes))
         self._probes = (ctypes.c_uint64 * len(numbers))(*map(int, numbers))
         self._filter = _Filter(lambda _, id: bool(filter(id))) if filter else _Filter()
+        self._wanted = None if wanted is None else np.ascontiguousarray(wanted, np.uint64)
         self.k = k
-        self.c = _SearchOptions(ctypes.sizeof(_SearchOptions), k, epsilon, self._probes, len(numbers), self._filter, None)
+        self.c = _SearchOptions(ctypes.sizeof(_SearchOptions), k, epsilon, self._probes, len(numbers), self._filter, None,
+                                None if wanted is None else self._wanted.ctypes.data, 0 if wanted is None else len(wanted))
 
 
 class Index:

@@ -63,7 +63,8 @@ def answers(metric, element, *build):
         levels = [2] * len(info["levels"])
         ways = [((), SearchOptions(K)), (("--probes", 3, "--epsilon", "0.5"), SearchOptions(K, 3, 0.5)),
                 (("--probes", ",".join(map(str, levels))), SearchOptions(K, levels)),
-                (("--filter", "third.u64", "--probes", 30), SearchOptions(K, 30, filter=lambda id: id % 3 == 0))]
+                (("--filter", "third.u64", "--probes", 30), SearchOptions(K, 30, filter=lambda id: id % 3 == 0)),
+                (("--filter", "third.u64"), SearchOptions(K, wanted=np.arange(0, 3400, 3)))]
         changes = [(), ("insert", index, write_bin(f"{index}.more.{suffix}", rows[3000:])), ("delete", index, "--ids", "dead.u64"),
                    ("vacuum", index, "--full")]
         for number, change in enumerate(changes):
@@ -72,7 +73,7 @@ def answers(metric, element, *build):
                 say(*change)
                 check(np.array_equal(before, opened.search(queries)[0]), f"{index}: {change[0]} changed what was open")
                 check(opened.refresh() and not opened.refresh(), f"{index}: refresh after {change[0]}")
-            for options, same in (ways[0], ways[1 + (number + len(metric)) % 3]):
+            for options, same in (ways[0], ways[1 + (number + len(metric)) % 4]):
                 found = answers_of_program(index, "query.fbin", *options)
                 same_answers(f"{index} {change} {options}", opened, queries, found, same)
         n_dead = os.path.getsize("dead.u64") // 8
