@@ -14,6 +14,7 @@
 #define GOOD_BUFFER 512u
 #define PREFETCH_BYTES ((size_t)512) /* of a vector; the hardware follows from there */
 #define DIGIT_BITS 11u
+#define SPARE_SEEDS 2u /* measured for a first tau beside the k */
 
 /* A row that may be among the k least: its bound was <= tau when it was kept. What is compared is
  * kept apart, in 8 bytes: order_of(bound) << 32 | number of the row. */
@@ -27,6 +28,7 @@ struct query {
     float limit;          /* tau from outside (I5), +infinity without */
     uint32_t n;           /* candidates */
     uint32_t n_rows;      /* places of rows taken, those of candidates gone included */
+    uint32_t n_seeds;     /* measured for a first tau */
     uint64_t *candidates; /* a min-heap while they are measured, else unordered */
     struct row *rows;
     struct rt_scan_count count;
@@ -45,6 +47,7 @@ struct rt_scanner {
     struct rt_hit *hits;     /* k of each query */
     uint64_t *candidates;    /* buffer of each query */
     struct row *rows;        /* buffer of each query, and of one more */
+    uint64_t *seeds;         /* first_few: the complements of candidates */
     uint64_t *pairs, *spare; /* list << 32 | query << 1 | (its nearest list: 0) */
     size_t n_pairs;
     struct rt_scan_table *tables; /* residual: of one slice; else of every query */
@@ -74,7 +77,7 @@ float rt_scan_distance(enum rt_metric metric, enum rt_element element, const flo
 }
 
 struct sizes { /* entries of each array */
-    size_t queries, hits, candidates, rows, pairs, tables, entries, difference;
+    size_t queries, hits, candidates, rows, seeds, pairs, tables, entries, difference;
 };
 
 static size_t product(size_t a, size_t b) /* SIZE_MAX where it overflows: refused as memory */
@@ -99,6 +102,7 @@ static struct sizes sizes_of(const struct rt_scan_source *source,
     s.hits = product(s.queries, options->k);
     s.candidates = product(s.queries, buffer_of(options));
     s.rows = product(s.queries + 1, buffer_of(options));
+    s.seeds = (size_t)options->k + SPARE_SEEDS;
     s.pairs = product(s.queries, options->max_probes);
     s.tables = source->tree->residual ? SLICE : s.queries;
     s.entries = product(s.tables, groups * 16);
@@ -113,6 +117,7 @@ size_t rt_scanner_bytes(const struct rt_scan_source *source, const struct rt_sca
                             product(s.hits, sizeof(struct rt_hit)),
                             product(s.candidates, sizeof(uint64_t)),
                             product(s.rows, sizeof(struct row)),
+                            product(s.seeds, sizeof(uint64_t)),
                             product(s.pairs, 2 * sizeof(uint64_t)),
                             product(s.tables, sizeof(struct rt_scan_table)),
                             s.entries,
@@ -151,6 +156,7 @@ enum rt_status rt_scanner_new(const struct rt_scan_source *source,
     RT_TRY(rt_array_new(n.hits, sizeof *s->hits, &s->hits, err));
     RT_TRY(rt_array_new(n.candidates, sizeof *s->candidates, &s->candidates, err));
     RT_TRY(rt_array_new(n.rows, sizeof *s->rows, &s->rows, err));
+    RT_TRY(rt_array_new(n.seeds, sizeof *s->seeds, &s->seeds, err));
     RT_TRY(rt_array_new(n.pairs, sizeof *s->pairs, &s->pairs, err));
     RT_TRY(rt_array_new(n.pairs, sizeof *s->spare, &s->spare, err));
     RT_TRY(rt_array_new(n.tables, sizeof *s->tables, &s->tables, err));
@@ -171,6 +177,7 @@ void rt_scanner_free(struct rt_scanner *s)
     rt_array_free(s->hits);
     rt_array_free(s->candidates);
     rt_array_free(s->rows);
+    rt_array_free(s->seeds);
     rt_array_free(s->pairs);
     rt_array_free(s->spare);
     rt_array_free(s->tables);
@@ -336,6 +343,12 @@ done:
 
 /* ---- scanning: tables, blocks, candidates ---- */
 
+/* This part's piece of the k least, and a little (I5). */
+static uint32_t first_few(const struct rt_scanner *s)
+{
+    return (s->options.k + s->batch.n_parts - 1) / s->batch.n_parts + SPARE_SEEDS;
+}
+
 /* The table of a rotated query and a list's centroid (NULL: no residual, c = 0); rabitq.md 3 to 5.
  */
 static void make_table(struct rt_scanner *s, const float *query, const float *centroid,
@@ -361,6 +374,25 @@ static void make_table(struct rt_scanner *s, const float *query, const float *ce
     }
 }
 
+/* A live row becomes a candidate. */
+static enum rt_status keep_row(struct rt_scanner *s, struct query *q, const struct rt_scan_run *run,
+                               uint64_t row, float bound, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    if (q->n_rows == s->options.buffer)
+        RT_TRY(make_room(s, q, err));
+    q->rows[q->n_rows] = (struct row){run->ids[row], run->places[row]};
+    q->candidates[q->n++] = (uint64_t)order_of(bound) << 32 | q->n_rows++;
+done:
+    return st;
+}
+
+static bool is_live(const struct rt_scanner *s, const struct rt_scan_run *run, uint64_t row)
+{
+    return !s->source.is_live ||
+           s->source.is_live(s->source.context, run->ids[row], run->generation);
+}
+
 /* Takes the rows of one block that the kernel kept. */
 static enum rt_status keep_rows(struct rt_scanner *s, struct query *q,
                                 const struct rt_scan_run *run, uint64_t block, const float *bounds,
@@ -372,13 +404,8 @@ static enum rt_status keep_rows(struct rt_scanner *s, struct query *q,
         kept &= (1u << (run->n_rows - first)) - 1;
     for (; kept; kept &= kept - 1) {
         unsigned r = (unsigned)__builtin_ctz(kept);
-        uint64_t id = run->ids[first + r];
-        if (s->source.is_live && !s->source.is_live(s->source.context, id, run->generation))
-            continue;
-        if (q->n_rows == s->options.buffer)
-            RT_TRY(make_room(s, q, err));
-        q->rows[q->n_rows] = (struct row){id, run->places[first + r]};
-        q->candidates[q->n++] = (uint64_t)order_of(bounds[r]) << 32 | q->n_rows++;
+        if (is_live(s, run, first + r))
+            RT_TRY(keep_row(s, q, run, first + r, bounds[r], err));
     }
 done:
     return st;
@@ -399,6 +426,70 @@ static void bound_rows(struct rt_scanner *s, const struct rt_scan_table *table, 
     memset(s->kept, 0xff, n * sizeof *s->kept);
 }
 
+/* The `most` least bounds among a chunk's live rows (the first n_rows of s->bounds), into s->seeds
+ * as complements of candidates: 0 is more than any. How many there are. */
+static uint32_t least_bounds(struct rt_scanner *s, const struct rt_scan_run *run, uint64_t first,
+                             size_t n_rows, uint32_t most)
+{
+    uint64_t *heap = s->seeds; /* the greatest candidate is on top */
+    float greatest = INFINITY;
+    uint32_t n = 0;
+    memset(heap, 0, most * sizeof *heap);
+    for (size_t i = 0; i < n_rows; i++) {
+        uint64_t other = ~((uint64_t)order_of(s->bounds[i]) << 32 | i);
+        if (!(s->bounds[i] <= greatest) || other <= heap[0] || !is_live(s, run, first + i))
+            continue;
+        heap[0] = other;
+        sift_down(heap, most, 0);
+        if (heap[0])
+            greatest = bound_of(~heap[0]);
+    }
+    for (uint32_t i = 0; i < most; i++)
+        if (heap[i])
+            heap[n++] = heap[i];
+    return n;
+}
+
+/* Ids and places lie far from the codes: they are on their way while others are taken. */
+static void prefetch_kept(const struct rt_scan_run *run, uint64_t first, uint32_t kept)
+{
+    for (; kept; kept &= kept - 1) {
+        uint64_t row = first + (unsigned)__builtin_ctz(kept);
+        __builtin_prefetch(run->ids + row);
+        __builtin_prefetch(run->places + row);
+    }
+}
+
+/* While no tau is known every row would be a candidate: a chunk's least bounds are measured first,
+ * and then only those rows are kept that tau leaves. */
+static enum rt_status seed(struct rt_scanner *s, struct query *q, const struct rt_scan_run *run,
+                           uint64_t begin, size_t n_blocks, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const uint64_t first = begin * RT_BLOCK_ROWS;
+    size_t n_rows = n_blocks * RT_BLOCK_ROWS;
+    n_rows = run->n_rows - first < n_rows ? (size_t)(run->n_rows - first) : n_rows;
+    uint32_t n = least_bounds(s, run, first, n_rows, first_few(s) - q->n_seeds);
+    for (uint32_t i = 0; i < n; i++)
+        prefetch_kept(run, first + (uint32_t)~s->seeds[i], 1);
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t row = (uint32_t)~s->seeds[i];
+        RT_TRY(keep_row(s, q, run, first + row, s->bounds[row], err));
+        s->bounds[row] = NAN; /* kept once */
+    }
+    q->n_seeds += n;
+    make_heap(q);
+    RT_TRY(measure(s, q, n, err));
+    const float tau = tau_of(q);
+    for (size_t b = 0; b < n_blocks; b++) {
+        s->kept[b] = 0;
+        for (size_t r = 0; r < RT_BLOCK_ROWS; r++)
+            s->kept[b] |= (uint32_t)(s->bounds[b * RT_BLOCK_ROWS + r] <= tau) << r;
+    }
+done:
+    return st;
+}
+
 /* One run of a list against a slice of queries, chunk by chunk, so that a long list is read once.
  */
 static enum rt_status scan_run(struct rt_scanner *s, const struct rt_scan_run *run, size_t n_slice,
@@ -411,6 +502,10 @@ static enum rt_status scan_run(struct rt_scanner *s, const struct rt_scan_run *r
         for (size_t i = 0; i < n_slice; i++) {
             struct query *q = s->slice[i];
             bound_rows(s, s->slice_tables[i], tau_of(q), run, begin, n);
+            if (q->n_seeds < first_few(s))
+                RT_TRY(seed(s, q, run, begin, n, err));
+            for (size_t b = 0; b < n; b++)
+                prefetch_kept(run, (begin + b) * RT_BLOCK_ROWS, s->kept[b]);
             for (size_t b = 0; b < n; b++)
                 if (s->kept[b])
                     RT_TRY(keep_rows(s, q, run, begin + b, s->bounds + b * RT_BLOCK_ROWS,
@@ -604,20 +699,12 @@ done:
     return st;
 }
 
-/* This part's piece of the k least, and a little (I5). */
-static size_t first_few(const struct rt_scanner *s)
-{
-    return (s->options.k + s->batch.n_parts - 1) / s->batch.n_parts + 2;
-}
-
-/* Scans all pairs; measures only enough of the nearest lists for a first tau, and what the buffers
- * ask for. */
+/* Scans all pairs; measures only what a first tau and the buffers ask for. */
 static enum rt_status scan_pairs(struct rt_scanner *s, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const struct share share = share_of(s);
     RT_TRY(scan_pass(s, &share, 0, err));
-    RT_TRY(measure_all(s, first_few(s), err));
     RT_TRY(scan_pass(s, &share, 1, err));
 done:
     return st;

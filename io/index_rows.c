@@ -85,8 +85,8 @@ enum rt_status rt_index_place(const struct rt_index_view *view, uint32_t segment
     uint64_t vector_bytes = rt_element_size(file->shape.element) * file->shape.dim;
     out->vector = file->vectors ? (const char *)file->vectors + at * vector_bytes : NULL;
     out->heap_row = entry->first_row == RT_NO_ROW ? RT_NO_ROW : entry->first_row + slot;
-    out->id = file->ids[at];
-    out->list = file->lists[at];
+    out->id = &file->ids[at];
+    out->list = &file->lists[at];
 done:
     return st;
 }

@@ -18,8 +18,9 @@ struct rt_place_view { /* what a place names */
     const void
         *vector; /* dim elements, possibly unaligned only for one-byte types; NULL: in the heap */
     uint64_t heap_row; /* row in the heap where vector is NULL, else RT_NO_ROW */
-    uint64_t id;       /* as the vectors file says */
-    uint32_t list;
+    /* as the vectors file says; pointers, since search does not ask and would wait for memory */
+    const uint64_t *id;
+    const uint32_t *list;
 };
 /* Fails with RT_DAMAGED where there is no such segment or slot. */
 enum rt_status rt_index_place(const struct rt_index_view *view, uint32_t segment, uint32_t slot,

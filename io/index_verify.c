@@ -140,11 +140,11 @@ static void verify_place(struct verifying *run, uint32_t list, uint64_t id, stru
     char text[240];
     if (rt_index_place(run->view, place.segment, place.slot, &there, &err) != RT_OK) {
         report(run, err.text);
-    } else if (there.id != id || there.list != list) {
+    } else if (*there.id != id || *there.list != list) {
         (void)snprintf(text, sizeof text,
                        "list %" PRIu32 ": row %" PRIu64 " has its vector at segment %" PRIu32
                        " slot %" PRIu32 ", but there lies row %" PRIu64 " of list %" PRIu32,
-                       list, id, place.segment, place.slot, there.id, there.list);
+                       list, id, place.segment, place.slot, *there.id, *there.list);
         report(run, text);
     }
 }

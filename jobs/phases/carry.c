@@ -151,7 +151,7 @@ static enum rt_status take_record(const struct rt_carry *carry, const struct rt_
     struct rt_place place = from->places[record];
     struct rt_place_view there;
     RT_TRY(rt_index_place(view, place.segment, place.slot, &there, err));
-    if (there.id != from->ids[record] || there.list != from->lists[record])
+    if (*there.id != from->ids[record] || *there.list != from->lists[record])
         RT_FAIL(RT_DAMAGED, "'%s' is damaged: the vector of row %" PRIu64 " is another row's",
                 rt_h5_map_path(tape->map), from->ids[record]);
     out->lists[at] = from->lists[record];

@@ -130,7 +130,7 @@ RT_TEST("a place gives vector, id and list, or the heap's row")
     CHECK_OK(rt_index_open("t", RT_CHECK_STRUCTURE, &view, &err));
     REQUIRE(view);
     CHECK_OK(rt_index_place(view, 1, 5, &place, &err)); /* tape 1 holds rows 1, 4, 7 .. */
-    CHECK(place.id == 1000 + 3 * 16 && place.vector != NULL && place.heap_row == RT_NO_ROW);
+    CHECK(*place.id == 1000 + 3 * 16 && place.vector != NULL && place.heap_row == RT_NO_ROW);
     CHECK_STATUS(RT_DAMAGED, rt_index_place(view, 3, 0, &place, &err));
     CHECK_STATUS(RT_DAMAGED, rt_index_place(view, 2, 100000, &place, &err));
     CHECK_STATUS(RT_DAMAGED, rt_index_place(view, UINT32_MAX, UINT32_MAX, &place, &err));
@@ -140,7 +140,7 @@ RT_TEST("a place gives vector, id and list, or the heap's row")
     CHECK_OK(rt_index_open("t", RT_CHECK_STRUCTURE, &view, &err));
     CHECK(view->manifest->generation == 2);
     CHECK_OK(rt_index_place(view, 0, 16, &place, &err));
-    CHECK(place.id == 1000 + 3 * 16 && place.vector == NULL && place.heap_row == 16);
+    CHECK(*place.id == 1000 + 3 * 16 && place.vector == NULL && place.heap_row == 16);
     rt_index_close(view);
     remove_dir("t");
 }
