@@ -2,6 +2,7 @@
 
 #include "api/searcher.h"
 #include "core/fpenv.h"
+#include "core/kernels/kernels.h"
 #include "core/memory.h"
 
 #include <fenv.h>
@@ -210,6 +211,7 @@ enum ranktape_status ranktape_open(const char *path, const struct ranktape_open_
     struct rt_error *err = &told;
     struct ranktape_index *index = NULL;
     fenv_t callers;
+    rt_kernels_ask_nothing();
     enter(&callers);
     RT_TRY(rt_array_zero(1, sizeof *index + strlen(path) + 1, &index, err));
     strcpy(index->dir, path);

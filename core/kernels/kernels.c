@@ -9,6 +9,8 @@
 #endif
 #include <float.h>
 #include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #if defined(__aarch64__) && defined(__linux__)
@@ -26,6 +28,13 @@ static const char *const names[RT_N_ISAS] = {"portable",   "avx2", "avx512",  "a
 const char *rt_isa_name(enum rt_isa isa)
 {
     return names[isa];
+}
+
+static atomic_bool asks_nothing;
+
+void rt_kernels_ask_nothing(void)
+{
+    atomic_store(&asks_nothing, true);
 }
 
 #if defined(__x86_64__)
@@ -49,7 +58,8 @@ static int has_amx(void)
 {
 #ifdef SYS_arch_prctl
     unsigned a, b, c, d;
-    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & 1u << 24) || !(d & 1u << 25))
+    if (atomic_load(&asks_nothing) || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & 1u << 24) ||
+        !(d & 1u << 25))
         return 0;
     return syscall(SYS_arch_prctl, 0x1023, 18) == 0;
 #else

@@ -113,6 +113,10 @@ struct rt_kernels {
 enum rt_status rt_kernels_init(struct rt_error *err) RT_MUST_CHECK;
 /* The table. */
 const struct rt_kernels *rt_kernels(void);
+/* For a guest in somebody else's process, before the first of the two: leaves out an instruction
+ * set that the system must be asked for, since that changes the process (AMX makes the signal
+ * frames of all its threads larger). */
+void rt_kernels_ask_nothing(void);
 
 const char *rt_isa_name(enum rt_isa isa); /* "portable" "avx2" ... */
 /* Whether this CPU and build have it. */

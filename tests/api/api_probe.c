@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -240,6 +241,10 @@ static void modes(const char *path, const struct queries *queries)
     CHECK(memcmp(ids[0], ids[1], sizeof ids[0]) == 0);
     CHECK(memcmp(distances[0], distances[1], sizeof distances[0]) == 0);
     ranktape_close(index);
+#if defined(__x86_64__) && defined(SYS_arch_prctl)
+    uint64_t granted = 0; /* ARCH_GET_XCOMP_PERM; bit 18: AMX, and larger signal frames */
+    CHECK(syscall(SYS_arch_prctl, 0x1022, &granted) != 0 || !(granted >> 18 & 1));
+#endif
 }
 
 static void calls(const char *path, const struct queries *queries)

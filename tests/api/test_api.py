@@ -110,6 +110,37 @@ def a_library():
     check(given == declared and len(given) == 6, f"exported: {given}")
 
 
+def outside():
+    """A project of its own finds the installed library by CMake and by pkg-config, wherever it was moved to."""
+    build, example = os.environ["BUILD_DIR"], os.path.join(os.environ["SOURCE_DIR"], "api/example")
+
+    def call(*command, **environment):
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=dict(os.environ, **environment))
+        check(done.returncode == 0, f"{' '.join(map(str, command))}: {done.stdout}{done.stderr}")
+        return done.stdout
+
+    for component in ("library", "development"):
+        call("cmake", "--install", build, "--prefix", os.path.abspath("installed"), "--component", component)
+    os.rename("installed", "moved")
+    files = {name: folder for folder, _, names in os.walk("moved") for name in names}
+    prefix, folder = os.path.abspath("moved"), os.path.abspath(files["libranktape.so.0"])
+    call("cmake", "-S", example, "-B", "project", f"-DCMAKE_PREFIX_PATH={prefix}")
+    call("cmake", "--build", "project")
+    flags = call("pkg-config", "--cflags", "--libs", "ranktape", PKG_CONFIG_PATH=os.path.abspath(files["ranktape.pc"])).split()
+    check(not [flag for flag in flags if "mpi" in flag or "hdf5" in flag], f"pkg-config says {flags}")
+    call(os.environ["CC"], "-std=c99", "-Wall", "-Wextra", "-Werror", f"{example}/nearest.c", "-o", "by_pkg_config", *flags)
+    call(os.environ["CC"], "-x", "c++", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", f"{files['ranktape.h']}/ranktape.h")
+
+    rows = clustered(500, 16, seed=5)
+    write_bin("query.fbin", rows[:5])
+    say("build", write_bin("rows.fbin", rows), "index")
+    ids, _ = answers_of_program("index", "query.fbin")
+    for program in ("project/nearest", "./by_pkg_config"):
+        said = call(program, "index", "query.fbin", K, LD_LIBRARY_PATH=folder)
+        found = [[int(hit.split(":")[0]) for hit in line.split()] for line in said.splitlines()]
+        check(np.array_equal(found, ids), f"{program} finds {found}, not {ids}")
+
+
 def probe(*arguments):
     return subprocess.Popen([os.environ["API_PROBE"], *map(str, arguments)], stdout=subprocess.PIPE, text=True)
 
@@ -205,5 +236,5 @@ def damage():
 part = sys.argv[1]
 if part != "calls":
     from ranktape_bench.library import NO_ID, Error, Index, SearchOptions
-{"answers": all_answers, "library": a_library, "load": load, "calls": calls, "damage": damage}[part]()
+{"answers": all_answers, "library": a_library, "load": load, "calls": calls, "damage": damage, "outside": outside}[part]()
 end()
