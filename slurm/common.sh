@@ -123,7 +123,8 @@ require_progress() {
 # end_job: exits with `outcome`; a job that has stopped with its progress saved is queued again first.
 end_job() {
     if ((outcome == 75)) && [[ $asked != TERM ]]; then # after TERM Slurm knows what it wants
-        if scontrol requeue "$SLURM_JOB_ID"; then
+        # requeueing sends SIGTERM to all of the job, scontrol too
+        if (trap '' TERM; exec scontrol requeue "$SLURM_JOB_ID"); then
             say "stopped with its progress saved; queued again"
         else
             say "stopped with its progress saved; it cannot be queued again from here: submit the same once more"

@@ -14,6 +14,7 @@ source "$here/common.sh"
 # Into $job_folder, what FILES (a directory, @LIST with paths relative to it, or a file) means now; sets `list`.
 make_list() {
     local files=$1 line folder
+    [[ -r ${files#@} ]] || fail "each: cannot read '${files#@}'"
     list=$(mktemp "$job_folder/each.XXXXXX")
     if [[ $files == @* ]]; then
         folder=$(dirname "${files#@}")
@@ -56,7 +57,7 @@ submit() {
     if ((${#submitted[@]} > 0)); then
         options+=(--dependency="afterok:${submitted[-1]}" --kill-on-invalid-dep=yes)
     fi
-    n=$(sbatch --parsable "${options[@]}" "$here/$job.sbatch" "$@") || return 1
+    n=$(sbatch --parsable "${options[@]}" "$here/$job.sbatch" "$@") || fail "sbatch refuses '$job $*'"
     submitted+=("${n%%;*}") # ID;CLUSTER
     printf '%s %s\n' "${n%%;*}" "$job"
 }
@@ -67,14 +68,19 @@ if [[ ${1-} == -h || ${1-} == --help || $# == 0 ]]; then
 fi
 read_profile
 mkdir -p "$job_folder"
+# Half a chain is of no use.
+undo() {
+    ((${#submitted[@]} == 0)) || scancel "${submitted[@]}"
+    say "nothing stays in the queue"
+}
 submitted=() words=()
+trap undo EXIT
 for word in "$@" 'then'; do
-    if [[ $word != 'then' ]]; then
-        words+=("$word")
-    elif submit "${words[@]}"; then
+    if [[ $word == 'then' ]]; then
+        submit "${words[@]}"
         words=()
     else
-        ((${#submitted[@]} == 0)) || scancel "${submitted[@]}" # half a chain is of no use
-        fail "sbatch has refused '${words[*]}'; nothing stays in the queue"
+        words+=("$word")
     fi
 done
+trap - EXIT

@@ -17,11 +17,14 @@ OVER = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "DEADLINE", 
 SLOWNESS = float(os.environ.get("RANKTAPE_TEST_SLOWNESS", "1"))
 
 
-def profile(launcher="srun --mpi=pmix --kill-on-bad-exit=1", first_start="", more=""):
+SRUN = "srun --mpi=pmix --kill-on-bad-exit=1"
+
+
+def profile(launcher=SRUN, first_start="", every_start="", more=""):
     """The site's file; first_start is bash that only the first start of a job runs."""
     with open("profile", "w") as f:
         f.write(f"ranktape='{PROGRAM}'\nlauncher=({launcher})\nsbatch_options=(--time=10)\n{more}\n"
-                f"load_environment() {{\n    if ((${{SLURM_RESTART_COUNT:-0}} == 0)); then\n        :\n        {first_start}\n"
+                f"load_environment() {{\n    {every_start}\n    if ((${{SLURM_RESTART_COUNT:-0}} == 0)); then\n        :\n        {first_start}\n"
                 "    fi\n}\n")
     os.environ["RANKTAPE_PROFILE"] = os.path.abspath("profile")
 
@@ -60,10 +63,22 @@ def over(job, state="COMPLETED", code=0, seconds=120):
     return said(job)
 
 
+def steps_of(job):
+    """Slurm's own processes for a job: until they are gone its next start could meet them."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline") as f:
+                found += [pid] if f.read().startswith(f"slurmstepd: [{job}.") else []
+        except OSError:
+            pass
+    return found
+
+
 def starts_again(job, count=1, seconds=60):
     """Waits until a job waits to be started for the count-th time again, and sees to it that this is soon (Slurm: 2 minutes)."""
     until(lambda: field(job, "Restarts") == str(count), f"job {job} queued again", seconds, job)
-    until(lambda: not out("squeue", "-h", "-t", "CG", "-j", job), f"job {job} gone from its nodes", seconds, job)
+    until(lambda: not steps_of(job), f"job {job} gone from its nodes", seconds, job)
     time.sleep(2)  # a start within the second of the end would be taken for the one that was ended
     out("scontrol", "update", f"jobid={job}", "StartTime=now")
 

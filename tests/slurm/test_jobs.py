@@ -7,15 +7,21 @@ import time
 import virtual_cluster
 
 virtual_cluster.enter()
-from jobs import cluster, field, go_on, halted, out, over, profile, said, starts_again, submit, try_submit, until  # noqa: E402
+from jobs import SRUN, cluster, field, go_on, halted, out, over, profile, said, starts_again, submit, try_submit, until  # noqa: E402
 from ranktape_cli import check, clustered, digest, end, ok, write_bin  # noqa: E402
+import numpy as np  # noqa: E402
 
 which = sys.argv[1]
+MPIRUN = os.environ["MPIEXEC"].split()[0]  # without flags: Slurm tells it the ranks
 LISTS = ("--lists", "4,40", "--iterations", "2")
 write_bin("rows.fbin", clustered(20000, 16, seed=4))
 write_bin("queries.fbin", clustered(50, 16, seed=5))
 ok("build", "rows.fbin", "alone", *LISTS, ranks=0)
 want = digest("alone")
+
+
+def rows_of(index):
+    return ok("info", index, "--json", ranks=0).json()["rows"]
 
 
 def same(name, index):
@@ -55,4 +61,128 @@ if which == "chain":
     over(wrong, "FAILED", 1)
     check(not os.path.exists("wrong"), "a launcher that is none has built an index")
     over(never, "CANCELLED", 0)
+elif which == "launchers":
+    # every script with srun and with mpirun, on 2 and on 4 nodes
+    cluster(4)
+    for name, launcher in (("srun", SRUN), ("mpirun", MPIRUN)):
+        profile(launcher=launcher)
+        for nodes in (2, 4):
+            build, verify = submit(f"-N{nodes}", f"-n{2 * nodes}", "build", "rows.fbin", f"{name}{nodes}", *LISTS, "then",
+                                   f"-N{nodes}", "verify", f"{name}{nodes}")
+            check(f"{2 * nodes} ranks" in over(build), f"{name} on {nodes} nodes:\n{said(build)}")
+            over(verify)
+            same(f"{name} on {nodes} nodes", f"{name}{nodes}")
+        index = f"{name}4"
+        insert, vacuum, search = submit("-N2", "-n4", "insert", index, "queries.fbin", "then", "-N2", "vacuum", index, "--full", "then",
+                                        "-N2", "search", index, "queries.fbin", "--out", f"{name}.ivecs", "--k", 1)
+        over(insert)
+        over(vacuum)
+        over(search)
+        found = np.fromfile(f"{name}.ivecs", "<i4").reshape(-1, 2)[:, 1]
+        check((found == np.arange(20000, 20050)).all(), f"{name}: rows that were inserted are not found: {found}")
+        # a job that starts again after it was done inserts nothing twice
+        out("scontrol", "requeue", insert)
+        starts_again(insert)
+        check("an earlier start of this job has inserted these rows" in over(insert), f"{name}: insert again:\n{said(insert)}")
+        check(rows_of(index) == 20050, f"{name}: {rows_of(index)} rows after one insert")
+        # a warning goes through to the ranks
+        profile(launcher=launcher, first_start="export RANKTAPE_FAULT=compact:1:1:stop")
+        build, = submit("-N2", "-n3", "build", "rows.fbin", f"{name}-stopped", *LISTS)
+        pid = halted()
+        out("scancel", "-s", "USR1", "-b", build)
+        time.sleep(0.5)
+        go_on(pid)
+        starts_again(build)
+        check("stopped by SIGUSR1" in over(build), f"{name}: stopped:\n{said(build)}")
+        same(f"{name}, stopped", f"{name}-stopped")
+elif which == "ends":
+    # ended from outside: scancel is for good, and the same submitted again goes on; requeue goes on by itself
+    cluster(2)
+    profile(first_start="export RANKTAPE_FAULT=compact:1:1:stop")
+    build, never = submit("-N2", "-n4", "build", "rows.fbin", "index", *LISTS, "then", "verify", "index")
+    pid = halted()
+    out("scancel", build)
+    until(lambda: field(build, "JobState") == "CANCELLED", "cancelled", job=build)
+    over(never, "CANCELLED")
+    until(lambda: not out("squeue", "-h"), "an empty queue")
+    check(field(build, "Restarts") == "0" and not os.path.exists("index/CURRENT"), "a cancelled build has gone on")
+    if os.path.exists("index/LOCK"):  # its rank was killed on a node whose processes others cannot see
+        refused, = submit("build", "rows.fbin", "index", *LISTS)
+        check("is being written by job " + build in over(refused, "FAILED", 2), f"after scancel:\n{said(refused)}")
+    profile()
+    build, = submit("-n3", "build", "rows.fbin", "index", *LISTS, "--break-lock")
+    check("goes on" in over(build), f"after scancel:\n{said(build)}")
+    same("cancelled and submitted again", "index")
+    profile(first_start="export RANKTAPE_FAULT=compact:1:1:stop")
+    build, = submit("-N2", "-n4", "build", "rows.fbin", "queued", *LISTS)
+    halted()
+    out("scontrol", "requeue", build)
+    starts_again(build)
+    check("goes on" in over(build), f"requeue:\n{said(build)}")
+    same("requeued", "queued")
+    # stopped again and again before anything is saved: not for ever
+    profile(every_start="export RANKTAPE_FAULT=train:1:1:stop", more="most_fruitless=2")
+    build, = submit("-N2", "-n4", "build", "rows.fbin", "fruitless", *LISTS, "--time-limit", 1, "--grace", 1)
+    for n in (1, 2, 3):  # the first one has at least begun
+        starts_again(build, n)
+    text = over(build, "FAILED", 1)
+    check("2 runs have come no further" in text and text.count("queued again") == 3, f"fruitless:\n{text}")
+elif which == "limit":
+    # the real time limit, of a minute: warned by Slurm, and, where no warning comes, by the end that the script has told
+    cluster(2)
+    profile(first_start="export RANKTAPE_FAULT=compact:1:1:stop")
+    warned, = submit("-N2", "-n2", "--time=1", "build", "rows.fbin", "warned", *LISTS)
+    late, = submit("-N2", "-n2", "--time=1", "--signal=B:CONT@1", "build", "rows.fbin", "late", *LISTS, "--grace", 20)
+    for job, index, words in ((warned, "warned", "stopped by SIGUSR1"), (late, "late", "stopped at the time limit")):
+        starts_again(job, seconds=120)
+        check(words in over(job), f"{index}: no '{words}':\n{said(job)}")
+        same(index, index)
+elif which == "lost":
+    # the node of rank 0, which holds LOCK, is lost: the job starts again on others and takes its own lock over, nobody else does
+    nodes = cluster(3)
+    profile(first_start="export RANKTAPE_FAULT=compact:0:1:stop")
+    build, verify = submit("-N2", "-n4", "build", "rows.fbin", "index", *LISTS, "then", "verify", "index")
+    halted()
+    batch_host = field(build, "BatchHost")
+    nodes.lose_node(batch_host)
+    profile()
+    other, = submit("build", "rows.fbin", "index", *LISTS)
+    check("is being written by job " + build in over(other, "FAILED", 2, seconds=180), f"another job meanwhile:\n{said(other)}")
+    starts_again(build, seconds=180)
+    text = over(build, seconds=180)
+    check("goes on" in text and field(build, "BatchHost") != batch_host, f"after a lost node:\n{text}")
+    over(verify)
+    same("after a lost node", "index")
+elif which == "array":
+    # a command once a file, and one build over what it has made; a file that fails cancels the build
+    cluster(2)
+    os.mkdir("texts")
+    os.mkdir("vectors")
+    rows = np.fromfile("rows.fbin", "<f4", offset=8).reshape(-1, 16)
+    for n, part in enumerate(np.split(rows, 5)):
+        write_bin(f"texts/part {n}", part)
+    with open("embed", "w") as f:
+        f.write("#!/bin/sh\ntest ! -e fails || test \"$1\" != 'texts/part 3' || exit 4\ncp \"$1\" \"vectors/${1#texts/}.fbin\"\n")
+    os.chmod("embed", 0o755)
+    for most in (1000, 2):  # a task a file, and tasks of several
+        profile(more=f"most_tasks={most}")
+        each, build = submit("each", "texts", "./embed", "{}", "then", "build", "vectors", f"index{most}", *LISTS)
+        over(build)
+        same(f"array, {most} tasks", f"index{most}")
+    with open("vectors.list", "w") as f:
+        f.writelines(f"vectors/{name}\n" for name in sorted(os.listdir("vectors")))
+    look, verify = submit("each", "@vectors.list", "then", "verify", "index2")
+    over(verify)
+    check(said(look).count("4,000 x 16 f32") == 5, f"plan of each:\n{said(look)}")
+    open("fails", "w").close()
+    each, build = submit("each", "texts", "./embed", "{}", "then", "build", "vectors", "never")
+    over(build, "CANCELLED")
+    check("failed for 'texts/part 3' with exit status 4" in said(each), f"a file that fails:\n{said(each)}")
+    for words, message in ((("-N", "2", "build", "vectors", "x"), "'2' is no job"), (("each", "@nowhere"), "cannot read"),
+                           (("--partition=none", "verify", "x"), "nothing stays"),
+                           (("--hold", "verify", "index2", "then", "--partition=none", "verify", "x"), "nothing stays"),
+                           (("--hold", "verify", "index2", "then", "each", "nowhere/"), "nothing stays")):
+        refused = try_submit(*words)
+        check(refused.returncode == 2 and message in refused.stderr, f"{words}: {refused.returncode} {refused.stderr}")
+    check(not out("squeue", "-h", "-t", "PD"), f"left in the queue: {out('squeue')}")
 end()
