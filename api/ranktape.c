@@ -301,7 +301,7 @@ static uint32_t batch_of(size_t n_queries, uint64_t entries_of_query)
     uint64_t most = BATCH_ENTRIES / entries_of_query;
     most = most < BATCH_QUERIES ? most : BATCH_QUERIES;
     uint32_t batch = 1;
-    while (batch < n_queries && 2 * batch <= most)
+    while (batch < n_queries && batch <= most / 2)
         batch *= 2;
     return batch;
 }

@@ -8,7 +8,7 @@ import time
 import numpy as np
 
 sys.path[:0] = [os.path.join(os.environ["SOURCE_DIR"], folder) for folder in ("python", "tests/cluster")]
-from ranktape_cli import TYPES, check, clustered, end, ok, write_bin
+from ranktape_cli import LAUNCHER, TYPES, check, clustered, end, ok, write_bin
 
 try:
     import h5py
@@ -181,6 +181,15 @@ def calls():
         check(done.returncode == 0, f"valgrind: {done.stderr[-3000:]}")
 
 
+def beside():
+    rows = clustered(2000, 16, seed=5)
+    write_bin("query.fbin", rows[:5])
+    say("build", write_bin("rows.fbin", rows), "index")
+    command = [*LAUNCHER, "-n", "2", os.environ["API_BESIDE_MPI"], "index", "query.fbin"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    check(done.returncode == 0, f"beside MPI: {done.returncode} {done.stdout} {done.stderr}")
+
+
 def write(path, content):
     with open(path, "wb") as f:
         f.write(content)
@@ -234,7 +243,8 @@ def damage():
 
 
 part = sys.argv[1]
-if part != "calls":
+if part not in ("calls", "beside"):
     from ranktape_bench.library import NO_ID, Error, Index, SearchOptions
-{"answers": all_answers, "library": a_library, "load": load, "calls": calls, "damage": damage, "outside": outside}[part]()
+{"answers": all_answers, "library": a_library, "load": load, "calls": calls, "damage": damage, "outside": outside,
+ "beside": beside}[part]()
 end()
