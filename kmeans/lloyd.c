@@ -6,6 +6,7 @@
 #include "mpi/agree.h"
 #include "mpi/partition.h"
 #include "mpi/traffic.h"
+#include "mpi/waiting.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -260,7 +261,9 @@ static void gather_candidates(struct first_rows *f, int rank, int n_ranks)
         n++;
     }
     rt_traffic_add((uint64_t)bytes * (uint64_t)(n_ranks - 1));
+    double waiting = rt_waiting_begin();
     MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_BYTE, f->all, shares, starts, MPI_BYTE, f->comm);
+    rt_waiting_end(waiting);
 }
 
 /* Puts the rows of this rank that are among the k least at their places; the rest stays as it is.
@@ -297,9 +300,11 @@ void rt_lloyd_unite(MPI_Comm comm, float *values, size_t n)
     int n_ranks = 0;
     MPI_Comm_size(comm, &n_ranks);
     rt_traffic_add(n_ranks > 1 ? n * sizeof *values : 0);
+    double waiting = rt_waiting_begin();
     for (size_t at = 0; n_ranks > 1 && at < n; at += UNITE_FLOATS)
         MPI_Allreduce(MPI_IN_PLACE, (void *)(values + at), (int)least(n - at, UNITE_FLOATS),
                       MPI_UINT32_T, MPI_BOR, comm); /* of their bits: others' are zero */
+    rt_waiting_end(waiting);
 }
 
 enum rt_status rt_lloyd_first(MPI_Comm comm, const struct rt_lloyd_setting *setting,
@@ -518,11 +523,15 @@ static void share_slice(struct work *w, size_t first, size_t n)
     size_t n_own = (size_t)shares[w->rank] / w->dim;
     rt_traffic_add((n - n_own) * w->dim * sizeof(int64_t) +
                    n_own * w->dim * sizeof(float) * (uint64_t)(w->n_ranks - 1));
+    double waiting = rt_waiting_begin();
     MPI_Reduce_scatter(MPI_IN_PLACE, w->sums, shares, MPI_INT64_T, MPI_SUM, w->comm);
+    rt_waiting_end(waiting);
     rt_means_divide(&setting->scale, w->sums, counts_of(w) + own_first, n_own, w->dim,
                     setting->spherical, w->centroids + own_first * w->dim);
+    waiting = rt_waiting_begin();
     MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_FLOAT, w->centroids + first * w->dim, shares, starts,
                    MPI_FLOAT, w->comm);
+    rt_waiting_end(waiting);
 }
 
 static void new_means(struct work *w)

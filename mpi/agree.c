@@ -1,5 +1,6 @@
 #include "mpi/agree.h"
 
+#include "mpi/waiting.h"
 #include "mpi/watchdog.h"
 
 #include <string.h>
@@ -13,7 +14,9 @@ enum rt_status rt_agree(MPI_Comm comm, enum rt_status st, struct rt_error *err)
     mine.status = (int)st;
     MPI_Comm_rank(comm, &mine.rank);
     rt_watchdog_beat();
+    double waiting = rt_waiting_begin();
     MPI_Allreduce(&mine, &worst, 1, MPI_2INT, MPI_MAXLOC, comm); /* ties: the least rank */
+    rt_waiting_end(waiting);
     rt_watchdog_beat_all();
     if (worst.status == RT_OK)
         return RT_OK;

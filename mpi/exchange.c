@@ -3,6 +3,7 @@
 #include "core/memory.h"
 #include "mpi/agree.h"
 #include "mpi/traffic.h"
+#include "mpi/waiting.h"
 #include "mpi/watchdog.h"
 
 #include <string.h>
@@ -184,7 +185,9 @@ static void trade(struct round *round, int to, int from, bool sends, bool receiv
         }
         int which = MPI_UNDEFINED;
         MPI_Status status;
+        double waiting = rt_waiting_begin();
         MPI_Waitany(3, requests, &which, &status);
+        rt_waiting_end(waiting);
         if (which == MPI_UNDEFINED)
             break;
         if (which < 2)
@@ -210,7 +213,9 @@ enum rt_status rt_exchange_round(struct rt_exchange *exchange, const uint64_t *h
     unsigned char *to_take = x->flags + x->n_ranks;
     for (int r = 0; r < x->n_ranks; r++)
         to_send[r] = !has_bytes_for || has_bytes_for[r] != 0;
+    double waiting = rt_waiting_begin();
     MPI_Alltoall(to_send, 1, MPI_UNSIGNED_CHAR, to_take, 1, MPI_UNSIGNED_CHAR, x->comm);
+    rt_waiting_end(waiting);
     if (to_send[x->rank])
         keep_own(&round);
     for (int step = 1; step < x->n_ranks; step++) {

@@ -1,6 +1,7 @@
 #include "mpi/partition.h"
 
 #include "mpi/traffic.h"
+#include "mpi/waiting.h"
 
 #include <string.h>
 
@@ -108,10 +109,12 @@ void rt_exscan_u64(MPI_Comm comm, const uint64_t *in, uint64_t *out, size_t n)
     if (in != out)
         memcpy(out, in, n * sizeof *out);
     count_for_others(comm, n * sizeof *out);
+    double waiting = rt_waiting_begin();
     for (size_t at = 0, piece = 0; at < n; at += piece) {
         piece = piece_of(n, at, sizeof *out);
         MPI_Exscan(MPI_IN_PLACE, out + at, (int)piece, MPI_UINT64_T, MPI_SUM, comm);
     }
+    rt_waiting_end(waiting);
     if (rank == 0) /* where MPI leaves it undefined */
         memset(out, 0, n * sizeof *out);
 }
@@ -121,10 +124,12 @@ static void reduce_all(MPI_Comm comm, void *values, size_t n, MPI_Datatype type,
 {
     char *bytes = values;
     count_for_others(comm, n * size);
+    double waiting = rt_waiting_begin();
     for (size_t at = 0, piece = 0; at < n; at += piece) {
         piece = piece_of(n, at, size);
         MPI_Allreduce(MPI_IN_PLACE, bytes + at * size, (int)piece, type, op, comm);
     }
+    rt_waiting_end(waiting);
 }
 
 void rt_sum_u64(MPI_Comm comm, uint64_t *values, size_t n)
@@ -214,6 +219,7 @@ void rt_allgatherv_bytes(MPI_Comm comm, const void *mine, void *all, const uint6
     int next = (rank + 1) % n_ranks;
     int before = (rank + n_ranks - 1) % n_ranks;
     uint64_t out_begin = begin;
+    double waiting = rt_waiting_begin();
     for (int step = 0; step + 1 < n_ranks; step++) {
         int out = (rank - step + n_ranks) % n_ranks;
         int in = (out + n_ranks - 1) % n_ranks;
@@ -229,6 +235,7 @@ void rt_allgatherv_bytes(MPI_Comm comm, const void *mine, void *all, const uint6
         }
         out_begin = in_begin;
     }
+    rt_waiting_end(waiting);
 }
 
 void rt_bcast_bytes(MPI_Comm comm, void *buffer, uint64_t n_bytes, int root)
@@ -240,10 +247,12 @@ void rt_bcast_bytes(MPI_Comm comm, void *buffer, uint64_t n_bytes, int root)
     MPI_Comm_size(comm, &n_ranks);
     if (rank == root)
         rt_traffic_add(n_bytes * (uint64_t)(n_ranks - 1));
+    double waiting = rt_waiting_begin();
     for (size_t at = 0, piece = 0; at < n_bytes; at += piece) {
         piece = piece_of(n_bytes, at, 1);
         MPI_Bcast(bytes + at, (int)piece, MPI_BYTE, root, comm);
     }
+    rt_waiting_end(waiting);
 }
 
 /* Four 32-bit limbs, so that sums of limbs cannot overflow 64 bits. */

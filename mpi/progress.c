@@ -4,7 +4,9 @@
 #include "mpi/agree.h"
 #include "mpi/signals.h"
 #include "mpi/traffic.h"
+#include "mpi/waiting.h"
 #include "mpi/watchdog.h"
+#include "mpi/world.h"
 
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -13,21 +15,26 @@
 #include <time.h>
 
 #define ROUND_SECONDS 0.1
+#define MEMORY_SECONDS 1.0
 #define CALL_SECONDS 0.001 /* MPI is asked no more often */
 #define NOTE_BYTES 120
 
-/* What is summed: the counters, then how many ranks say so. Counting heads makes one plain sum
- * carry it all. */
+/* What is reduced: the counters and how many ranks say so are summed, the last words are maxima. */
 enum {
     WORD_RESUMED = RT_N_COUNTERS,
     WORD_ENDED,  /* ranks that are in rt_progress_end, or rt_progress_meet */
     WORD_FAILED, /* ... with a failure */
     WORD_STOP,   /* ranks that were asked to stop */
+    N_SUMS,
+    WORD_BEHIND = N_SUMS, /* the rank that has done least: behind_of */
+    WORD_MEMORY,          /* private bytes */
     N_WORDS
 };
 
 struct rt_progress {
     MPI_Comm comm;
+    MPI_Datatype words; /* N_WORDS as one element, so that an operation sees them together */
+    MPI_Op join;
     int rank, n_ranks;
     rt_progress_show show;
     void *context;
@@ -40,6 +47,8 @@ struct rt_progress {
     atomic_uint_fast64_t mine[WORD_RESUMED + 1];
     uint64_t traffic_before; /* bytes sent when the phase began */
     double began, last_call;
+    uint64_t memory_bytes; /* asked of the system now and then */
+    double memory_asked;
 
     /* Rounds: every rank joins every round, in order, but when it likes. */
     MPI_Request request; /* of the round at work, or none */
@@ -56,6 +65,30 @@ static double now_seconds(void)
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
+static void join_words(void *from, void *to, int *n, MPI_Datatype *type)
+{
+    const uint64_t *a = from;
+    uint64_t *b = to;
+    (void)type;
+    for (int i = 0; i < *n; i++, a += N_WORDS, b += N_WORDS) {
+        for (int w = 0; w < N_SUMS; w++)
+            b[w] += a[w];
+        for (int w = N_SUMS; w < N_WORDS; w++)
+            b[w] = a[w] > b[w] ? a[w] : b[w];
+    }
+}
+
+/* Greater for less done, then for the smaller rank; what a rank can do has 40 bits and ranks 24,
+ * and more than that is as good as the most. */
+#define MOST_DONE ((UINT64_C(1) << 40) - 1)
+#define MOST_RANK ((UINT64_C(1) << 24) - 1)
+
+static uint64_t behind_of(uint64_t done, int rank)
+{
+    return (MOST_DONE - (done < MOST_DONE ? done : MOST_DONE)) << 24 |
+           (MOST_RANK - ((uint64_t)rank < MOST_RANK ? (uint64_t)rank : MOST_RANK));
+}
+
 enum rt_status rt_progress_new(MPI_Comm comm, rt_progress_show show, void *context,
                                struct rt_progress **out, struct rt_error *err)
 {
@@ -66,6 +99,9 @@ enum rt_status rt_progress_new(MPI_Comm comm, rt_progress_show show, void *conte
     MPI_Comm_dup(comm, &p->comm);
     MPI_Comm_rank(p->comm, &p->rank);
     MPI_Comm_size(p->comm, &p->n_ranks);
+    MPI_Type_contiguous(N_WORDS, MPI_UINT64_T, &p->words);
+    MPI_Type_commit(&p->words);
+    MPI_Op_create(join_words, 1, &p->join);
     p->show = show;
     p->context = context;
     p->request = MPI_REQUEST_NULL;
@@ -119,6 +155,16 @@ void rt_progress_set_note(struct rt_progress *progress, const char *format, ...)
     va_end(args);
 }
 
+/* What the system says takes reading a file: once a second. */
+static uint64_t memory_of(struct rt_progress *p, double now)
+{
+    if (p->memory_bytes == 0 || now - p->memory_asked >= MEMORY_SECONDS) {
+        p->memory_bytes = rt_rss_read().anonymous;
+        p->memory_asked = now;
+    }
+    return p->memory_bytes;
+}
+
 static void join_round(struct rt_progress *p, double now, bool has_ended, bool has_failed)
 {
     atomic_store(&p->mine[RT_COUNT_BYTES_SENT], rt_traffic_bytes() - p->traffic_before);
@@ -127,8 +173,10 @@ static void join_round(struct rt_progress *p, double now, bool has_ended, bool h
     p->sent[WORD_ENDED] = has_ended;
     p->sent[WORD_FAILED] = has_failed;
     p->sent[WORD_STOP] = rt_signals_stop_asked() != 0;
+    p->sent[WORD_BEHIND] = behind_of(p->sent[RT_COUNT_DONE], p->rank);
+    p->sent[WORD_MEMORY] = memory_of(p, now);
     p->round_began = now;
-    MPI_Iallreduce(p->sent, p->coming, N_WORDS, MPI_UINT64_T, MPI_SUM, p->comm, &p->request);
+    MPI_Iallreduce(p->sent, p->coming, 1, p->words, p->join, p->comm, &p->request);
 }
 
 static void show(struct rt_progress *p)
@@ -143,6 +191,9 @@ static void show(struct rt_progress *p)
         .seconds = now_seconds() - p->began,
         .note = p->note,
         .n_ranks = p->n_ranks,
+        .behind_rank = (int)(MOST_RANK - (p->latest[WORD_BEHIND] & MOST_RANK)),
+        .behind_done = MOST_DONE - (p->latest[WORD_BEHIND] >> 24),
+        .memory_bytes = p->latest[WORD_MEMORY],
         .is_last = !p->is_meeting && p->latest[WORD_ENDED] == (uint64_t)p->n_ranks,
         .is_failed = p->latest[WORD_FAILED] != 0,
         .is_stopping = p->latest[WORD_STOP] != 0,
@@ -196,11 +247,13 @@ static void wait_round(struct rt_progress *p)
  * what it brought are final sums, however many rounds a rank joined by ticks before. */
 static void end_phase(struct rt_progress *p, bool has_failed)
 {
+    double waiting = rt_waiting_begin();
     while (p->latest[WORD_ENDED] != (uint64_t)p->n_ranks) {
         if (p->request == MPI_REQUEST_NULL)
             join_round(p, now_seconds(), true, has_failed);
         wait_round(p);
     }
+    rt_waiting_end(waiting);
     p->is_open = false;
 }
 
@@ -232,6 +285,8 @@ void rt_progress_free(struct rt_progress *progress)
     if (progress->is_open)
         end_phase(progress, true);
     rt_watchdog_arm(false);
+    MPI_Op_free(&progress->join);
+    MPI_Type_free(&progress->words);
     MPI_Comm_free(&progress->comm);
     rt_array_free(progress);
 }

@@ -45,9 +45,12 @@ struct rt_progress_state { /* what the view gets; counters are sums over all ran
     double seconds;   /* since rt_progress_begin on rank 0 */
     const char *note; /* "cells 63/63, refinement 6/8", or "" */
     int n_ranks;
-    bool is_last;     /* the phase has ended */
-    bool is_failed;   /* a rank has failed */
-    bool is_stopping; /* a stop was asked for */
+    int behind_rank;       /* the one that has done least in this phase, */
+    uint64_t behind_done;  /* and how much that is */
+    uint64_t memory_bytes; /* private bytes of the rank that holds most */
+    bool is_last;          /* the phase has ended */
+    bool is_failed;        /* a rank has failed */
+    bool is_stopping;      /* a stop was asked for */
 };
 /* Shows it; called on rank 0 only, from inside tick and end. */
 typedef void (*rt_progress_show)(void *context, const struct rt_progress_state *state);

@@ -231,4 +231,22 @@ RT_TEST("a phase that was left open by an agreed failure is closed when progress
     rt_progress_free(NULL);
 }
 
+RT_TEST("the rank that has done least is named, and the memory of the one that holds most")
+{
+    struct rt_error err;
+    struct rt_progress *p = NULL;
+    struct seen seen = {0};
+    int n = n_ranks_now();
+    CHECK_OK(rt_progress_new(MPI_COMM_WORLD, show, &seen, &p, &err));
+    rt_progress_begin(p, "insert", "rows", 0);
+    rt_progress_add(p, RT_COUNT_DONE, rt_test_rank == n / 2 ? 3 : 1000);
+    CHECK_OK(rt_progress_end(p, RT_OK, &err));
+    if (rt_test_rank == 0) {
+        CHECK(seen.latest.behind_rank == n / 2 && seen.latest.behind_done == 3);
+        CHECK(seen.latest.memory_bytes > 100000);
+        CHECK(seen.latest.counters[RT_COUNT_DONE] == 3 + UINT64_C(1000) * (uint64_t)(n - 1));
+    }
+    rt_progress_free(p);
+}
+
 RT_TEST_MAIN()

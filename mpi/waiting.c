@@ -1,0 +1,26 @@
+#include "mpi/waiting.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+#include <time.h>
+
+static atomic_uint_fast64_t nanoseconds_in_all;
+
+double rt_waiting_begin(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+void rt_waiting_end(double began)
+{
+    double seconds = rt_waiting_begin() - began;
+    atomic_fetch_add_explicit(&nanoseconds_in_all, (uint_fast64_t)(seconds * 1e9),
+                              memory_order_relaxed);
+}
+
+double rt_waiting_seconds(void)
+{
+    return 1e-9 * (double)atomic_load_explicit(&nanoseconds_in_all, memory_order_relaxed);
+}
