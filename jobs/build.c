@@ -1,7 +1,9 @@
 /* ranktape build: from a row file to a published index, in five phases. */
 #include "jobs/build_report.h"
 #include "jobs/build_resume.h"
+#include "jobs/calibrate.h"
 #include "jobs/job.h"
+#include "jobs/job_record.h"
 
 #include "core/fingerprint.h"
 #include "core/memory.h"
@@ -25,6 +27,8 @@
 
 #include <string.h>
 #include <unistd.h>
+
+#define LIMIT_SECONDS 0.3 /* a measurement of the limits, at most */
 
 struct build {
     struct rt_job *job;
@@ -329,18 +333,37 @@ done:
     return st;
 }
 
-/* --report and --json, after everything else. Rank 0. */
+/* A page shows throughput beside what the machine can do, which takes a second to find out. */
+static enum rt_status measure_limits(struct build *b, struct rt_plan_rates *limits,
+                                     struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    RT_TRY(
+        rt_calibrate(b->job->comm, b->plan.input.dim, b->context.dir, LIMIT_SECONDS, limits, err));
+    rt_plan_add_times(limits, &b->plan);
+done:
+    return st;
+}
+
+/* --report and --json, after everything else. Collective. */
 static enum rt_status tell(struct build *b, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    json_t *record = rt_build_record(b->job, &b->facts, &b->lists);
-    if (record)
-        (void)json_object_set_new(record, "options",
-                                  rt_options_json(b->job->options, RT_CLASS_NONE));
-    if (record)
+    struct rt_plan_rates limits;
+    bool has_limits = rt_job_reports_html(b->job);
+    json_t *record = NULL;
+    if (has_limits)
+        RT_TRY(measure_limits(b, &limits, err));
+    if (b->job->rank == 0)
+        record = rt_build_record(b->job, &b->facts, &b->lists);
+    rt_record_add_run(b->job, record);
+    if (record) {
+        rt_build_add_details(&b->facts, &b->context.log, b->began, has_limits ? &limits : NULL,
+                             record);
         (void)json_object_set_new(record, "status", json_string(rt_status_name(RT_OK)));
-    if (record)
-        RT_TRY(rt_job_write_reports(b->job, record, err));
+        RT_LOCAL(rt_job_write_reports(b->job, record, err));
+    }
+    RT_AGREE(b->job->comm);
     if (record && b->job->json)
         (void)json_object_update(b->job->json, record);
 done:
@@ -393,7 +416,8 @@ static void clean(struct build *b)
                     failed.text);
 }
 
-/* --resume where the same build is published: a job that is queued again need not know. Rank 0. */
+/* --resume where the same build is published: a job that is queued again need not know.
+ * Collective. */
 static enum rt_status tell_published(struct build *b, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
@@ -401,11 +425,14 @@ static enum rt_status tell_published(struct build *b, struct rt_error *err)
     rt_hash128_hex(b->before.digest, digest);
     rt_job_row(b->job, "done", "%s holds this build already: generation %llu, digest %s",
                b->context.dir, (unsigned long long)b->before.generation, digest);
-    json_t *record = json_pack("{s:s, s:s, s:I, s:I, s:s}", "job", b->job->name, "status", "done",
-                               "generation", (json_int_t)b->before.generation, "rows",
-                               (json_int_t)b->before.n_rows, "digest", digest);
+    json_t *record = b->job->rank != 0
+                         ? NULL
+                         : json_pack("{s:s, s:s, s:I, s:I, s:s}", "job", b->job->name, "status",
+                                     "done", "generation", (json_int_t)b->before.generation, "rows",
+                                     (json_int_t)b->before.n_rows, "digest", digest);
     if (record)
-        RT_TRY(rt_job_write_reports(b->job, record, err));
+        RT_LOCAL(rt_job_write_reports(b->job, record, err));
+    RT_AGREE(b->job->comm);
     if (record && b->job->json)
         (void)json_object_update(b->job->json, record);
 done:
@@ -449,9 +476,7 @@ enum rt_status rt_build_run(struct rt_job *job, struct rt_error *err)
         RT_TRY(publish(&b, err));
     }
     clean(&b);
-    if (job->rank == 0)
-        RT_LOCAL(b.before.found == RT_BUILD_PUBLISHED ? tell_published(&b, err) : tell(&b, err));
-    RT_AGREE(job->comm);
+    RT_TRY(b.before.found == RT_BUILD_PUBLISHED ? tell_published(&b, err) : tell(&b, err));
 done:
     report_failure(&b, st, err);
     release(&b, st);

@@ -5,6 +5,7 @@
 #include "core/memory.h"
 #include "core/units.h"
 #include "jobs/blas_choice.h"
+#include "jobs/job_record.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -36,6 +37,27 @@ enum rt_status rt_list_sizes_of(const uint64_t *rows, uint32_t n_lists, struct r
 done:
     rt_array_free(sorted);
     return st;
+}
+
+/* Bins of list sizes: one for each size up to 7, then four to a doubling, of equal ratio. */
+#define N_SMALL_BINS 8u
+#define N_BINS (N_SMALL_BINS + 4 * 45u)
+
+static uint64_t bin_begin(unsigned bin)
+{
+    static const uint64_t quarters[] = {65536, 77936, 92682, 110218}; /* 2^(16 + i/4) */
+    unsigned above = bin - N_SMALL_BINS;
+    return bin < N_SMALL_BINS ? bin : quarters[above % 4] << (3 + above / 4) >> 16;
+}
+
+static unsigned bin_of(uint64_t rows)
+{
+    if (rows < N_SMALL_BINS)
+        return (unsigned)rows;
+    unsigned bin = N_SMALL_BINS + 4 * (60 - (unsigned)__builtin_clzll(rows)); /* of its octave */
+    while (bin + 1 < N_BINS && rows >= bin_begin(bin + 1))
+        bin++;
+    return bin;
 }
 
 static double per_second(uint64_t amount, double seconds)
@@ -77,13 +99,13 @@ void rt_build_say_insert(const struct rt_job *job, const struct rt_build_facts *
     char read[RT_UNITS_TEXT];
     char written[RT_UNITS_TEXT];
     char count[RT_UNITS_TEXT];
-    double slower = r->busy_least > 0 ? 100 * (r->busy_most / r->busy_least - 1) : 0;
+    double slower = r->busy.least > 0 ? 100 * (r->busy.most / r->busy.least - 1) : 0;
     rt_job_row(job, "insert", "%s   %s rows/s, %s read, %s written, slowest rank %d (+%.0f %%)",
                rt_units_seconds(r->seconds, seconds),
                rt_units_rate(per_second(r->units, r->seconds), rate),
                rt_units_byte_rate(per_second(r->bytes_read, r->seconds), read),
                rt_units_byte_rate(per_second(r->bytes_written, r->seconds), written),
-               r->slowest_rank, slower);
+               r->busy.most_rank, slower);
     if (facts->insert->n_skipped)
         rt_job_row(job, "", "%s bad rows left out",
                    rt_units_count(facts->insert->n_skipped, count));
@@ -142,24 +164,6 @@ void rt_build_say_publish(const struct rt_job *job, const struct rt_build_facts 
                rt_units_bytes(facts->plan->peak_bytes, planned));
 }
 
-static json_t *phase_json(const char *name, const struct rt_phase_record *r,
-                          const struct rt_plan_cost *planned)
-{
-    double seconds = r->seconds;
-    json_t *plan =
-        json_pack("{s:I, s:f, s:I, s:I, s:I}", "memory_bytes", (json_int_t)planned->memory_bytes,
-                  "flops", planned->flops, "bytes_read", (json_int_t)planned->bytes_read,
-                  "bytes_written", (json_int_t)planned->bytes_written, "bytes_exchanged",
-                  (json_int_t)planned->bytes_exchanged);
-    return json_pack(
-        "{s:s, s:f, s:f, s:f, s:i, s:I, s:f, s:I, s:I, s:I, s:I, s:o}", "name", name, "seconds",
-        seconds, "busy_seconds_fastest", r->busy_least, "busy_seconds_slowest", r->busy_most,
-        "slowest_rank", r->slowest_rank, "units", (json_int_t)r->units, "units_per_second",
-        per_second(r->units, seconds), "bytes_read", (json_int_t)r->bytes_read, "bytes_written",
-        (json_int_t)r->bytes_written, "bytes_exchanged", (json_int_t)r->bytes_exchanged,
-        "memory_bytes", (json_int_t)r->memory_bytes, "planned", plan);
-}
-
 static json_t *training_json(const struct rt_train_output *train)
 {
     json_t *log = json_array();
@@ -181,6 +185,50 @@ static json_t *training_json(const struct rt_train_output *train)
                      "objective", train->trained.objective, "log", log);
 }
 
+/* Counts of lists by rows: bounds lie a quarter of an octave apart. [{"from", "to", "lists"}] */
+static json_t *histogram_json(const uint64_t *rows, uint32_t n_lists)
+{
+    uint64_t bins[N_BINS] = {0};
+    json_t *histogram = json_array();
+    for (uint32_t list = 0; list < n_lists; list++)
+        bins[bin_of(rows[list])]++;
+    for (unsigned b = 0; b < N_BINS && histogram; b++) {
+        if (!bins[b])
+            continue;
+        uint64_t end = b + 1 < N_BINS ? bin_begin(b + 1) : UINT64_MAX;
+        (void)json_array_append_new(
+            histogram, json_pack("{s:I, s:I, s:I}", "from", (json_int_t)bin_begin(b), "to",
+                                 (json_int_t)(end - 1), "lists", (json_int_t)bins[b]));
+    }
+    return histogram;
+}
+
+void rt_build_add_details(const struct rt_build_facts *facts, const struct rt_phase_log *log,
+                          double began, const struct rt_plan_rates *limits, json_t *record)
+{
+    json_t *phases = json_object_get(record, "phases");
+    for (size_t i = 0; i < json_array_size(phases); i++) {
+        json_t *phase = json_array_get(phases, i);
+        const char *name = json_string_value(json_object_get(phase, "name"));
+        for (size_t l = 0; l < log->n && name; l++)
+            if (strcmp(log->phase[l].name, name) == 0)
+                rt_record_add_times(phase, log->phase[l].unit, &log->phase[l].record, began);
+    }
+    const struct rt_level *leaves = rt_tree_leaves(&facts->train->trained.tree);
+    if (facts->insert->leaves.rows)
+        (void)json_object_set_new(json_object_get(record, "list_rows"), "histogram",
+                                  histogram_json(facts->insert->leaves.rows, leaves->n));
+    if (!limits)
+        return;
+    double ranks = facts->plan->input.ranks;
+    (void)json_object_set_new(record, "limits",
+                              json_pack("{s:f, s:f, s:f, s:f}", "flops_per_second",
+                                        limits->assign_flops * ranks, "read_bytes_per_second",
+                                        limits->read_bytes * ranks, "write_bytes_per_second",
+                                        limits->write_bytes * ranks, "exchange_bytes_per_second",
+                                        limits->exchange_bytes * ranks));
+}
+
 json_t *rt_build_record(const struct rt_job *job, const struct rt_build_facts *facts,
                         const struct rt_list_sizes *lists)
 {
@@ -192,7 +240,7 @@ json_t *rt_build_record(const struct rt_job *job, const struct rt_build_facts *f
     for (int i = 0; i < RT_N_PHASES; i++) {
         if (records[i]->seconds == 0) /* the manifest is written inside publish */
             continue;
-        json_t *phase = phase_json(rt_phase_names[i], records[i], &plan->phase[i]);
+        json_t *phase = rt_record_phase(rt_phase_names[i], records[i], &plan->phase[i]);
         if (phase && json_array_append_new(phases, phase) != 0)
             break;
     }

@@ -50,4 +50,9 @@ void rt_build_say_publish(const struct rt_job *job, const struct rt_build_facts 
 json_t *rt_build_record(const struct rt_job *job, const struct rt_build_facts *facts,
                         const struct rt_list_sizes *lists);
 
+/* Adds what is told but not kept in the index: when phases began and how their work spread over the
+ * ranks, the histogram of list sizes, and rates of this machine (NULL: not measured). */
+void rt_build_add_details(const struct rt_build_facts *facts, const struct rt_phase_log *log,
+                          double began, const struct rt_plan_rates *limits, json_t *record);
+
 #endif

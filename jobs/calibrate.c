@@ -15,11 +15,11 @@
 #define CENTROIDS 1024
 #define PIECE ((size_t)8 << 20)
 #define FILE_PIECES 16
-#define SECONDS 3.0 /* of each measurement, at most */
 
 struct bench {
     MPI_Comm comm;
     uint32_t dim;
+    double seconds; /* of each measurement, at most */
     float *rows, *centroids;
     uint32_t *lists;
     char *from, *to; /* PIECE bytes each */
@@ -66,7 +66,7 @@ static enum rt_status assign(struct bench *b, enum rt_proposer proposer, double 
     do {
         rt_assign_nearest(assigner, set, b->rows, ROWS, b->lists, NULL);
         done += 2.0 * ROWS * CENTROIDS * b->dim;
-    } while (MPI_Wtime() - began < SECONDS);
+    } while (MPI_Wtime() - began < b->seconds);
     *rate = done / (MPI_Wtime() - began);
 done:
     rt_assigner_free(assigner);
@@ -82,7 +82,7 @@ static double copy(struct bench *b)
         memcpy(b->to, b->from, PIECE);
         b->from[0] = (char)(b->to[PIECE - 1] + 1); /* keeps the copy from being optimised away */
         done += (double)PIECE;
-    } while (MPI_Wtime() - began < SECONDS / 3);
+    } while (MPI_Wtime() - began < b->seconds / 3);
     return done / (MPI_Wtime() - began);
 }
 
@@ -98,7 +98,7 @@ static void file(struct bench *b, const char *dir, struct rt_plan_rates *rates)
     (void)unlink(name);
     double began = MPI_Wtime();
     int n = 0;
-    while (n < FILE_PIECES && MPI_Wtime() - began < 2 * SECONDS &&
+    while (n < FILE_PIECES && MPI_Wtime() - began < 2 * b->seconds &&
            pwrite(fd, b->from, PIECE, (off_t)n * (off_t)PIECE) == (ssize_t)PIECE)
         n++;
     if (fdatasync(fd) == 0 && n > 0)
@@ -131,11 +131,11 @@ static double exchange(struct bench *b)
     return FILE_PIECES * (double)PIECE / (MPI_Wtime() - began);
 }
 
-enum rt_status rt_calibrate(MPI_Comm comm, uint32_t dim, const char *dir, struct rt_plan_rates *out,
-                            struct rt_error *err)
+enum rt_status rt_calibrate(MPI_Comm comm, uint32_t dim, const char *dir, double seconds,
+                            struct rt_plan_rates *out, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    struct bench b = {.comm = comm, .dim = dim};
+    struct bench b = {.comm = comm, .dim = dim, .seconds = seconds};
     struct rt_plan_rates rates = {0};
     RT_LOCAL(make(&b, err));
     RT_AGREE(comm);

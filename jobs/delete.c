@@ -112,6 +112,7 @@ enum rt_status rt_delete_run(struct rt_job *job, struct rt_error *err)
     if (d.dead.n_dead)
         RT_TRY(publish(&d, err));
     say(&d);
+    RT_TRY(rt_edit_tell(&d.edit, err));
 done:
     if (d.edit.job)
         rt_edit_end(&d.edit, st, err);

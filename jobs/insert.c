@@ -371,6 +371,7 @@ enum rt_status rt_insert_run(struct rt_job *job, struct rt_error *err)
             RT_TRY(publish(&in, err));
     }
     say(&in);
+    RT_TRY(rt_edit_tell(&in.edit, err));
 done:
     release(&in, st, err);
     return st;

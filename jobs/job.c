@@ -1,9 +1,15 @@
 #include "jobs/job.h"
 
+#include "io/fs.h"
+#include "jobs/report_html.h"
+
+#include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define LABEL_COLUMNS 11
 
@@ -191,15 +197,67 @@ json_t *rt_options_json(const struct rt_options *options, enum rt_option_class c
     return object;
 }
 
+static bool ends_in(const char *name, const char *suffix)
+{
+    const char *last = strrchr(name, '.');
+    return last && strcmp(last, suffix) == 0;
+}
+
+bool rt_job_reports_html(const struct rt_job *job)
+{
+    for (uint32_t i = 0; i < job->options->report.n; i++)
+        if (ends_in(job->options->report.text[i], ".html"))
+            return true;
+    return false;
+}
+
+/* That a file of this name can be written is known for sure only once it is made. */
+static enum rt_status try_to_make(const char *name, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    bool is_there = access(name, F_OK) == 0;
+    RT_TRY(rt_fs_check_target(name, err));
+    int fd = open(name, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    if (fd < 0)
+        RT_FAIL(RT_USAGE, "--report '%s' cannot be written: %s", name, strerror(errno));
+    (void)close(fd);
+    if (!is_there)
+        (void)unlink(name);
+done:
+    return st;
+}
+
 enum rt_status rt_job_check_reports(const struct rt_job *job, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     for (uint32_t i = 0; i < job->options->report.n; i++) {
-        const char *suffix = strrchr(job->options->report.text[i], '.');
-        if (!suffix || strcmp(suffix, ".json") != 0)
-            RT_FAIL(RT_USAGE, "--report '%s': reports are JSON, give a name that ends in .json",
-                    job->options->report.text[i]);
+        const char *name = job->options->report.text[i];
+        if (!ends_in(name, ".json") && !ends_in(name, ".html"))
+            RT_FAIL(RT_USAGE,
+                    "--report '%s': give a name that ends in .json or .html, which says what it "
+                    "will be",
+                    name);
+        if (job->rank == 0)
+            RT_TRY(try_to_make(name, err));
     }
+done:
+    return st;
+}
+
+static enum rt_status write_report(const char *name, const json_t *record, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    FILE *out = fopen(name, "we");
+    bool is_whole = out != NULL;
+    if (out && ends_in(name, ".html"))
+        rt_report_html(out, record);
+    else if (out)
+        is_whole = json_dumpf(record, out, JSON_INDENT(2)) == 0 && fputc('\n', out) != EOF;
+    is_whole = is_whole && !ferror(out);
+    if (out && fclose(out) != 0)
+        is_whole = false;
+    if (!is_whole)
+        RT_FAIL(RT_IO, "the job is done, but its report '%s' cannot be written", name);
 done:
     return st;
 }
@@ -210,9 +268,7 @@ enum rt_status rt_job_write_reports(const struct rt_job *job, const json_t *reco
     enum rt_status st = RT_OK;
     const struct rt_texts *reports = &job->options->report;
     for (uint32_t i = 0; i < reports->n; i++)
-        if (json_dump_file(record, reports->text[i], JSON_INDENT(2)) != 0)
-            RT_FAIL(RT_IO, "the job is done, but its report '%s' cannot be written",
-                    reports->text[i]);
+        RT_TRY(write_report(reports->text[i], record, err));
 done:
     return st;
 }

@@ -62,12 +62,15 @@ json_t *rt_job_text_json(const char *text);
  * fill). */
 void rt_job_set(const struct rt_job *job, const char *key, json_t *value);
 
-/* --report: names are checked before any work (RT_USAGE: they end in .json). */
+/* --report: names are checked before any work: they end in .json or .html, and rank 0 can write
+ * files of these names. Local. Fails with RT_USAGE, RT_IO. */
 enum rt_status rt_job_check_reports(const struct rt_job *job, struct rt_error *err) RT_MUST_CHECK;
 /* Writes record to every --report. Rank 0. Fails with RT_IO, naming the first that cannot be
  * written. */
 enum rt_status rt_job_write_reports(const struct rt_job *job, const json_t *record,
                                     struct rt_error *err) RT_MUST_CHECK;
+/* A page for people is asked for. */
+bool rt_job_reports_html(const struct rt_job *job);
 /* The record of a job that failed or stopped: for those whose launcher changes exit codes. The
  * caller owns it; NULL where memory ran out. */
 json_t *rt_job_failure(const struct rt_job *job, enum rt_status st, const struct rt_error *err);

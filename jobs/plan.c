@@ -270,7 +270,7 @@ enum rt_status rt_plan_run(struct rt_job *job, struct rt_error *err)
     RT_AGREE(job->comm);
     rt_bcast_bytes(job->comm, &p.plan, sizeof p.plan, 0);
     if (job->options->calibrate) {
-        RT_TRY(rt_calibrate(job->comm, p.plan.input.dim, ".", &p.rates, err));
+        RT_TRY(rt_calibrate(job->comm, p.plan.input.dim, ".", 3, &p.rates, err));
         rt_plan_add_times(&p.rates, &p.plan);
     }
     if (job->rank == 0) {

@@ -356,6 +356,7 @@ enum rt_status rt_vacuum_run(struct rt_job *job, struct rt_error *err)
     v.bytes_after = bytes_of(v.edit.view->manifest);
     RT_TRY(rt_drift_measure(&v.edit.context, v.edit.view, &v.drift, err));
     say(&v);
+    RT_TRY(rt_edit_tell(&v.edit, err));
 done:
     end_round(&v);
     rt_edit_end(&v.edit, st, err);

@@ -4,7 +4,6 @@
 #include "io/hdf5.h"
 #include "jobs/blas_choice.h"
 
-#include <jansson.h>
 #include <mpi.h>
 #include <string.h>
 
@@ -29,16 +28,21 @@ static void mpi_name(char name[MPI_MAX_LIBRARY_VERSION_STRING])
         *tab = ' ';
 }
 
-enum rt_status rt_version_write(bool as_json, FILE *out, struct rt_error *err)
+json_t *rt_version_json(void)
 {
-    enum rt_status st = RT_OK;
     char mpi[MPI_MAX_LIBRARY_VERSION_STRING];
     char hdf5[RT_H5_VERSION_TEXT];
     mpi_name(mpi);
     rt_h5_version(hdf5);
-    json_t *items = json_pack("{ss ss ss ss ss ss ss}", "ranktape", RT_VERSION, "mpi", mpi, "hdf5",
-                              hdf5, "io", IO_MODES, "blas", rt_blas_choice_name(), "kernel",
-                              rt_isa_name(rt_kernels()->isa), "compiler", COMPILER);
+    return json_pack("{ss ss ss ss ss ss ss}", "ranktape", RT_VERSION, "mpi", mpi, "hdf5", hdf5,
+                     "io", IO_MODES, "blas", rt_blas_choice_name(), "kernel",
+                     rt_isa_name(rt_kernels()->isa), "compiler", COMPILER);
+}
+
+enum rt_status rt_version_write(bool as_json, FILE *out, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    json_t *items = rt_version_json();
     const char *name;
     json_t *item;
     if (!items)

@@ -2,6 +2,7 @@
 
 #include "core/memory.h"
 #include "io/index_dir.h"
+#include "jobs/job_record.h"
 #include "mpi/agree.h"
 #include "mpi/partition.h"
 
@@ -162,25 +163,37 @@ void rt_edit_set(struct rt_edit *edit, const char *key, json_t *value)
         json_decref(value);
 }
 
-static void tell(struct rt_edit *e, enum rt_status st, const struct rt_error *err)
+enum rt_status rt_edit_tell(struct rt_edit *edit, struct rt_error *err)
 {
-    struct rt_error failed;
-    json_t *failure = NULL;
-    if (rt_job_check_reports(e->job, &failed) != RT_OK)
-        return; /* that is the failure */
-    if (st == RT_OK) {
-        rt_edit_set(e, "job", json_string(e->job->name));
-        rt_edit_set(e, "status", json_string(rt_status_name(st)));
-        rt_edit_set(e, "seconds", json_real(rt_phase_now() - e->began));
-    } else {
-        failure = rt_job_failure(e->job, st, err);
+    enum rt_status st = RT_OK;
+    struct rt_job *job = edit->job;
+    edit->is_told = true;
+    rt_record_add_run(job, edit->record);
+    if (edit->record) {
+        rt_edit_set(edit, "job", json_string(job->name));
+        rt_edit_set(edit, "status", json_string(rt_status_name(RT_OK)));
+        rt_edit_set(edit, "seconds", json_real(rt_phase_now() - edit->began));
+        rt_edit_set(edit, "phases", rt_record_phases(&edit->context.log, edit->began));
+        RT_LOCAL(rt_job_write_reports(job, edit->record, err));
     }
-    const json_t *record = failure ? failure : e->record;
-    if (record && rt_job_write_reports(e->job, record, &failed) != RT_OK)
-        rt_job_warn(e->job, "%s", failed.text);
-    if (st == RT_OK && e->record && e->job->json)
-        (void)json_object_update(e->job->json, e->record);
-    json_decref(failure);
+    RT_AGREE(job->comm);
+    if (edit->record && job->json)
+        (void)json_object_update(job->json, edit->record);
+done:
+    return st;
+}
+
+/* How the job ended, for those whose launcher changes exit codes. The failure itself is the one to
+ * tell: that its report cannot be written says nothing more. */
+static void report_failure(const struct rt_edit *e, enum rt_status st, const struct rt_error *err)
+{
+    struct rt_error ignored;
+    json_t *record = NULL;
+    if (rt_job_check_reports(e->job, &ignored) == RT_OK)
+        record = rt_job_failure(e->job, st, err);
+    if (record && rt_job_write_reports(e->job, record, &ignored) != RT_OK)
+        rt_job_warn(e->job, "%s", ignored.text);
+    json_decref(record);
 }
 
 void rt_edit_end(struct rt_edit *edit, enum rt_status st, const struct rt_error *err)
@@ -188,7 +201,8 @@ void rt_edit_end(struct rt_edit *edit, enum rt_status st, const struct rt_error 
     if (edit->job->rank == 0) {
         if (edit->published != edit->context.generation)
             undo(edit);
-        tell(edit, st, err);
+        if (st != RT_OK && !edit->is_told)
+            report_failure(edit, st, err);
     }
     json_decref(edit->record);
     rt_progress_free(edit->context.progress);

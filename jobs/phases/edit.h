@@ -21,6 +21,7 @@ struct rt_edit {
     struct rt_manifest *manifest; /* rank 0: of the one to come, at first a copy of the view's */
     uint64_t published;           /* the last generation this job has published; 0: none yet */
     json_t *record;               /* rank 0: what --json and --report tell */
+    bool is_told;                 /* the work is done, and reports were begun */
     double began;
 };
 
@@ -42,8 +43,11 @@ enum rt_status rt_edit_publish(struct rt_edit *edit, const struct rt_new_file *f
 enum rt_status rt_edit_again(struct rt_edit *edit, struct rt_error *err) RT_MUST_CHECK;
 /* Puts value under key into the record (reference stolen); nothing on other ranks. */
 void rt_edit_set(struct rt_edit *edit, const char *key, json_t *value);
+/* After everything else of a job that has done its work: --report and --json. Collective. Fails
+ * with RT_IO where a report cannot be written. */
+enum rt_status rt_edit_tell(struct rt_edit *edit, struct rt_error *err) RT_MUST_CHECK;
 /* Whatever has become of the job (st, err): files of a generation that was not published go, so
- * does the lock; the record is told. Collective. */
+ * does the lock; a failure is reported. Collective. */
 void rt_edit_end(struct rt_edit *edit, enum rt_status st, const struct rt_error *err);
 
 #endif

@@ -5,6 +5,7 @@
 #include "mpi/agree.h"
 #include "mpi/partition.h"
 #include "mpi/signals.h"
+#include "mpi/waiting.h"
 #include "mpi/watchdog.h"
 
 #include <time.h>
@@ -31,7 +32,8 @@ void rt_phase_begin(struct rt_phase_context *context, const char *name, const ch
     rt_watchdog_set_phase(name);
     (void)RT_FAULT(name);
     rt_memory_reset_peak();
-    *clock = (struct rt_phase_clock){.began = rt_phase_now(), .units_total = total};
+    *clock = (struct rt_phase_clock){
+        .name = name, .unit = unit, .began = rt_phase_now(), .waited = rt_waiting_seconds()};
     rt_progress_begin(context->progress, name, unit, total);
 }
 
@@ -39,23 +41,16 @@ static void measure(struct rt_phase_context *context, const struct rt_phase_cloc
                     double busy, struct rt_phase_record *record)
 {
     MPI_Comm comm = context->job->comm;
-    struct {
-        double seconds;
-        int rank;
-    } slowest = {busy, context->job->rank};
-    MPI_Allreduce(MPI_IN_PLACE, &slowest, 1, MPI_DOUBLE_INT, MPI_MAXLOC, comm);
-    double least = busy;
-    MPI_Allreduce(MPI_IN_PLACE, &least, 1, MPI_DOUBLE, MPI_MIN, comm);
     uint64_t memory = context->base_bytes + rt_memory_peak() + context->shared_bytes;
     rt_max_u64(comm, &memory, 1);
     double seconds = rt_phase_now() - clock->began;
+    double began = clock->began;
     MPI_Allreduce(MPI_IN_PLACE, &seconds, 1, MPI_DOUBLE, MPI_MAX, comm);
+    MPI_Bcast(&began, 1, MPI_DOUBLE, 0, comm);
     const struct rt_progress *progress = context->progress;
     *record = (struct rt_phase_record){
+        .began = began,
         .seconds = seconds,
-        .busy_least = least,
-        .busy_most = slowest.seconds,
-        .slowest_rank = slowest.rank,
         .units =
             rt_progress_total_of(progress, RT_COUNT_DONE) - rt_progress_total_resumed(progress),
         .bytes_read = rt_progress_total_of(progress, RT_COUNT_BYTES_READ),
@@ -63,6 +58,19 @@ static void measure(struct rt_phase_context *context, const struct rt_phase_cloc
         .bytes_exchanged = rt_progress_total_of(progress, RT_COUNT_BYTES_SENT),
         .memory_bytes = memory,
     };
+    rt_spread_measure(comm, busy > 0 ? busy : 0, RT_SPREAD_TOLD, &record->busy);
+}
+
+static void add_to_log(struct rt_phase_log *log, const struct rt_phase_clock *clock,
+                       const struct rt_phase_record *record)
+{
+    if (log->n == RT_PHASE_LOG) {
+        log->n_left_out++;
+        return;
+    }
+    log->phase[log->n].name = clock->name;
+    log->phase[log->n].unit = clock->unit;
+    log->phase[log->n++].record = *record;
 }
 
 enum rt_status rt_phase_check(struct rt_phase_context *context, struct rt_error *err)
@@ -77,9 +85,10 @@ done:
 enum rt_status rt_phase_end(struct rt_phase_context *context, const struct rt_phase_clock *clock,
                             enum rt_status st, struct rt_phase_record *record, struct rt_error *err)
 {
-    double busy = rt_phase_now() - clock->began;
+    double busy = rt_phase_now() - clock->began - (rt_waiting_seconds() - clock->waited);
     RT_TRY(rt_progress_end(context->progress, st, err));
     measure(context, clock, busy, record);
+    add_to_log(&context->log, clock, record);
     if (rt_progress_is_stopped(context->progress))
         RT_TRY(stopped(context, err));
 done:

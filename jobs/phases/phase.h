@@ -7,21 +7,32 @@
 #include "io/hdf5_file.h"
 #include "jobs/job.h"
 #include "mpi/progress.h"
+#include "mpi/spread.h"
 
 #include <mpi.h>
 #include <stdint.h>
 
 /* What one phase cost. Sums and extremes over ranks; the same on all of them. */
 struct rt_phase_record {
-    double seconds;    /* of the slowest rank, waiting included */
-    double busy_least; /* seconds of work, without the wait at the end: fastest and slowest rank */
-    double busy_most;
-    int slowest_rank;
-    uint64_t units; /* rows, records.. that this run has done */
+    double began;          /* rt_phase_now of rank 0 */
+    double seconds;        /* of the slowest rank, waiting included */
+    struct rt_spread busy; /* seconds of work over the ranks, without what they waited for others */
+    uint64_t units;        /* rows, records.. that this run has done */
     uint64_t bytes_read;
     uint64_t bytes_written;
     uint64_t bytes_exchanged;
     uint64_t memory_bytes; /* peak of a rank in this phase: private and its part of shared (J1) */
+};
+
+/* The phases that have ended, in order; of a vacuum in many rounds the first ones. */
+#define RT_PHASE_LOG 32
+struct rt_phase_log {
+    size_t n;
+    size_t n_left_out;
+    struct {
+        const char *name, *unit;
+        struct rt_phase_record record;
+    } phase[RT_PHASE_LOG];
 };
 
 /* Of a job that can go on where another was interrupted (G). */
@@ -43,17 +54,19 @@ struct rt_phase_context {
     uint64_t base_bytes;   /* private bytes before any work (J1) */
     uint64_t shared_bytes; /* this rank's part of node-shared memory, kept up by the phases */
     const struct rt_checkpointing *checkpoint; /* NULL: none */
+    struct rt_phase_log log;
 };
 
 /* A phase begins: progress, memory peak and clock. */
 struct rt_phase_clock {
+    const char *name, *unit;
     double began;
-    uint64_t units_total;
+    double waited; /* rt_waiting_seconds then */
 };
 void rt_phase_begin(struct rt_phase_context *context, const char *name, const char *unit,
                     uint64_t total, struct rt_phase_clock *clock);
-/* Ends it: as rt_progress_end, and fills *record on every rank. Collective over the job's
- * communicator. RT_STOPPED where a stop was asked for. */
+/* Ends it: as rt_progress_end, fills *record on every rank and adds it to the log. Collective over
+ * the job's communicator. RT_STOPPED where a stop was asked for. */
 enum rt_status rt_phase_end(struct rt_phase_context *context, const struct rt_phase_clock *clock,
                             enum rt_status st, struct rt_phase_record *record,
                             struct rt_error *err) RT_MUST_CHECK;
