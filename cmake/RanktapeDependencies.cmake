@@ -55,3 +55,12 @@ else()
   target_include_directories(ranktape_json SYSTEM INTERFACE ${JANSSON_INCLUDE_DIR})
   target_link_libraries(ranktape_json INTERFACE ${JANSSON_LIBRARY})
 endif()
+
+# An installed program remembers where its libraries were (cmake/RanktapeInstall.cmake), but not the system's own folders, however
+# deep in them a library's name for linkers may lie.
+foreach(library IN LISTS HDF5_C_LIBRARIES SERIAL_HDF5_LINK_LIBRARIES MPI_C_LIBRARIES)
+  get_filename_component(folder "${library}" DIRECTORY)
+  if(folder MATCHES "^/(usr/)?lib")
+    list(APPEND CMAKE_C_IMPLICIT_LINK_DIRECTORIES ${folder})
+  endif()
+endforeach()

@@ -14,7 +14,7 @@ for_test=("${for_build[@]}" python3 python3-numpy python3-h5py python3-yaml hdf5
     valgrind clang clang-format clang-tidy libclang-rt-14-dev shellcheck
     mandoc slurmctld slurmd slurm-client slurm-wlm-basic-plugins
     mpich libmpich-dev qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
-for_slow=("${for_test[@]}" debootstrap git g++ libfaiss-dev)
+for_slow=("${for_test[@]}" debootstrap lintian git g++ libfaiss-dev)
 
 # Prints those of its arguments that are not installed.
 missing_packages() {
