@@ -12,7 +12,7 @@ for_build=(cmake ninja-build gcc libc6-dev pkg-config openmpi-bin libopenmpi-dev
 for_test=("${for_build[@]}" python3 python3-numpy python3-h5py python3-yaml hdf5-tools procps
     chromium fonts-dejavu-core tmux
     valgrind clang clang-format clang-tidy libclang-rt-14-dev shellcheck
-    mandoc slurmctld slurmd slurm-client slurm-wlm-basic-plugins
+    mandoc lmod slurmctld slurmd slurm-client slurm-wlm-basic-plugins
     mpich libmpich-dev qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
 for_slow=("${for_test[@]}" debootstrap lintian git g++ libfaiss-dev)
 
