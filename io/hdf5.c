@@ -16,17 +16,24 @@
 #define MOST_NAME (sizeof((struct rt_h5_dataset *)0)->name + sizeof SUMS_SUFFIX)
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+/* How HDF5 prints its errors otherwise: the process may have other users of it. */
+static H5E_auto2_t printing;
+static void *printing_context;
+static bool has_printing;
 
 void rt_h5_enter(const char *path)
 {
     pthread_mutex_lock(&mutex);
     rt_crash_note_set(path);
+    has_printing = H5Eget_auto2(H5E_DEFAULT, &printing, &printing_context) >= 0;
     (void)H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
 }
 
 void rt_h5_leave(void)
 {
     (void)H5Eclear2(H5E_DEFAULT);
+    if (has_printing)
+        (void)H5Eset_auto2(H5E_DEFAULT, printing, printing_context);
     rt_crash_note_set(NULL);
     pthread_mutex_unlock(&mutex);
 }

@@ -5,6 +5,7 @@
 #include "api/ranktape.h"
 
 #include <fenv.h>
+#include <hdf5.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -228,7 +229,11 @@ static struct ranktape_index *open_index(const char *path)
 /* Whatever modes the caller computes in, answers are the same, and the modes are still there. */
 static void modes(const char *path, const struct queries *queries)
 {
+    H5E_auto2_t printing[2] = {NULL, NULL};
+    void *context = NULL;
+    CHECK(H5Eget_auto2(H5E_DEFAULT, &printing[0], &context) >= 0 && printing[0] != NULL);
     struct ranktape_index *index = open_index(path);
+    CHECK(H5Eget_auto2(H5E_DEFAULT, &printing[1], &context) >= 0 && printing[0] == printing[1]);
     uint64_t ids[2][K];
     float distances[2][K];
     CHECK(!ranktape_search(index, NULL, queries->values, 1, ids[0], distances[0], NULL, error));
