@@ -5,17 +5,25 @@
 #include <time.h>
 
 static atomic_uint_fast64_t nanoseconds_in_all;
+static atomic_int n_waiting; /* threads */
 
-double rt_waiting_begin(void)
+static double now_seconds(void)
 {
     struct timespec now;
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
+double rt_waiting_begin(void)
+{
+    atomic_fetch_add_explicit(&n_waiting, 1, memory_order_relaxed);
+    return now_seconds();
+}
+
 void rt_waiting_end(double began)
 {
-    double seconds = rt_waiting_begin() - began;
+    double seconds = now_seconds() - began;
+    atomic_fetch_sub_explicit(&n_waiting, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&nanoseconds_in_all, (uint_fast64_t)(seconds * 1e9),
                               memory_order_relaxed);
 }
@@ -23,4 +31,9 @@ void rt_waiting_end(double began)
 double rt_waiting_seconds(void)
 {
     return 1e-9 * (double)atomic_load_explicit(&nanoseconds_in_all, memory_order_relaxed);
+}
+
+bool rt_waiting_now(void)
+{
+    return atomic_load_explicit(&n_waiting, memory_order_relaxed) > 0;
 }

@@ -4,11 +4,15 @@
 #ifndef RT_MPI_WAITING_H
 #define RT_MPI_WAITING_H
 
+#include <stdbool.h>
+
 /* Around a call that blocks: `began` is what rt_waiting_begin returned. Any thread; a clock is
  * read. */
 double rt_waiting_begin(void);
 void rt_waiting_end(double began);
 /* Since the process began. */
 double rt_waiting_seconds(void);
+/* Whether it waits just now. */
+bool rt_waiting_now(void);
 
 #endif

@@ -1,6 +1,7 @@
 #include "mpi/watchdog.h"
 
 #include "mpi/signals.h"
+#include "mpi/waiting.h"
 
 #include <mpi.h>
 #include <pthread.h>
@@ -100,6 +101,23 @@ static void end_stopped_job(void)
     say_and_end(line, n, 75);
 }
 
+/* Ranks that wait for one out of reach all notice at the same moment, and one line is enough. Who
+ * does not wait speaks first, then rank 0, then the first rank of each node (rank 0 may be the one
+ * that cannot be heard), then the others. */
+static double turn_seconds(void)
+{
+    if (!rt_waiting_now())
+        return 0;
+    return dog.world->rank == 0 ? 1 : dog.world->node_rank == 0 ? 2 : 3;
+}
+
+/* Who has been asked to stop has a term already: mostly because another rank has just ended the
+ * job. */
+static bool stall_matters(void)
+{
+    return !(dog.grace_seconds > 0 && rt_signals_stop_asked());
+}
+
 static bool grace_is_over(double now, double *asked_at)
 {
     double part = dog.world->rank == 0 ? 0.8 : 0.9;
@@ -152,9 +170,10 @@ static void *watch(void *unused)
             break;
         if (grace_is_over(now, &asked_at))
             end_stopped_job();
-        if (now - since > dog.stall_seconds)
+        double patience = dog.stall_seconds + turn_seconds();
+        if (now - since > patience && stall_matters())
             end_job("no progress, of its own or of a rank it waits for,");
-        if (now - since_all > dog.stall_seconds + GRACE_SECONDS)
+        if (now - since_all > patience + GRACE_SECONDS && stall_matters())
             end_job("a rank has not answered");
     }
     (void)pthread_mutex_unlock(&dog.mutex);

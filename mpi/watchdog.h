@@ -1,5 +1,6 @@
 /* A thread that ends the job when this rank, or a rank it waits for, makes no progress for too
- * long: a hung file system or a stopped process must not hold a cluster until its time limit. */
+ * long: a hung file system or a stopped process must not hold a cluster until its time limit. A
+ * rank that waits for others (mpi/waiting.h) leaves the one that hangs the first word. */
 #ifndef RT_MPI_WATCHDOG_H
 #define RT_MPI_WATCHDOG_H
 

@@ -19,7 +19,7 @@ static void hang(const char *way, struct rt_progress *p)
     if (strcmp(way, "sleep") == 0) /* a file system that does not answer */
         for (;;)
             sleep_ms(1000);
-    if (strcmp(way, "stop") == 0) /* a process that is frozen, its watchdog too */
+    if (strcmp(way, "stop") == 0 || strcmp(way, "freeze") == 0) /* its watchdog too */
         (void)raise(SIGSTOP);
     if (strcmp(way, "none") == 0) /* long, but allowed */
         for (int i = 0; i < 12; i++) {

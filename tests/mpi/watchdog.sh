@@ -23,3 +23,11 @@ for ranks in 2 3; do
   done
   $MPIEXEC -n "$ranks" "$program" none >out 2>err </dev/null || fail "a slow job was ended on $ranks ranks"
 done
+
+# Where many wait for one, one speaks for them. On a busy machine another may come before the launcher has ended it.
+for ((trial = 1; ; trial++)); do
+  ! $MPIEXEC -n 4 "$program" freeze >out 2>err </dev/null || fail "freeze on 4 ranks: exit 0"
+  lines=$(grep -c -e --stall-timeout err || true)
+  [ "$lines" -ne 1 ] || break
+  [ "$trial" -lt 4 ] || fail "$lines ranks speak for one that hangs"
+done
