@@ -113,14 +113,12 @@ static enum rt_status fail_to_look(const char *dir, struct rt_error *err)
                         strerror(errno));
 }
 
-/* Something is not there: its parent must be, for a job to make it. */
-static enum rt_status check_parent(const char *dir, struct rt_error *err)
+/* The directory that holds DIR. */
+static enum rt_status parent_of(const char *dir, char parent[RT_PATH_MAX], struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    char parent[RT_PATH_MAX];
-    struct stat info;
     size_t n = strlen(dir);
-    if (n + 2 > sizeof parent || n == 0)
+    if (n + 2 > RT_PATH_MAX || n == 0)
         RT_FAIL(RT_USAGE, "'%.60s' cannot be the name of an index", dir);
     strcpy(parent, dir);
     while (n > 1 && parent[n - 1] == '/')
@@ -130,6 +128,17 @@ static enum rt_status check_parent(const char *dir, struct rt_error *err)
         strcpy(parent, ".");
     else
         slash[slash == parent] = '\0';
+done:
+    return st;
+}
+
+/* Something is not there: its parent must be, for a job to make it. */
+static enum rt_status check_parent(const char *dir, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    char parent[RT_PATH_MAX];
+    struct stat info;
+    RT_TRY(parent_of(dir, parent, err));
     if (stat(parent, &info) != 0 || !S_ISDIR(info.st_mode))
         RT_FAIL(RT_USAGE, "there is no directory '%s' to make '%s' in", parent, dir);
 done:
@@ -222,6 +231,7 @@ enum rt_status rt_index_dir_begin(const char *dir, bool force, bool resume,
                                   struct rt_index_dir_begin *out, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
+    char parent[RT_PATH_MAX];
     struct rt_index_dir_begin begin = {.generation = 1};
     RT_TRY(rt_index_dir_state(dir, &begin.state, err));
     switch (begin.state) {
@@ -249,8 +259,13 @@ enum rt_status rt_index_dir_begin(const char *dir, bool force, bool resume,
     case RT_INDEX_FOREIGN:
         RT_FAIL(RT_USAGE, "'%s' is there and no index: ranktape replaces only its own", dir);
     }
+    /* Whoever made it, and however long ago: with its name all of it would be lost. */
+    RT_TRY(parent_of(dir, parent, err));
+    RT_TRY(rt_fs_sync_dir(parent, err));
     *out = begin;
 done:
+    if (st != RT_OK && begin.made)
+        (void)rmdir(dir);
     return st;
 }
 
@@ -417,6 +432,7 @@ enum rt_status rt_index_checkpoint_dir(const char *dir, char path[RT_PATH_MAX],
     RT_TRY(rt_fs_join(dir, "checkpoint", path, err));
     if (mkdir(path, 0777) != 0 && errno != EEXIST)
         RT_FAIL(RT_IO, "cannot make '%s': %s", path, strerror(errno));
+    RT_TRY(rt_fs_sync_dir(dir, err)); /* before anything in it counts as kept */
 done:
     return st;
 }
