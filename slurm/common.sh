@@ -39,6 +39,7 @@ begin_job() {
     read_profile
     load_environment
     mkdir -p "$job_folder"
+    report=$job_folder/$SLURM_JOB_NAME.$SLURM_JOB_ID.json
     # srun no longer takes this from the job by itself
     if [[ -n ${SLURM_CPUS_PER_TASK-} ]]; then
         export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK
@@ -52,17 +53,21 @@ begin_job() {
         "$(date '+%Y-%m-%d %H:%M:%S')"
 }
 
-# Exit status of a job that writes reports: its own word, since a launcher has codes of its own for a rank that fails or is
-# killed. One that was asked to stop and did not come to tell has its checkpoints.
-judge() { # REPORT CODE
-    local told=''
-    if [[ -r $1 ]]; then
-        told=$(sed -n -e 's/^  "status": "done".*/0/p' -e 's/^  "exit_status": \([0-9]*\).*/\1/p' "$1" | head -n 1)
-    fi
-    if [[ -n $told ]]; then
-        printf '%s' "$told"
-    elif (($2 == 0 || $2 == 1 || $2 == 2 || $2 == 75)); then
-        printf '%s' "$2"
+# Exit status that ranktape tells in its report; nothing where it has not come to that.
+told() {
+    [[ ! -r $report ]] ||
+        sed -n -e 's/^  "status": "done".*/0/p' -e 's/^  "exit_status": \([0-9]*\).*/\1/p' "$report" | head -n 1
+}
+
+# Exit status of a run: its own word, since a launcher has codes of its own for a rank that fails or is killed. One that was
+# asked to stop and did not come to tell has its checkpoints.
+judge() { # CODE
+    local status
+    status=$(told)
+    if [[ -n $status ]]; then
+        printf '%s' "$status"
+    elif (($1 == 0 || $1 == 1 || $1 == 2 || $1 == 75)); then
+        printf '%s' "$1"
     elif [[ -n $asked ]]; then
         printf 75
     else
@@ -77,8 +82,7 @@ pass_on() {
 # run JOB ARGUMENTS..: ranktape on all tasks. Sets `outcome` to its exit status, `asked` to the signal that came meanwhile.
 run() {
     local code=0 again reports=()
-    local report=$job_folder/$SLURM_JOB_NAME.$SLURM_JOB_ID.json
-    case $1 in build | insert | vacuum)
+    case $1 in build | insert | vacuum | export)
         rm -f "$report"
         reports=(--report "$report")
         ;;
@@ -93,7 +97,7 @@ run() {
         ((again == 127)) || code=$again # 127: it was over already
     done
     step=''
-    outcome=$(judge "$report" "$code")
+    outcome=$(judge "$code")
 }
 
 # What a job on INDEX has come to, as a text that changes with every step forward.

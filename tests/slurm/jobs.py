@@ -12,7 +12,7 @@ from virtual_cluster import field, out
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "cluster"))
 from ranktape_cli import PROGRAM, check, fail  # noqa: E402
 
-SUBMIT = os.path.join(os.environ["SOURCE_DIR"], "slurm", "submit.sh")
+SCRIPTS = os.path.join(os.environ["SOURCE_DIR"], "slurm")
 OVER = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "DEADLINE", "OUT_OF_MEMORY")
 SLOWNESS = float(os.environ.get("RANKTAPE_TEST_SLOWNESS", "1"))
 
@@ -30,7 +30,7 @@ def profile(launcher=SRUN, first_start="", every_start="", more=""):
 
 
 def try_submit(*words):
-    return subprocess.run([SUBMIT, *map(str, words)], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    return subprocess.run([f"{SCRIPTS}/submit.sh", *map(str, words)], stdin=subprocess.DEVNULL, capture_output=True, text=True)
 
 
 def submit(*words):

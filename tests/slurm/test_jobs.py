@@ -7,7 +7,7 @@ import time
 import virtual_cluster
 
 virtual_cluster.enter()
-from jobs import SRUN, cluster, field, go_on, halted, out, over, profile, said, starts_again, submit, try_submit, until  # noqa: E402
+from jobs import SCRIPTS, SRUN, cluster, field, go_on, halted, out, over, profile, said, starts_again, submit, try_submit, until  # noqa: E402
 from ranktape_cli import check, clustered, digest, end, ok, write_bin  # noqa: E402
 import numpy as np  # noqa: E402
 
@@ -78,6 +78,14 @@ elif which == "launchers":
         over(insert)
         over(vacuum)
         over(search)
+        export, = submit("-N2", "-n4", "export", index, f"{name}.npy", "--format", "centroids")
+        over(export)
+        check(np.load(f"{name}.npy").shape == (40, 16), f"{name}: export")
+        refused, = submit("export", index, f"{name}.npy", "--format", "centroids")
+        check("exists already" in over(refused, "FAILED", 2), f"{name}: export over a file:\n{said(refused)}")
+        out("scontrol", "requeue", export)
+        starts_again(export)
+        check("an earlier start of this job has written it" in over(export), f"{name}: export again:\n{said(export)}")
         found = np.fromfile(f"{name}.ivecs", "<i4").reshape(-1, 2)[:, 1]
         check((found == np.arange(20000, 20050)).all(), f"{name}: rows that were inserted are not found: {found}")
         # a job that starts again after it was done inserts nothing twice
@@ -174,6 +182,16 @@ elif which == "array":
     look, verify = submit("each", "@vectors.list", "then", "verify", "index2")
     over(verify)
     check(said(look).count("4,000 x 16 f32") == 5, f"plan of each:\n{said(look)}")
+    # without submit.sh, and on Lustre, for which a stand-in notes what it is asked
+    os.mkdir("bin")
+    with open("bin/lfs", "w") as f:
+        f.write("#!/bin/sh\nls \"$6\" && echo \"$@\" >striped\n")
+    os.chmod("bin/lfs", 0o755)
+    profile(every_start="PATH=$PWD/bin:$PATH", more="stripe=(--stripe-count 16 --stripe-size 16M)")
+    direct = out("sbatch", "--parsable", "--time=10", os.path.relpath(SCRIPTS) + "/build.sbatch", "vectors", "direct", *LISTS)
+    until(lambda: field(direct, "JobState") == "COMPLETED", "built", job=direct)
+    same("sbatch", "direct")
+    check(open("striped").read() == "setstripe --stripe-count 16 --stripe-size 16M direct\n", f"stripes: {open('striped').read()}")
     open("fails", "w").close()
     each, build = submit("each", "texts", "./embed", "{}", "then", "build", "vectors", "never")
     over(build, "CANCELLED")
