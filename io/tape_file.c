@@ -2,6 +2,7 @@
 
 #include "core/code.h"
 #include "core/element.h"
+#include "core/memory.h"
 
 #include <string.h>
 
@@ -97,6 +98,34 @@ enum rt_status rt_tape_append(struct rt_unit_writer *writer, const struct rt_tap
     const void *const parts[RT_TAPE_COLUMNS] = {records->lists, records->ids, records->codes,
                                                 records->factors, records->places};
     return rt_unit_writer_append(writer, parts, records->n_records, err);
+}
+
+enum rt_status rt_tape_columns_new(size_t n_rows, uint32_t code_bytes, uint32_t n_factors,
+                                   struct rt_tape_columns *out, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    RT_TRY(rt_array_new(n_rows, sizeof *out->lists, &out->lists, err));
+    RT_TRY(rt_array_new(n_rows, sizeof *out->ids, &out->ids, err));
+    RT_TRY(rt_array_new(n_rows, code_bytes, &out->codes, err));
+    RT_TRY(rt_array_new(n_rows, n_factors * sizeof *out->factors, &out->factors, err));
+    RT_TRY(rt_array_new(n_rows, sizeof *out->places, &out->places, err));
+done:
+    return st;
+}
+
+void rt_tape_columns_free(struct rt_tape_columns *own)
+{
+    rt_array_free(own->lists);
+    rt_array_free(own->ids);
+    rt_array_free(own->codes);
+    rt_array_free(own->factors);
+    rt_array_free(own->places);
+}
+
+size_t rt_tape_record_bytes(uint32_t code_bytes, uint32_t n_factors)
+{
+    return sizeof(uint32_t) + sizeof(uint64_t) + code_bytes + n_factors * sizeof(float) +
+           sizeof(struct rt_place);
 }
 
 enum rt_status rt_tape_open(const char *path, struct rt_tape_view *view, struct rt_error *err)

@@ -42,6 +42,22 @@ struct rt_tape_records {
     const struct rt_place *places;
 };
 
+/* The same, to be filled: room for n_rows. */
+struct rt_tape_columns {
+    uint32_t *lists;
+    uint64_t *ids;
+    uint8_t *codes;
+    float *factors;
+    struct rt_place *places;
+};
+/* The caller frees the columns with rt_tape_columns_free, after a failure (RT_NOMEM) too; they are
+ * all NULL at first. */
+enum rt_status rt_tape_columns_new(size_t n_rows, uint32_t code_bytes, uint32_t n_factors,
+                                   struct rt_tape_columns *out, struct rt_error *err) RT_MUST_CHECK;
+void rt_tape_columns_free(struct rt_tape_columns *own);
+/* Bytes of one record over all columns. */
+size_t rt_tape_record_bytes(uint32_t code_bytes, uint32_t n_factors);
+
 enum rt_status rt_tape_layout(const struct rt_tape_shape *shape, struct rt_h5_layout *layout,
                               struct rt_error *err) RT_MUST_CHECK;
 /* The same, checked against a file's own attributes. Fails with RT_DAMAGED. */

@@ -4,77 +4,15 @@
 #include "core/memory.h"
 #include "core/record.h"
 #include "core/units.h"
-#include "io/index_dir.h"
-#include "jobs/phases/chunk_work.h"
-#include "jobs/phases/durable.h"
 #include "jobs/phases/first_bad_row.h"
-#include "jobs/phases/row_coder.h"
-#include "jobs/phases/sorted_ids.h"
-#include "kmeans/means.h"
+#include "jobs/phases/insert_before.h"
+#include "jobs/phases/insert_files.h"
+#include "jobs/phases/inserter.h"
 #include "mpi/agree.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #define WRITE_BUFFER_BYTES ((size_t)8 << 20)
-#define DIRECTORY_CHUNKS 1024u /* whose entries wait to be written */
-
-/* Code records of one group of rows, by columns; `sorted` holds one chunk in the order of the tape.
- */
-struct columns {
-    uint32_t *lists;
-    uint64_t *ids;
-    uint8_t *codes;
-    float *factors;
-    struct rt_place *places;
-};
-
-struct inserter {
-    struct rt_phase_context *context;
-    const struct rt_insert_input *input;
-    struct rt_insert_output *out;
-    uint32_t dim, code_bytes, n_factors, n_lists;
-    size_t row_bytes;
-    struct rt_chunks chunks;
-    uint64_t n_carried; /* rows before the first of the source */
-    size_t block_rows;  /* read and coded at once */
-    size_t group_rows;  /* whole chunks, and whole blocks: what the columns hold */
-    struct rt_chunk_work work;
-    struct rt_chunk_run run; /* the chunks at hand */
-    uint64_t n_kept;         /* of the run's: handed in as done */
-    struct rt_row_coder *coder;
-    struct columns rows, sorted;
-    float *distances; /* of the group's rows to their lists */
-    uint32_t *order, *scratch;
-    unsigned char *native;
-    uint64_t *slot_next; /* next slot of the run, by tape */
-    struct rt_h5_file *tape_file, *vectors_file;
-    struct rt_unit_writer *tape;     /* of the run, as the next ones */
-    struct rt_unit_writer **vectors; /* by tape; NULL where the run has no part */
-    uint64_t directory[2 * DIRECTORY_CHUNKS];
-    uint64_t directory_begin, directory_end; /* chunks whose entries wait there */
-    struct rt_scale scale;
-    struct rt_hash128 rows_hash;
-    struct rt_durable *durable;
-    uint64_t *sums; /* what the rows add that are not handed in yet: spread of each leaf that is
-                       counted, n_skipped, n_candidates */
-    struct rt_objective *spread; /* these point there */
-    uint64_t *n_skipped, *n_candidates;
-    uint64_t candidates_counted; /* of the coder's */
-    uint64_t largest_id;
-    uint64_t bad_row; /* of the source, met with --bad-rows fail, or RT_NO_BAD_ROW */
-};
-
-static size_t n_counted(const struct inserter *in)
-{
-    return in->input->counts_leaves ? in->n_lists : 0;
-}
-
-static size_t n_sums(const struct inserter *in)
-{
-    return 2 * n_counted(in) + 2;
-}
 
 static uint64_t least_power_of_two(uint64_t value)
 {
@@ -95,12 +33,6 @@ static void size_blocks(uint64_t block_rows, const struct rt_chunks *chunks, uin
     *group = *block > chunk ? *block : (size_t)chunk;
 }
 
-static size_t columns_bytes(uint32_t dim, uint32_t n_factors, size_t n_rows)
-{
-    return n_rows * (sizeof(uint32_t) + sizeof(uint64_t) + rt_code_bytes(dim) +
-                     n_factors * sizeof(float) + sizeof(struct rt_place));
-}
-
 /* A writer's buffers hold no more than its rows. */
 static uint64_t writer_bytes(uint64_t n_rows, uint64_t row_bytes)
 {
@@ -119,39 +51,17 @@ uint64_t rt_insert_phase_bytes(uint32_t dim, enum rt_element element, enum rt_me
     size_blocks(block_rows, &chunks, n_rows, &block, &group);
     uint64_t bytes = rt_row_coder_bytes(dim, beam, block);
     bytes += block * (uint64_t)dim * rt_element_size(element);
-    bytes +=
-        2 * columns_bytes(dim, rt_code_n_factors(metric), group) + 3 * group * sizeof(uint32_t);
+    uint64_t record_bytes = rt_tape_record_bytes(rt_code_bytes(dim), rt_code_n_factors(metric));
+    bytes += group * (2 * record_bytes + 3 * sizeof(uint32_t));
     bytes += n_lists * (uint64_t)(sizeof(struct rt_objective) + 2 * sizeof(uint64_t) +
                                   sizeof(float) + sizeof(double));
     uint64_t vector_bytes = (uint64_t)dim * rt_element_size(element) + 12;
-    bytes += writer_bytes(n_rows, columns_bytes(dim, rt_code_n_factors(metric), 1));
+    bytes += writer_bytes(n_rows, record_bytes);
     bytes += tapes_of_rank * writer_bytes(n_rows, vector_bytes);
     return bytes;
 }
 
-static enum rt_status columns_new(struct columns *columns, const struct inserter *in, size_t n_rows,
-                                  struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    RT_TRY(rt_array_new(n_rows, sizeof *columns->lists, &columns->lists, err));
-    RT_TRY(rt_array_new(n_rows, sizeof *columns->ids, &columns->ids, err));
-    RT_TRY(rt_array_new(n_rows, in->code_bytes, &columns->codes, err));
-    RT_TRY(rt_array_new(n_rows, in->n_factors * sizeof(float), &columns->factors, err));
-    RT_TRY(rt_array_new(n_rows, sizeof *columns->places, &columns->places, err));
-done:
-    return st;
-}
-
-static void columns_free(struct columns *columns)
-{
-    rt_array_free(columns->lists);
-    rt_array_free(columns->ids);
-    rt_array_free(columns->codes);
-    rt_array_free(columns->factors);
-    rt_array_free(columns->places);
-}
-
-static enum rt_status allocate(struct inserter *in, struct rt_error *err)
+static enum rt_status allocate(struct rt_inserter *in, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const struct rt_insert_input *input = in->input;
@@ -168,8 +78,8 @@ static enum rt_status allocate(struct inserter *in, struct rt_error *err)
         .proposer = RT_PROPOSE_AUTO,
         .max_rows = in->block_rows};
     RT_TRY(rt_row_coder_new(&coder, &in->coder, err));
-    RT_TRY(columns_new(&in->rows, in, in->group_rows, err));
-    RT_TRY(columns_new(&in->sorted, in, in->group_rows, err));
+    RT_TRY(rt_tape_columns_new(in->group_rows, in->code_bytes, in->n_factors, &in->rows, err));
+    RT_TRY(rt_tape_columns_new(in->group_rows, in->code_bytes, in->n_factors, &in->sorted, err));
     RT_TRY(rt_array_new(in->group_rows, sizeof *in->distances, &in->distances, err));
     RT_TRY(rt_array_new(in->group_rows, sizeof *in->order, &in->order, err));
     RT_TRY(rt_array_new(in->group_rows, sizeof *in->scratch, &in->scratch, err));
@@ -177,9 +87,9 @@ static enum rt_status allocate(struct inserter *in, struct rt_error *err)
     RT_TRY(rt_array_zero(in->out->slots->n_tapes, sizeof *in->slot_next, &in->slot_next, err));
     RT_TRY(
         rt_array_zero(in->out->slots->n_tapes, sizeof(struct rt_unit_writer *), &in->vectors, err));
-    RT_TRY(rt_array_zero(n_sums(in), sizeof *in->sums, &in->sums, err));
+    RT_TRY(rt_array_zero(in->n_sums, sizeof *in->sums, &in->sums, err));
     in->spread = (struct rt_objective *)in->sums;
-    in->n_skipped = in->sums + 2 * n_counted(in);
+    in->n_skipped = in->sums + 2 * in->n_counted;
     in->n_candidates = in->n_skipped + 1;
     if (!input->counts_leaves)
         goto done;
@@ -191,159 +101,8 @@ done:
     return st;
 }
 
-static enum rt_status make_slots(struct inserter *in, struct rt_vectors_shape *shape,
-                                 struct rt_error *err)
-{
-    const struct rt_options *options = in->context->job->options;
-    const struct rt_rows_info *info = rt_rows_info(in->input->rows);
-    const struct rt_chunks chunks = in->chunks;
-    *shape = (struct rt_vectors_shape){.generation = in->context->generation,
-                                       .fingerprint = in->input->fingerprint,
-                                       .dim = in->dim,
-                                       .element = info->type,
-                                       .has_vectors = !options->rerank_in_heap,
-                                       .cap_rows = UINT64_C(1) << chunks.shift,
-                                       .n_tapes = (uint32_t)options->tapes,
-                                       .ids_ascend = in->input->ids_ascend,
-                                       .n_sorted = in->input->ids_ascend ? 0 : chunks.n_rows};
-    const struct rt_checkpointing *checkpoint = in->context->checkpoint;
-    struct rt_slot_layout_options slots = {.chunks = chunks,
-                                           .n_ranks = checkpoint ? checkpoint->layout_ranks
-                                                                 : in->context->job->n_ranks,
-                                           .chooser = (enum rt_chooser_kind)options->chooser,
-                                           .n_tapes = (uint32_t)options->tapes,
-                                           .seed = options->seed,
-                                           .share_slots = rt_vectors_share_slots(shape),
-                                           .segments_by_part = options->rerank_in_heap,
-                                           .first_segment = in->input->first_segment};
-    enum rt_status st = rt_slot_layout_new(in->context->job->comm, &slots, &in->out->slots, err);
-    if (st == RT_OK) {
-        shape->n_slots = in->out->slots->n_slots;
-        shape->n_segments = in->out->slots->n_segments;
-    }
-    return st;
-}
-
-/* A layout rank's records lie where its rows would, moved up so that each part begins at a share
- * border. */
-static struct rt_range records_of(const struct inserter *in, int layout_rank)
-{
-    const struct rt_slot_layout *slots = in->out->slots;
-    uint64_t share = rt_tape_share_records(&in->out->tape_shape);
-    struct rt_range records = {0, 0};
-    for (int r = 0; r <= layout_rank; r++) {
-        uint64_t own = rt_range_count(rt_slot_layout_rows(slots, r));
-        records.begin = records.end;
-        records.end += (own + share - 1) / share * share;
-    }
-    return records;
-}
-
-static enum rt_status make_tape_file(struct inserter *in, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    struct rt_job *job = in->context->job;
-    struct rt_insert_output *out = in->out;
-    char path[RT_PATH_MAX];
-    const struct rt_chunks *chunks = &out->slots->chunks;
-    out->tape_shape = (struct rt_tape_shape){.generation = in->context->generation,
-                                             .fingerprint = in->input->fingerprint,
-                                             .n_records = chunks->n_rows,
-                                             .n_chunks = chunks->n_chunks,
-                                             .chunk_rows = UINT64_C(1) << chunks->shift,
-                                             .dim = in->dim,
-                                             .code_bytes = in->code_bytes,
-                                             .n_factors = in->n_factors};
-    for (int r = 0; r < out->slots->n_ranks; r++) { /* the last part ends as it does */
-        uint64_t own = rt_range_count(rt_slot_layout_rows(out->slots, r));
-        if (own)
-            out->tape_shape.n_records = records_of(in, r).begin + own;
-    }
-    RT_LOCAL(rt_tape_layout(&out->tape_shape, &out->tape_layout, err));
-    RT_LOCAL(rt_index_path(in->context->dir, RT_FILE_APPENDABLE, in->context->generation, true,
-                           path, err));
-    RT_AGREE(job->comm);
-    RT_TRY(rt_phase_open_file(in->context, path, rt_durable_before(in->durable) != NULL,
-                              &out->tape_layout, &in->tape_file, err));
-done:
-    return st;
-}
-
-/* Vectors that stay in the heap: each layout rank's part is cut into segments of consecutive heap
- * rows (E5). */
-static enum rt_status write_segments_of(struct inserter *in, int layout_rank, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    const struct rt_slot_layout *slots = in->out->slots;
-    struct rt_vectors_datasets datasets = rt_vectors_datasets(&in->out->vectors_layout);
-    struct rt_range rows = rt_slot_layout_rows(slots, layout_rank);
-    for (uint64_t row = rows.begin; row < rows.end; row += RT_SEGMENT_SLOTS) {
-        uint64_t left = rows.end - row;
-        uint32_t tape = rt_slot_layout_tape(slots, layout_rank, row);
-        uint64_t slot = rt_slot_layout_slot(slots, layout_rank, tape, row);
-        uint32_t segment = rt_slot_layout_place(slots, layout_rank, tape, slot).segment;
-        struct rt_segment_entry entry = {.number = segment,
-                                         .tape = tape,
-                                         .first_slot = slot,
-                                         .n_slots =
-                                             left < RT_SEGMENT_SLOTS ? left : RT_SEGMENT_SLOTS,
-                                         .first_row = in->input->first_heap_row + row,
-                                         .first_kept = RT_ALL_KEPT,
-                                         .born = in->context->generation};
-        RT_TRY(rt_h5_write(in->vectors_file, (uint32_t)datasets.segments,
-                           segment - slots->first_segment, 1, &entry, err));
-    }
-done:
-    return st;
-}
-
-static enum rt_status write_own_segments(struct inserter *in, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    const struct rt_job *job = in->context->job;
-    const struct rt_slot_layout *slots = in->out->slots;
-    struct rt_vectors_datasets datasets = rt_vectors_datasets(&in->out->vectors_layout);
-    struct rt_range mine = rt_share((uint64_t)slots->n_ranks, job->rank, job->n_ranks, 1);
-    if (job->rank == 0)
-        RT_TRY(rt_h5_write(in->vectors_file, (uint32_t)datasets.tapes, 0, slots->n_tapes,
-                           slots->tapes, err));
-    for (uint64_t r = mine.begin; r < mine.end; r++)
-        RT_TRY(write_segments_of(in, (int)r, err));
-done:
-    return st;
-}
-
-static enum rt_status write_directory(struct inserter *in, struct rt_error *err)
-{
-    const struct rt_slot_layout *slots = in->out->slots;
-    if (slots->segments_by_part)
-        return write_own_segments(in, err);
-    if (in->context->job->rank != 0)
-        return RT_OK;
-    return rt_vectors_write_directory(in->vectors_file, slots->tapes, slots->n_tapes,
-                                      slots->first_segment, NULL, err);
-}
-
-static enum rt_status make_vectors_file(struct inserter *in, const struct rt_vectors_shape *shape,
-                                        struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    struct rt_insert_output *out = in->out;
-    char path[RT_PATH_MAX];
-    RT_LOCAL(rt_vectors_layout(shape, &out->vectors_layout, err));
-    RT_LOCAL(
-        rt_index_path(in->context->dir, RT_FILE_VECTORS, in->context->generation, true, path, err));
-    RT_AGREE(in->context->job->comm);
-    RT_TRY(rt_phase_open_file(in->context, path, rt_durable_before(in->durable) != NULL,
-                              &out->vectors_layout, &in->vectors_file, err));
-    RT_LOCAL(write_directory(in, err));
-    RT_AGREE(in->context->job->comm);
-done:
-    return st;
-}
-
 /* Vectors go out in row order, each to its tape; runs of rows of one tape in one piece. */
-static enum rt_status append_vectors(struct inserter *in, uint64_t first_row, size_t n_rows,
+static enum rt_status append_vectors(struct rt_inserter *in, uint64_t first_row, size_t n_rows,
                                      const uint64_t *ids, const uint32_t *lists,
                                      struct rt_place *places, struct rt_error *err)
 {
@@ -365,7 +124,7 @@ done:
 }
 
 /* Adds up to what is handed in, so only when the row's chunk is on the tape. */
-static void count_row(struct inserter *in, size_t at)
+static void count_row(struct rt_inserter *in, size_t at)
 {
     uint32_t list = in->rows.lists[at];
     float distance = in->distances[at];
@@ -383,7 +142,7 @@ static void count_row(struct inserter *in, size_t at)
     rt_objective_add(&in->spread[list], rt_objective_grains(&in->scale, distance));
 }
 
-static enum rt_status refuse_row(struct inserter *in, uint64_t row, enum rt_row_verdict verdict,
+static enum rt_status refuse_row(struct rt_inserter *in, uint64_t row, enum rt_row_verdict verdict,
                                  struct rt_error *err)
 {
     in->bad_row = row;
@@ -392,7 +151,7 @@ static enum rt_status refuse_row(struct inserter *in, uint64_t row, enum rt_row_
 }
 
 /* In a build compaction adds up the hashes; here nothing else looks at all new records. */
-static void hash_row(struct inserter *in, size_t at)
+static void hash_row(struct rt_inserter *in, size_t at)
 {
     in->rows_hash = rt_hash128_add(
         in->rows_hash,
@@ -401,8 +160,8 @@ static void hash_row(struct inserter *in, size_t at)
 }
 
 /* Rows of older pairs, as they are: only their places are new. */
-static enum rt_status carry_block(struct inserter *in, uint64_t first_row, size_t n_rows, size_t at,
-                                  struct rt_error *err)
+static enum rt_status carry_block(struct rt_inserter *in, uint64_t first_row, size_t n_rows,
+                                  size_t at, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct rt_carry_columns columns = {.lists = in->rows.lists + at,
@@ -420,8 +179,8 @@ done:
 
 /* One block: read, judged, assigned, coded; its vectors are written, its records wait in the
  * group's columns at `at`. */
-static enum rt_status code_block(struct inserter *in, uint64_t first_row, size_t n_rows, size_t at,
-                                 struct rt_error *err)
+static enum rt_status code_block(struct rt_inserter *in, uint64_t first_row, size_t n_rows,
+                                 size_t at, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     uint64_t source_row = first_row - in->n_carried;
@@ -450,7 +209,7 @@ static enum rt_status code_block(struct inserter *in, uint64_t first_row, size_t
     }
     RT_TRY(append_vectors(in, first_row, n_rows, in->rows.ids + at, in->rows.lists + at,
                           in->rows.places + at, err));
-    size_t record_bytes = columns_bytes(in->dim, in->n_factors, 1);
+    size_t record_bytes = rt_tape_record_bytes(in->code_bytes, in->n_factors);
     size_t slot_bytes = sizeof(uint64_t) + sizeof(uint32_t) +
                         (in->out->slots->segments_by_part ? 0 : in->row_bytes);
     size_t id_bytes = rt_row_source_has_ids(in->input->source) ? sizeof(uint64_t) : 0;
@@ -464,7 +223,7 @@ done:
 }
 
 /* Where the run's chunks lie on the tape, as far as it has come. */
-static enum rt_status write_chunk_directory(struct inserter *in, struct rt_error *err)
+static enum rt_status write_chunk_directory(struct rt_inserter *in, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     uint64_t n = in->directory_end - in->directory_begin;
@@ -477,12 +236,12 @@ done:
 }
 
 /* One chunk of the columns, sorted by (list, row), onto the tape (E3). */
-static enum rt_status append_chunk(struct inserter *in, size_t at, size_t n_rows,
+static enum rt_status append_chunk(struct rt_inserter *in, size_t at, size_t n_rows,
                                    struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    const struct columns *from = &in->rows;
-    struct columns *to = &in->sorted;
+    const struct rt_tape_columns *from = &in->rows;
+    struct rt_tape_columns *to = &in->sorted;
     size_t n = rt_row_coder_order(from->lists + at, n_rows, in->order, in->scratch);
     for (size_t i = 0; i < n; i++) {
         size_t row = at + in->order[i];
@@ -493,7 +252,7 @@ static enum rt_status append_chunk(struct inserter *in, size_t at, size_t n_rows
         memcpy(to->factors + i * in->n_factors, from->factors + row * in->n_factors,
                in->n_factors * sizeof(float));
     }
-    if (in->directory_end - in->directory_begin == DIRECTORY_CHUNKS)
+    if (in->directory_end - in->directory_begin == RT_DIRECTORY_CHUNKS)
         RT_TRY(write_chunk_directory(in, err));
     uint64_t *entry = in->directory + 2 * (in->directory_end++ - in->directory_begin);
     entry[0] = rt_unit_writer_row(in->tape);
@@ -505,7 +264,7 @@ done:
     return st;
 }
 
-static enum rt_status insert_group(struct inserter *in, uint64_t first_row, size_t n_rows,
+static enum rt_status insert_group(struct rt_inserter *in, uint64_t first_row, size_t n_rows,
                                    bool *goes_on, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
@@ -537,7 +296,7 @@ done:
 /* Slots of the run in a tape: chunk by chunk where a layout rank's rows all go to one tape. Drawn
  * rows (rng) lie anywhere in the part, so that the run goes to the end of it (chunk_work.h: group
  * 0). */
-static enum rt_status open_vectors(struct inserter *in, uint32_t tape, struct rt_range rows,
+static enum rt_status open_vectors(struct rt_inserter *in, uint32_t tape, struct rt_range rows,
                                    bool is_last, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
@@ -558,12 +317,12 @@ done:
     return st;
 }
 
-static enum rt_status open_run(struct inserter *in, struct rt_range rows, struct rt_error *err)
+static enum rt_status open_run(struct rt_inserter *in, struct rt_range rows, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const struct rt_slot_layout *slots = in->out->slots;
     struct rt_range of_rank = rt_slot_layout_rows(slots, in->run.layout_rank);
-    struct rt_range records = records_of(in, in->run.layout_rank);
+    struct rt_range records = rt_insert_files_records(in, in->run.layout_rank);
     uint64_t first = records.begin + rows.begin - of_rank.begin;
     bool is_last = rows.end == of_rank.end;
     in->n_kept = 0;
@@ -578,7 +337,7 @@ done:
     return st;
 }
 
-static void close_run(struct inserter *in)
+static void close_run(struct rt_inserter *in)
 {
     for (uint32_t tape = 0; in->vectors && tape < in->out->slots->n_tapes; tape++) {
         rt_unit_writer_free(in->vectors[tape]);
@@ -589,7 +348,7 @@ static void close_run(struct inserter *in)
 }
 
 /* All chunks that the run has come past are written and handed in. */
-static enum rt_status keep_run(struct inserter *in, struct rt_error *err)
+static enum rt_status keep_run(struct rt_inserter *in, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     uint64_t begin = in->run.chunks.begin + in->n_kept;
@@ -610,7 +369,7 @@ done:
     return st;
 }
 
-static enum rt_status finish_run(struct inserter *in, struct rt_error *err)
+static enum rt_status finish_run(struct rt_inserter *in, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     for (uint32_t tape = 0; tape < in->out->slots->n_tapes; tape++)
@@ -624,7 +383,7 @@ done:
 
 /* Another rank's failure, or a request to stop, ends it early: chunks of a group that was broken
  * off are not done. */
-static enum rt_status insert_run(struct inserter *in, bool *goes_on, struct rt_error *err)
+static enum rt_status insert_run(struct rt_inserter *in, bool *goes_on, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const struct rt_chunks *chunks = &in->work.chunks;
@@ -645,7 +404,7 @@ done:
 }
 
 /* All rows of this rank that no run before has made durable. */
-static enum rt_status insert_rows(struct inserter *in, struct rt_error *err)
+static enum rt_status insert_rows(struct rt_inserter *in, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const struct rt_job *job = in->context->job;
@@ -661,113 +420,7 @@ done:
 
 /* --- what runs before this one have done --- */
 
-/* The work that is left, and how much is done. */
-static enum rt_status look_back(struct inserter *in, const struct rt_vectors_shape *shape,
-                                struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    const struct rt_slot_layout *slots = in->out->slots;
-    struct rt_durable_options durable = {.name = "insert",
-                                         .n_units = slots->chunks.n_chunks,
-                                         .n_sums = n_sums(in),
-                                         .n_most = n_counted(in)};
-    RT_TRY(rt_durable_new(in->context, &durable, &in->durable, err));
-    struct rt_tape_shape tape = {
-        .chunk_rows = shape->cap_rows, .code_bytes = in->code_bytes, .n_factors = in->n_factors};
-    uint64_t share = rt_tape_share_records(&tape);
-    uint64_t share_slots = rt_vectors_share_slots(shape);
-    share = share > share_slots ? share : share_slots;
-    in->work = (struct rt_chunk_work){.chunks = slots->chunks,
-                                      .layout_ranks = slots->n_ranks,
-                                      .done = rt_durable_before(in->durable)};
-    if (slots->chooser != RT_CHOOSER_RNG) /* both are powers of two */
-        in->work.group = share > shape->cap_rows ? share / shape->cap_rows : 1;
-done:
-    return st;
-}
-
-static bool is_done(const struct inserter *in, uint64_t chunk)
-{
-    return in->work.done && rt_bit_get(in->work.done, chunk);
-}
-
-/* The recall gate must see every row: those that a run before has inserted are read once more. */
-static enum rt_status show_rows(struct inserter *in, struct rt_range rows, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    const struct rt_rows_info *info = rt_rows_info(in->input->rows);
-    float *values = NULL;
-    RT_TRY(rt_array_new(in->dim, sizeof *values, &values, err));
-    for (uint64_t row = rows.begin; row < rows.end;) {
-        uint64_t left = rows.end - row;
-        size_t n = left < in->block_rows ? (size_t)left : in->block_rows;
-        RT_TRY(rt_row_source_read(in->input->source, row, n, in->native, err));
-        RT_TRY(rt_row_source_read_ids(in->input->source, row, n, in->rows.ids, err));
-        for (size_t i = 0; i < n; i++) {
-            rt_element_to_f32(info->type, in->native + i * in->row_bytes, values, in->dim);
-            if (rt_metric_prepare_row(in->input->tree->metric, values, in->dim) == RT_ROW_GOOD)
-                rt_recall_gate_pass(in->input->gate, in->native + i * in->row_bytes,
-                                    in->rows.ids[i]);
-        }
-        row += n;
-        if (!rt_progress_tick(in->context->progress))
-            break;
-    }
-done:
-    rt_array_free(values);
-    return st;
-}
-
-/* What is done counts as done here; each rank tells of a part. */
-static enum rt_status count_done(struct inserter *in, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    const struct rt_job *job = in->context->job;
-    struct rt_range mine = rt_chunks_share(&in->work.chunks, job->rank, job->n_ranks);
-    for (uint64_t chunk = mine.begin; chunk < mine.end; chunk++) {
-        struct rt_range rows = rt_chunk_rows(&in->work.chunks, chunk);
-        if (!is_done(in, chunk))
-            continue;
-        rt_progress_add(in->context->progress, RT_COUNT_DONE, rt_range_count(rows));
-        rt_progress_add_resumed(in->context->progress, rt_range_count(rows));
-        if (in->input->gate)
-            RT_TRY(show_rows(in, rows, err));
-    }
-done:
-    return st;
-}
-
-/* Rows of each list over the chunks that compact will read on this rank, which others, or a run
- * before, may have inserted (G1). */
-static enum rt_status recount_lists(struct inserter *in, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    const struct rt_job *job = in->context->job;
-    struct rt_range mine = rt_chunks_share(&in->work.chunks, job->rank, job->n_ranks);
-    struct rt_tape_view tape = {0};
-    char path[RT_PATH_MAX];
-    memset(in->out->list_rows, 0, in->n_lists * sizeof *in->out->list_rows);
-    RT_TRY(rt_index_path(in->context->dir, RT_FILE_APPENDABLE, in->context->generation, true, path,
-                         err));
-    RT_TRY(rt_tape_open(path, &tape, err));
-    for (uint64_t chunk = mine.begin; chunk < mine.end; chunk++) {
-        const uint64_t *entry = tape.chunks + 2 * chunk;
-        for (uint64_t record = entry[0]; record < entry[0] + entry[1]; record++) {
-            uint32_t list = tape.records.lists[record];
-            if (list >= in->n_lists)
-                RT_FAIL(RT_DAMAGED,
-                        "'%s' is damaged: record %" PRIu64 " is of list %" PRIu32
-                        "; --force builds anew",
-                        path, record, list);
-            in->out->list_rows[list]++;
-        }
-    }
-done:
-    rt_tape_close(&tape);
-    return st;
-}
-
-static void reduce_leaves(struct inserter *in)
+static void reduce_leaves(struct rt_inserter *in)
 {
     struct rt_leaf_statistics *leaves = &in->out->leaves;
     MPI_Comm comm = in->context->job->comm;
@@ -778,12 +431,12 @@ static void reduce_leaves(struct inserter *in)
         leaves->spread[list] = rt_objective_value(&in->scale, rt_objective_join(in->spread[list]));
 }
 
-static void reduce(struct inserter *in)
+static void reduce(struct rt_inserter *in)
 {
     struct rt_insert_output *out = in->out;
     MPI_Comm comm = in->context->job->comm;
     rt_durable_take(in->durable, in->sums, out->leaves.radius, &in->largest_id);
-    rt_sum_u64(comm, in->sums, n_sums(in));
+    rt_sum_u64(comm, in->sums, in->n_sums);
     if (in->input->counts_leaves)
         reduce_leaves(in);
     if (in->input->carry)
@@ -796,7 +449,7 @@ static void reduce(struct inserter *in)
 }
 
 /* The same on all ranks. */
-static enum rt_status refuse_empty(const struct inserter *in, struct rt_error *err)
+static enum rt_status refuse_empty(const struct rt_inserter *in, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     char count[RT_UNITS_TEXT];
@@ -807,77 +460,14 @@ done:
     return st;
 }
 
-/* This rank tells of an equal number of the layout's parts, whoever has filled them. */
-static enum rt_status list_parts(const struct inserter *in, struct rt_range **parts,
-                                 uint32_t *n_parts, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    const struct rt_slot_layout *slots = in->out->slots;
-    const struct rt_job *job = in->context->job;
-    struct rt_range mine = rt_share((uint64_t)slots->n_ranks, job->rank, job->n_ranks, 1);
-    size_t first = (size_t)mine.begin * slots->tapes_of_rank;
-    *n_parts = (uint32_t)rt_range_count(mine) * slots->tapes_of_rank;
-    RT_TRY(rt_array_new(*n_parts, sizeof **parts, parts, err));
-    for (uint32_t i = 0; i < *n_parts; i++)
-        (*parts)[i] = (struct rt_range){slots->parts[first + i].begin, slots->parts[first + i].end};
-done:
-    return st;
-}
-
-static enum rt_status sort_ids(struct inserter *in, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    struct rt_range *parts = NULL;
-    struct rt_sorted_ids_input input = {.file = in->vectors_file};
-    RT_LOCAL(list_parts(in, &parts, &input.n_parts, err));
-    RT_AGREE(in->context->job->comm);
-    input.parts = parts;
-    RT_TRY(rt_sorted_ids_write(in->context, &input, err));
-done:
-    rt_array_free(parts);
-    return st;
-}
-
-/* The directory of chunks is every rank's; one of them makes its checksums. */
-static enum rt_status sum_chunks(struct inserter *in, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    const struct rt_job *job = in->context->job;
-    RT_LOCAL(rt_h5_sync(in->tape_file, err));
-    RT_AGREE(job->comm);
-    if (job->rank == 0)
-        RT_LOCAL(rt_unit_rehash(in->tape_file, RT_TAPE_CHUNKS, 0, in->chunks.n_chunks, err));
-    RT_AGREE(job->comm);
-done:
-    return st;
-}
-
-/* What is left to do together once all rows are written, for files that stay. Collective, whatever
- * has become of this rank's rows; a request to stop is rt_phase_end's to see. */
-static enum rt_status complete_files(struct inserter *in, enum rt_status st, struct rt_error *err)
-{
-    MPI_Comm comm = in->context->job->comm;
-    uint64_t stops = !rt_progress_tick(in->context->progress);
-    RT_AGREE(comm);
-    rt_max_u64(comm, &stops, 1);
-    if (stops)
-        goto done;
-    if (!in->input->ids_ascend)
-        RT_TRY(sort_ids(in, err));
-    if (in->input->carry) /* else compaction reads the tape and removes it */
-        RT_TRY(sum_chunks(in, err));
-done:
-    return st;
-}
-
 /* The sums of all ranks, once the files are whole. Collective. */
-static enum rt_status finish(struct inserter *in, struct rt_error *err)
+static enum rt_status finish(struct rt_inserter *in, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     bool is_elsewhere =
         in->work.done || in->work.layout_ranks != in->context->job->n_ranks; /* chunks of others */
     if (is_elsewhere && in->input->counts_leaves)
-        RT_LOCAL(recount_lists(in, err));
+        RT_LOCAL(rt_insert_before_recount(in, err));
     RT_AGREE(in->context->job->comm);
     reduce(in);
     st = refuse_empty(in, err);
@@ -885,12 +475,12 @@ done:
     return st;
 }
 
-static void release(struct inserter *in)
+static void release(struct rt_inserter *in)
 {
     rt_durable_free(in->durable);
     rt_row_coder_free(in->coder);
-    columns_free(&in->rows);
-    columns_free(&in->sorted);
+    rt_tape_columns_free(&in->rows);
+    rt_tape_columns_free(&in->sorted);
     rt_array_free(in->distances);
     rt_array_free(in->order);
     rt_array_free(in->scratch);
@@ -910,36 +500,37 @@ enum rt_status rt_insert_phase(struct rt_phase_context *context,
     struct rt_vectors_shape shape;
     MPI_Comm comm = context->job->comm;
     memset(out, 0, sizeof *out);
-    struct inserter in = {.context = context,
-                          .input = input,
-                          .out = out,
-                          .dim = info->dim,
-                          .code_bytes = rt_code_bytes(info->dim),
-                          .n_factors = rt_code_n_factors(input->tree->metric),
-                          .n_lists = rt_tree_leaves(input->tree)->n,
-                          .row_bytes = info->dim * rt_element_size(info->type),
-                          .bad_row = RT_NO_BAD_ROW};
+    struct rt_inserter in = {.context = context,
+                             .input = input,
+                             .out = out,
+                             .dim = info->dim,
+                             .code_bytes = rt_code_bytes(info->dim),
+                             .n_factors = rt_code_n_factors(input->tree->metric),
+                             .n_lists = rt_tree_leaves(input->tree)->n,
+                             .row_bytes = info->dim * rt_element_size(info->type),
+                             .bad_row = RT_NO_BAD_ROW};
     enum rt_metric distance = rt_means_distance(input->tree->metric, input->tree->spherical);
     uint64_t n_rows = rt_row_source_n_rows(input->source);
     in.n_carried = input->carry ? input->carry->n_rows : 0;
     in.chunks = input->carry ? rt_chunks_large(in.n_carried + n_rows) : rt_chunks_of(n_rows);
+    in.n_counted = input->counts_leaves ? in.n_lists : 0;
+    in.n_sums = 2 * in.n_counted + 2;
     in.scale = rt_scale_new(input->exponent, n_rows, info->dim, distance, input->tree->spherical);
     uint64_t n_ranks = (uint64_t)context->job->n_ranks;
     uint64_t most_chunks = (in.chunks.n_chunks + n_ranks - 1) / n_ranks; /* of a rank */
     size_blocks(input->block_rows, &in.chunks, most_chunks << in.chunks.shift, &in.block_rows,
                 &in.group_rows);
     rt_phase_begin(context, "insert", "rows", in.chunks.n_rows, &clock);
-    RT_TRY(make_slots(&in, &shape, err));
+    RT_TRY(rt_insert_files_place(&in, &shape, err));
     RT_LOCAL(allocate(&in, err));
     RT_AGREE(comm);
-    RT_TRY(look_back(&in, &shape, err));
-    RT_TRY(make_tape_file(&in, err));
-    RT_TRY(make_vectors_file(&in, &shape, err));
+    RT_TRY(rt_insert_before_look(&in, &shape, err));
+    RT_TRY(rt_insert_files_make(&in, &shape, err));
     struct rt_h5_file *files[] = {in.tape_file, in.vectors_file};
     RT_LOCAL(rt_durable_start(in.durable, files, 2, err));
-    RT_LOCAL(count_done(&in, err));
+    RT_LOCAL(rt_insert_before_count(&in, err));
     RT_LOCAL(insert_rows(&in, err));
-    st = complete_files(&in, st, err);
+    st = rt_insert_files_complete(&in, st, err);
     st = rt_phase_end(context, &clock, st, &out->record, err);
     st = rt_first_bad_row(context, input->rows, input->source, in.bad_row, st, err);
 done:

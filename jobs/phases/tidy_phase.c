@@ -115,37 +115,7 @@ done:
     return st;
 }
 
-struct columns {
-    uint32_t *lists;
-    uint64_t *ids;
-    uint8_t *codes;
-    float *factors;
-    struct rt_place *places;
-};
-
-static enum rt_status columns_new(struct columns *c, const struct rt_index_view *view,
-                                  struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    RT_TRY(rt_array_new(PIECE_RECORDS, sizeof *c->lists, &c->lists, err));
-    RT_TRY(rt_array_new(PIECE_RECORDS, sizeof *c->ids, &c->ids, err));
-    RT_TRY(rt_array_new(PIECE_RECORDS, view->code_bytes, &c->codes, err));
-    RT_TRY(rt_array_new(PIECE_RECORDS, view->n_factors * sizeof *c->factors, &c->factors, err));
-    RT_TRY(rt_array_new(PIECE_RECORDS, sizeof *c->places, &c->places, err));
-done:
-    return st;
-}
-
-static void columns_free(struct columns *c)
-{
-    rt_array_free(c->lists);
-    rt_array_free(c->ids);
-    rt_array_free(c->codes);
-    rt_array_free(c->factors);
-    rt_array_free(c->places);
-}
-
-static enum rt_status copy_record(const struct rt_index_view *view, const struct columns *c,
+static enum rt_status copy_record(const struct rt_index_view *view, const struct rt_tape_columns *c,
                                   size_t at, uint64_t number, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
@@ -168,8 +138,8 @@ static enum rt_status write_records(void *context, uint64_t first, const struct 
 {
     enum rt_status st = RT_OK;
     struct tidying *t = context;
-    struct columns c = {NULL, NULL, NULL, NULL, NULL};
-    RT_TRY(columns_new(&c, t->view, err));
+    struct rt_tape_columns c = {.lists = NULL};
+    RT_TRY(rt_tape_columns_new(PIECE_RECORDS, t->view->code_bytes, t->view->n_factors, &c, err));
     for (size_t at = 0; at < n; at += PIECE_RECORDS) {
         size_t m = n - at < PIECE_RECORDS ? n - at : PIECE_RECORDS;
         const void *const parts[RT_TAPE_COLUMNS] = {c.lists, c.ids, c.codes, c.factors, c.places};
@@ -180,7 +150,7 @@ static enum rt_status write_records(void *context, uint64_t first, const struct 
         rt_progress_add(t->context->progress, RT_COUNT_DONE, m);
     }
 done:
-    columns_free(&c);
+    rt_tape_columns_free(&c);
     return st;
 }
 
