@@ -37,6 +37,22 @@ struct rt_hash128 rt_hash128_subtract(struct rt_hash128 a, struct rt_hash128 b)
     return (struct rt_hash128){.low = a.low - b.low, .high = a.high - b.high - (a.low < b.low)};
 }
 
+void rt_hash128_add_limbs(struct rt_hash128 hash, uint64_t limbs[RT_HASH128_LIMBS])
+{
+    limbs[0] += hash.low & UINT32_MAX;
+    limbs[1] += hash.low >> 32;
+    limbs[2] += hash.high & UINT32_MAX;
+    limbs[3] += hash.high >> 32;
+}
+
+struct rt_hash128 rt_hash128_of_limbs(const uint64_t limbs[RT_HASH128_LIMBS])
+{
+    struct rt_hash128 sum = {limbs[0], 0};
+    sum = rt_hash128_add(sum, (struct rt_hash128){limbs[1] << 32, limbs[1] >> 32});
+    sum = rt_hash128_add(sum, (struct rt_hash128){0, limbs[2]});
+    return rt_hash128_add(sum, (struct rt_hash128){0, limbs[3] << 32});
+}
+
 void rt_hash128_hex(struct rt_hash128 hash, char text[33])
 {
     static const char digits[] = "0123456789abcdef";

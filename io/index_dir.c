@@ -298,7 +298,7 @@ void rt_index_dir_undo(const char *dir, const struct rt_index_dir_begin *begin)
     strcat(name, ".partial");
     remove_name(dir, name);
     remove_name(dir, "CURRENT.partial");
-    if (rt_index_remove_checkpoint(dir, &ignored) != RT_OK)
+    if (!begin->keeps_checkpoint && rt_index_remove_checkpoint(dir, &ignored) != RT_OK)
         return;
     if (begin->made) {
         remove_name(dir, "LOCK");

@@ -27,6 +27,7 @@ struct rt_index_dir_begin {
     enum rt_index_state state; /* as found */
     bool made;                 /* this call made the directory */
     uint64_t generation;       /* to write: 1, or as rt_index_dir_next says */
+    bool keeps_checkpoint;     /* what lies in checkpoint/ is another job's */
 };
 /* For build: makes a missing directory. A published one needs force, and stays readable until the
  * new generation is published; an unfinished one needs force or resume; a foreign one is refused
@@ -38,7 +39,7 @@ enum rt_status rt_index_dir_begin(const char *dir, bool force, bool resume,
  * left it, so that a job whose lock was broken and its taker share no name. */
 enum rt_status rt_index_dir_next(const char *dir, uint64_t *generation,
                                  struct rt_error *err) RT_MUST_CHECK;
-/* After exit 2: takes away what a job has made (its generation's files, LOCK, checkpoint/) and,
+/* After exit 2: takes away what a job has made (its generation's files, LOCK, its checkpoint/) and,
  * where `made`, the directory. Failures are not told: the message of the job stands. */
 void rt_index_dir_undo(const char *dir, const struct rt_index_dir_begin *begin);
 /* With the lock held: removes files of ours that no manifest to be kept names: other generations'

@@ -76,7 +76,7 @@ static enum rt_status look_back(struct build *b, struct rt_error *err)
     if (b->before.found == RT_BUILD_NOTHING)
         RT_TRY(rt_index_remove_checkpoint(b->context.dir, err));
     if (b->before.found == RT_BUILD_INTERRUPTED)
-        RT_TRY(rt_index_unfinish_files(b->context.dir, b->before.generation, err));
+        RT_TRY(rt_index_unfinish_files(b->context.dir, b->before.first.generation, err));
 done:
     return st;
 }
@@ -102,11 +102,11 @@ static enum rt_status begin_index(struct build *b, struct rt_error *err)
     b->checkpointing = (struct rt_checkpointing){
         .interval_seconds = job->options->checkpoint_interval, .layout_ranks = job->n_ranks};
     if (b->before.found == RT_BUILD_INTERRUPTED) {
-        b->context.generation = b->before.generation;
+        b->context.generation = b->before.first.generation;
         b->checkpointing.resumes = true;
-        b->checkpointing.layout_ranks = b->before.ranks;
-        job->options->tapes = b->before.tapes;
-        job->options->chooser = b->before.chooser;
+        b->checkpointing.layout_ranks = b->before.first.ranks;
+        job->options->tapes = b->before.first.tapes;
+        job->options->chooser = b->before.first.chooser;
     }
     b->facts.generation = b->context.generation;
 done:
@@ -117,9 +117,12 @@ done:
 static enum rt_status begin_checkpoints(struct build *b, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
+    struct rt_first_run record = {.generation = b->context.generation,
+                                  .ranks = b->job->n_ranks,
+                                  .tapes = b->job->options->tapes,
+                                  .chooser = b->job->options->chooser};
     if (b->job->rank == 0 && !b->checkpointing.resumes)
-        RT_LOCAL(rt_build_resume_begin(b->job->options, b->facts.rows, b->context.generation,
-                                       b->job->n_ranks, err));
+        RT_LOCAL(rt_first_run_write(b->context.dir, b->job->options, b->facts.rows, &record, err));
     RT_AGREE(b->job->comm);
     b->context.checkpoint = &b->checkpointing;
 done:
@@ -410,8 +413,16 @@ static void report_failure(const struct build *b, enum rt_status st, const struc
 static void clean(struct build *b)
 {
     struct rt_error failed;
-    if (b->job->rank == 0 && rt_index_dir_keep(b->context.dir, b->job->options->keep_generations,
-                                               NULL, &failed) != RT_OK)
+    bool is_pending = false; /* an insert into what was built may go on */
+    if (b->job->rank != 0)
+        return;
+    if (b->before.found == RT_BUILD_PUBLISHED &&
+        (rt_first_run_is_pending(b->context.dir, b->before.first.generation, &is_pending,
+                                 &failed) != RT_OK ||
+         is_pending))
+        return;
+    if (rt_index_dir_keep(b->context.dir, b->job->options->keep_generations, NULL, &failed) !=
+        RT_OK)
         rt_job_warn(b->job, "files that are no longer needed could not be removed: %s",
                     failed.text);
 }
@@ -424,12 +435,12 @@ static enum rt_status tell_published(struct build *b, struct rt_error *err)
     char digest[33];
     rt_hash128_hex(b->before.digest, digest);
     rt_job_row(b->job, "done", "%s holds this build already: generation %llu, digest %s",
-               b->context.dir, (unsigned long long)b->before.generation, digest);
+               b->context.dir, (unsigned long long)b->before.first.generation, digest);
     json_t *record = b->job->rank != 0
                          ? NULL
                          : json_pack("{s:s, s:s, s:I, s:I, s:s}", "job", b->job->name, "status",
-                                     "done", "generation", (json_int_t)b->before.generation, "rows",
-                                     (json_int_t)b->before.n_rows, "digest", digest);
+                                     "done", "generation", (json_int_t)b->before.first.generation,
+                                     "rows", (json_int_t)b->before.n_rows, "digest", digest);
     if (record)
         RT_LOCAL(rt_job_write_reports(b->job, record, err));
     RT_AGREE(b->job->comm);

@@ -1,11 +1,9 @@
-/* What a build must agree with to go on where another was interrupted: the record of its first run
- * in checkpoint/, or the index that it has published already. Rank 0's business. */
+/* What a build finds that was asked to go on: one that was interrupted, or the index that it has
+ * published already. Rank 0's business. */
 #ifndef RT_JOBS_BUILD_RESUME_H
 #define RT_JOBS_BUILD_RESUME_H
 
-#include "core/checksum.h"
-#include "core/options.h"
-#include "io/rows.h"
+#include "jobs/first_run.h"
 
 enum rt_build_found {
     RT_BUILD_NOTHING = 0, /* a build begins */
@@ -14,12 +12,9 @@ enum rt_build_found {
 };
 struct rt_build_resume {
     enum rt_build_found found;
-    uint64_t generation; /* interrupted or published */
-    int ranks;           /* interrupted: of the first run, and its layout (E2) */
-    uint64_t tapes;
-    int chooser;
-    uint64_t n_rows;          /* published */
-    struct rt_hash128 digest; /* published */
+    struct rt_first_run first; /* interrupted; its generation: published too */
+    uint64_t n_rows;           /* published */
+    struct rt_hash128 digest;  /* published */
 };
 
 /* What lies in INDEX for a build of these options and rows (--resume). Result options and stamps of
@@ -29,9 +24,5 @@ struct rt_build_resume {
 enum rt_status rt_build_resume_look(const struct rt_options *options,
                                     const struct rt_rows_info *rows, struct rt_build_resume *out,
                                     struct rt_error *err) RT_MUST_CHECK;
-/* Writes the record of a first run. */
-enum rt_status rt_build_resume_begin(const struct rt_options *options,
-                                     const struct rt_rows_info *rows, uint64_t generation,
-                                     int ranks, struct rt_error *err) RT_MUST_CHECK;
 
 #endif

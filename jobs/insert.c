@@ -1,5 +1,6 @@
 /* ranktape insert: new rows into a published index. They go through its tree into a new pair of
  * files (appendable, vectors); the next search finds them, vacuum folds them into the lists. */
+#include "jobs/insert_resume.h"
 #include "jobs/job.h"
 
 #include "core/memory.h"
@@ -27,6 +28,8 @@ struct insertion {
     struct rt_edit edit;
     struct rt_rows *rows;
     struct rt_row_source *source;
+    struct rt_insert_resume before;
+    struct rt_checkpointing checkpointing;
     struct rt_new_ids ids;
     struct rt_tombstone_output dead; /* rows replaced */
     struct rt_carry *carry;
@@ -91,14 +94,7 @@ static enum rt_status open_rows(struct insertion *in, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct rt_job *job = in->edit.job;
-    const struct rt_manifest *m = in->edit.view->manifest;
     struct rt_plan_input machine = {0};
-    struct rt_row_source_options source = {.ids = job->options->ids,
-                                           .scatter = job->options->scatter,
-                                           .first_row = job->options->from_row,
-                                           .first_id = job->options->from_row};
-    if (job->options->origin[RT_OPT_from_row] != RT_FROM_GIVEN)
-        source.first_id = m->next_row;
     rt_plan_phase_machine(job, &machine);
     if (job->rank == 0) {
         RT_LOCAL(rt_plan_phase_open(job, job->options->argument[1], &in->rows, &machine, err));
@@ -108,6 +104,120 @@ static enum rt_status open_rows(struct insertion *in, struct rt_error *err)
     RT_TRY(rt_plan_phase_share(job, &in->rows, err));
     complete_options(in, &machine);
     in->edit.context.budget_bytes = job->options->memory;
+done:
+    return st;
+}
+
+static void tell_counts(struct insertion *in, uint64_t n_inserted, uint64_t n_skipped,
+                        uint64_t n_replaced)
+{
+    rt_edit_set(&in->edit, "inserted", json_integer((json_int_t)n_inserted));
+    rt_edit_set(&in->edit, "skipped", json_integer((json_int_t)n_skipped));
+    rt_edit_set(&in->edit, "replaced", json_integer((json_int_t)n_replaced));
+}
+
+/* ---- what a run before has done ---- */
+
+/* Rank 0, in the way of the first state. */
+static enum rt_status write_record(void *context, struct rt_error *err)
+{
+    struct insertion *in = context;
+    const struct rt_job *job = in->edit.job;
+    struct rt_first_run record = {.generation = in->edit.context.generation,
+                                  .base = in->edit.view->manifest->generation,
+                                  .ranks = job->n_ranks,
+                                  .tapes = job->options->tapes,
+                                  .chooser = job->options->chooser};
+    in->edit.has_begun = true;
+    return rt_first_run_write(in->edit.context.dir, job->options, rt_rows_info(in->rows), &record,
+                              err);
+}
+
+static bool are_few(const struct insertion *in)
+{
+    uint64_t n_new = rt_rows_info(in->rows)->n_rows - in->edit.job->options->from_row;
+    return n_new <= rt_tree_leaves(&in->edit.view->tree.tree)->n / FEW;
+}
+
+static enum rt_status look_back(struct insertion *in, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_edit *edit = &in->edit;
+    struct rt_options *options = edit->job->options;
+    uint64_t current = edit->view->manifest->generation;
+    if (edit->job->rank == 0 && options->resume)
+        RT_LOCAL(rt_insert_resume_look(edit->context.dir, options, rt_rows_info(in->rows),
+                                       edit->view->manifest, &in->before, err));
+    RT_AGREE(edit->job->comm);
+    rt_bcast_bytes(edit->job->comm, &in->before, sizeof in->before, 0);
+    if (in->before.found == RT_INSERT_VOID)
+        rt_job_warn(edit->job,
+                    "the insert that was interrupted was into generation %" PRIu64
+                    " of '%s', which is at %" PRIu64 " now: it begins anew",
+                    in->before.first.base, edit->context.dir, current);
+    if (in->before.found != RT_INSERT_INTERRUPTED)
+        goto done;
+    options->tapes = in->before.first.tapes;
+    options->chooser = in->before.first.chooser;
+    RT_TRY(rt_edit_go_on(edit, in->before.first.generation, err));
+    rt_job_row(edit->job, "", "goes on with what an insert on %d ranks has left",
+               in->before.first.ranks);
+done:
+    return st;
+}
+
+/* Few rows are inserted sooner than anything could be kept of them. */
+static enum rt_status begin_checkpoints(struct insertion *in, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_edit *edit = &in->edit;
+    bool goes_on = in->before.found == RT_INSERT_INTERRUPTED;
+    in->checkpointing = (struct rt_checkpointing){
+        .interval_seconds = edit->job->options->checkpoint_interval,
+        .resumes = goes_on,
+        .layout_ranks = goes_on ? in->before.first.ranks : edit->job->n_ranks,
+        .begin = goes_on ? NULL : write_record,
+        .begin_context = in};
+    if (are_few(in))
+        goto done;
+    if (edit->job->rank == 0 && !goes_on)
+        RT_LOCAL(rt_index_remove_checkpoint(edit->context.dir, err));
+    RT_AGREE(edit->job->comm);
+    edit->context.checkpoint = &in->checkpointing;
+done:
+    return st;
+}
+
+/* Rank 0: --resume where the rows are in the index already, as a job that is queued again need not
+ * know. What the run that published them could not remove goes. */
+static enum rt_status tell_published(struct insertion *in, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_job *job = in->edit.job;
+    const struct rt_insert_resume *b = &in->before;
+    bool is_pending = false;
+    RT_TRY(rt_first_run_is_pending(in->edit.context.dir, in->edit.view->manifest->generation,
+                                   &is_pending, err));
+    if (!is_pending)
+        RT_TRY(rt_index_dir_keep(in->edit.context.dir, job->options->keep_generations, NULL, err));
+    rt_job_row(job, "done", "%s holds these rows already: generation %" PRIu64,
+               in->edit.context.dir, b->generation);
+    tell_counts(in, b->n_inserted, b->n_skipped, b->n_replaced);
+done:
+    return st;
+}
+
+static enum rt_status open_source(struct insertion *in, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_job *job = in->edit.job;
+    const struct rt_manifest *m = in->edit.view->manifest;
+    struct rt_row_source_options source = {.ids = job->options->ids,
+                                           .scatter = job->options->scatter,
+                                           .first_row = job->options->from_row,
+                                           .first_id = job->options->from_row};
+    if (job->options->origin[RT_OPT_from_row] != RT_FROM_GIVEN)
+        source.first_id = m->next_row;
     RT_TRY(rt_row_source_new(job->comm, in->rows, &source, &in->source, err));
     RT_TRY(rt_new_ids_check(&in->edit.context, rt_row_source_n_rows(in->source), in->source,
                             in->edit.view, job->options->replace, &in->ids, err));
@@ -216,13 +326,13 @@ static enum rt_status insert_rows(struct insertion *in, struct rt_error *err)
         options->origin[RT_OPT_from_row] == RT_FROM_GIVEN ? options->from_row : m->next_row;
     RT_TRY(rt_carry_new(&edit->context, edit->view, rt_row_source_n_rows(in->source), &in->carry,
                         err));
-    bool are_few = rt_row_source_n_rows(in->source) <= rt_tree_leaves(tree)->n / FEW;
-    if (!are_few)
+    bool few = are_few(in);
+    if (!few)
         RT_TRY(make_sets(in, err));
     RT_LOCAL(rt_rotation_new(tree->rotation_seed, tree->dim, &in->rotation, err));
     RT_AGREE(edit->job->comm);
     struct rt_insert_input input = {.tree = tree,
-                                    .sets = are_few ? NULL : in->sets.sets,
+                                    .sets = few ? NULL : in->sets.sets,
                                     .touch = touch_tree,
                                     .touch_context = edit->view,
                                     .rotation = in->rotation,
@@ -308,8 +418,9 @@ static enum rt_status publish(struct insertion *in, struct rt_error *err)
     json_t *what = NULL;
     if (in->edit.job->rank == 0) {
         RT_LOCAL(fill_manifest(in, err));
-        what = json_pack("{s:I, s:I, s:I}", "inserted", (json_int_t)in->out.n_rows, "skipped",
-                         (json_int_t)in->out.n_skipped, "replaced", (json_int_t)in->dead.n_dead);
+        RT_LOCAL(rt_insert_history_line(in->edit.job->options, rt_rows_info(in->rows),
+                                        in->out.n_rows, in->out.n_skipped, in->dead.n_dead, &what,
+                                        err));
     }
     RT_AGREE(in->edit.job->comm);
     json_t *line = what;
@@ -337,9 +448,7 @@ static void say(struct insertion *in)
         rt_job_row(job, "", "%s bad rows left out", rt_units_count(in->out.n_skipped, count));
     if (in->dead.n_dead)
         rt_job_row(job, "", "%s rows replaced", rt_units_count(in->dead.n_dead, count));
-    rt_edit_set(&in->edit, "inserted", json_integer((json_int_t)in->out.n_rows));
-    rt_edit_set(&in->edit, "skipped", json_integer((json_int_t)in->out.n_skipped));
-    rt_edit_set(&in->edit, "replaced", json_integer((json_int_t)in->dead.n_dead));
+    tell_counts(in, in->out.n_rows, in->out.n_skipped, in->dead.n_dead);
 }
 
 static void release(struct insertion *in, enum rt_status st, const struct rt_error *err)
@@ -357,20 +466,35 @@ static void release(struct insertion *in, enum rt_status st, const struct rt_err
     rt_array_free(in->values);
 }
 
+static enum rt_status put_in(struct insertion *in, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    RT_TRY(open_source(in, err));
+    RT_TRY(begin_checkpoints(in, err));
+    if (rt_row_source_n_rows(in->source) > 0) {
+        if (in->edit.job->options->replace)
+            RT_TRY(replace(in, err));
+        RT_TRY(insert_rows(in, err));
+        if (in->out.n_rows > 0)
+            RT_TRY(publish(in, err));
+    }
+    say(in);
+done:
+    return st;
+}
+
 enum rt_status rt_insert_run(struct rt_job *job, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct insertion in = {.rows = NULL};
     RT_TRY(rt_edit_begin(job, job->options->argument[0], RT_CHECK_STRUCTURE, &in.edit, err));
     RT_TRY(open_rows(&in, err));
-    if (rt_row_source_n_rows(in.source) > 0) {
-        if (job->options->replace)
-            RT_TRY(replace(&in, err));
-        RT_TRY(insert_rows(&in, err));
-        if (in.out.n_rows > 0)
-            RT_TRY(publish(&in, err));
-    }
-    say(&in);
+    RT_TRY(look_back(&in, err));
+    if (in.before.found != RT_INSERT_PUBLISHED)
+        RT_TRY(put_in(&in, err));
+    else if (job->rank == 0)
+        RT_LOCAL(tell_published(&in, err));
+    RT_AGREE(job->comm);
     RT_TRY(rt_edit_tell(&in.edit, err));
 done:
     release(&in, st, err);

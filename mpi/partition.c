@@ -258,14 +258,8 @@ void rt_bcast_bytes(MPI_Comm comm, void *buffer, uint64_t n_bytes, int root)
 /* Four 32-bit limbs, so that sums of limbs cannot overflow 64 bits. */
 struct rt_hash128 rt_sum_hash128(MPI_Comm comm, struct rt_hash128 mine)
 {
-    uint64_t limbs[4] = {mine.low & UINT32_MAX, mine.low >> 32, mine.high & UINT32_MAX,
-                         mine.high >> 32};
-    rt_sum_u64(comm, limbs, 4);
-    uint64_t carry = 0;
-    for (int i = 0; i < 4; i++) {
-        limbs[i] += carry;
-        carry = limbs[i] >> 32;
-        limbs[i] &= UINT32_MAX;
-    }
-    return (struct rt_hash128){.low = limbs[0] | limbs[1] << 32, .high = limbs[2] | limbs[3] << 32};
+    uint64_t limbs[RT_HASH128_LIMBS] = {0};
+    rt_hash128_add_limbs(mine, limbs);
+    rt_sum_u64(comm, limbs, RT_HASH128_LIMBS);
+    return rt_hash128_of_limbs(limbs);
 }

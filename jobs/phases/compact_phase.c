@@ -15,7 +15,6 @@
 #define LEAST_WINDOW_BYTES (UINT64_C(1) << 20)
 #define MOST_WINDOW_BYTES (UINT64_C(1) << 30)
 #define WRITE_BUFFER_BYTES ((size_t)8 << 20)
-#define HASH_LIMBS 4 /* of 32 bits */
 
 /* A record on its way: this head, then factors, then code. */
 struct wire_head {
@@ -355,7 +354,7 @@ static enum rt_status make_file(struct compactor *c, struct rt_compact_output *o
     c->n_granules = (shape.n_blocks + c->share_blocks - 1) / c->share_blocks;
     out->n_blocks = shape.n_blocks;
     struct rt_durable_options durable = {
-        .name = "compact", .n_units = c->n_granules, .n_sums = HASH_LIMBS};
+        .name = "compact", .n_units = c->n_granules, .n_sums = RT_HASH128_LIMBS};
     RT_TRY(rt_durable_new(c->context, &durable, &c->durable, err));
     RT_LOCAL(number_places(c, err));
     RT_LOCAL(rt_list_layout(&shape, &out->layout, err));
@@ -444,29 +443,17 @@ done:
     return st;
 }
 
-/* The hash as numbers that can be added in any order. */
-static void take_hash(struct compactor *c, uint64_t limbs[HASH_LIMBS])
+static void take_hash(struct compactor *c, uint64_t limbs[RT_HASH128_LIMBS])
 {
-    limbs[0] += c->rows_hash.low & UINT32_MAX;
-    limbs[1] += c->rows_hash.low >> 32;
-    limbs[2] += c->rows_hash.high & UINT32_MAX;
-    limbs[3] += c->rows_hash.high >> 32;
+    rt_hash128_add_limbs(c->rows_hash, limbs);
     c->rows_hash = (struct rt_hash128){0, 0};
-}
-
-static struct rt_hash128 join_hash(const uint64_t limbs[HASH_LIMBS])
-{
-    struct rt_hash128 sum = {limbs[0], 0};
-    sum = rt_hash128_add(sum, (struct rt_hash128){limbs[1] << 32, limbs[1] >> 32});
-    sum = rt_hash128_add(sum, (struct rt_hash128){0, limbs[2]});
-    return rt_hash128_add(sum, (struct rt_hash128){0, limbs[3] << 32});
 }
 
 /* The windows that are written are handed in. */
 static enum rt_status keep_windows(struct compactor *c, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    uint64_t limbs[HASH_LIMBS] = {0};
+    uint64_t limbs[RT_HASH128_LIMBS] = {0};
     if (c->writer)
         RT_TRY(rt_unit_writer_flush(c->writer, err));
     take_hash(c, limbs);
@@ -524,7 +511,7 @@ enum rt_status rt_compact_phase(struct rt_phase_context *context,
     MPI_Comm comm = context->job->comm;
     struct rt_exchange *exchange = NULL;
     struct rt_phase_clock clock;
-    uint64_t limbs[HASH_LIMBS] = {0};
+    uint64_t limbs[RT_HASH128_LIMBS] = {0};
     struct rt_error ignored;
     memset(out, 0, sizeof *out);
     struct compactor c = {.context = context,
@@ -563,7 +550,7 @@ done:
     st = rt_phase_close_file(context, c.file, st, err);
     take_hash(&c, limbs);
     rt_durable_take(c.durable, limbs, NULL, NULL);
-    out->rows_hash = rt_sum_hash128(comm, join_hash(limbs));
+    out->rows_hash = rt_sum_hash128(comm, rt_hash128_of_limbs(limbs));
     release(&c);
     return st;
 }

@@ -41,6 +41,7 @@ struct rt_durable {
     uint64_t *bits, *sums;
     float *most;
     uint64_t *before; /* NULL: nothing */
+    bool has_begun;   /* the job is written down */
     unsigned start;   /* number of this run among those that went on; names its states */
     uint64_t n_saved; /* units in the last state of this run */
     double began;
@@ -132,6 +133,20 @@ done:
     return st;
 }
 
+/* The first state of a run: from now on there is a job to go on with. */
+static enum rt_status begin_job(struct rt_durable *d, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_checkpointing *checkpoint = d->context->checkpoint;
+    if (d->has_begun || !checkpoint->begin || d->context->job->rank != 0)
+        goto done;
+    RT_TRY(rt_fs_sync_dir(d->context->dir, err)); /* names of the files that states speak of */
+    RT_TRY(checkpoint->begin(checkpoint->begin_context, err));
+    d->has_begun = true;
+done:
+    return st;
+}
+
 /* What is on the board by now; then the files; and only then its name (G2). */
 static enum rt_status save(struct rt_durable *d, struct rt_error *err)
 {
@@ -139,6 +154,7 @@ static enum rt_status save(struct rt_durable *d, struct rt_error *err)
     struct rt_checkpoint *state = NULL;
     char name[RT_CHECKPOINT_NAME];
     state_name(d, d->start, d->context->job->rank, name);
+    RT_TRY(begin_job(d, err));
     RT_TRY(rt_checkpoint_begin(d->context->dir, name, &state, err));
     (void)pthread_mutex_lock(&d->board->mutex);
     uint64_t n_units = d->board->n_units;

@@ -2,10 +2,12 @@
 
 #include "core/memory.h"
 #include "io/index_dir.h"
+#include "jobs/first_run.h"
 #include "jobs/job_record.h"
 #include "mpi/agree.h"
 #include "mpi/partition.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #define MOST_HISTORY 100u /* jobs that the manifest tells of (H7) */
@@ -77,6 +79,20 @@ done:
     return st;
 }
 
+enum rt_status rt_edit_go_on(struct rt_edit *edit, uint64_t generation, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    edit->goes_on = true;
+    edit->context.generation = generation;
+    if (edit->job->rank == 0) {
+        edit->manifest->generation = generation;
+        RT_LOCAL(rt_index_unfinish_files(edit->context.dir, generation, err));
+    }
+    RT_AGREE(edit->job->comm);
+done:
+    return st;
+}
+
 void rt_edit_bury(struct rt_edit *edit, const struct rt_tombstone_output *dead)
 {
     struct rt_manifest *m = edit->manifest;
@@ -109,6 +125,21 @@ done:
     return st;
 }
 
+/* Rank 0: the index has moved on, so that another job's checkpoint is of use no longer. */
+static void tell_void(const struct rt_edit *e)
+{
+    struct rt_error ignored;
+    json_t *record = NULL;
+    if (rt_first_run_read(e->context.dir, &record, &ignored) == RT_OK && record &&
+        rt_first_run_generation(record) != e->context.generation)
+        rt_job_warn(e->job,
+                    "'%s' is at generation %" PRIu64
+                    " now: what an interrupted insert has left there is void, --resume begins it "
+                    "anew",
+                    e->context.dir, e->context.generation);
+    json_decref(record);
+}
+
 enum rt_status rt_edit_publish(struct rt_edit *edit, const struct rt_new_file *files,
                                uint32_t n_files, struct rt_rows *rows, json_t *what,
                                struct rt_error *err)
@@ -129,6 +160,7 @@ enum rt_status rt_edit_publish(struct rt_edit *edit, const struct rt_new_file *f
     rt_progress_view_clear(edit->watch);
     if (edit->job->rank == 0) {
         struct rt_error failed;
+        tell_void(edit);
         if (rt_index_dir_keep(edit->context.dir, edit->job->options->keep_generations, NULL,
                               &failed) != RT_OK)
             rt_job_warn(edit->job, "files of old generations could not be removed: %s",
@@ -145,11 +177,14 @@ enum rt_status rt_edit_again(struct rt_edit *edit, struct rt_error *err)
     return open_generation(edit, err);
 }
 
-static void undo(const struct rt_edit *e)
+static void undo(const struct rt_edit *e, enum rt_status st)
 {
     struct rt_error ignored;
     struct rt_index_dir_begin begin = {.state = RT_INDEX_PUBLISHED,
-                                       .generation = e->context.generation};
+                                       .generation = e->context.generation,
+                                       .keeps_checkpoint = !e->has_begun};
+    if (st != RT_OK && (e->goes_on || (e->has_begun && rt_exit_code(st) != 2)))
+        return;
     if (e->lock && begin.generation && !rt_manifest_is_current(e->context.dir, begin.generation) &&
         rt_lock_check(e->lock, &ignored) == RT_OK)
         rt_index_dir_undo(e->context.dir, &begin);
@@ -200,7 +235,7 @@ void rt_edit_end(struct rt_edit *edit, enum rt_status st, const struct rt_error 
 {
     if (edit->job->rank == 0) {
         if (edit->published != edit->context.generation)
-            undo(edit);
+            undo(edit, st);
         if (st != RT_OK && !edit->is_told)
             report_failure(edit, st, err);
     }

@@ -23,6 +23,8 @@ struct rt_edit {
     json_t *record;               /* rank 0: what --json and --report tell */
     bool is_told;                 /* the work is done, and reports were begun */
     double began;
+    bool goes_on;   /* it has found what a run before has left */
+    bool has_begun; /* rank 0: what it has done so far can be gone on with */
 };
 
 /* Takes the lock of INDEX `dir` and opens it, checked so far. Collective over the job's
@@ -30,6 +32,9 @@ struct rt_edit {
  * every case. */
 enum rt_status rt_edit_begin(struct rt_job *job, const char *dir, enum rt_index_check check,
                              struct rt_edit *edit, struct rt_error *err) RT_MUST_CHECK;
+/* The job goes on with this generation, which a run before it has begun to write. Collective. */
+enum rt_status rt_edit_go_on(struct rt_edit *edit, uint64_t generation,
+                             struct rt_error *err) RT_MUST_CHECK;
 /* The new generation counts these rows no longer; tombstones-G names them, and the files it has
  * absorbed go. Rank 0. */
 void rt_edit_bury(struct rt_edit *edit, const struct rt_tombstone_output *dead);
@@ -46,8 +51,8 @@ void rt_edit_set(struct rt_edit *edit, const char *key, json_t *value);
 /* After everything else of a job that has done its work: --report and --json. Collective. Fails
  * with RT_IO where a report cannot be written. */
 enum rt_status rt_edit_tell(struct rt_edit *edit, struct rt_error *err) RT_MUST_CHECK;
-/* Whatever has become of the job (st, err): files of a generation that was not published go, so
- * does the lock; a failure is reported. Collective. */
+/* Whatever has become of the job (st, err): files of a generation that was not published go, unless
+ * it can be gone on with; so does the lock; a failure is reported. Collective. */
 void rt_edit_end(struct rt_edit *edit, enum rt_status st, const struct rt_error *err);
 
 #endif

@@ -91,6 +91,7 @@ static enum rt_status allocate(struct rt_inserter *in, struct rt_error *err)
     in->spread = (struct rt_objective *)in->sums;
     in->n_skipped = in->sums + 2 * in->n_counted;
     in->n_candidates = in->n_skipped + 1;
+    in->rows_hash = in->n_candidates + 1;
     if (!input->counts_leaves)
         goto done;
     RT_TRY(rt_array_zero(in->n_lists, sizeof(uint64_t), &in->out->list_rows, err));
@@ -123,6 +124,15 @@ done:
     return st;
 }
 
+/* In a build compaction adds up the hashes; here nothing else looks at all new records. */
+static void hash_row(struct rt_inserter *in, size_t at)
+{
+    struct rt_hash128 hash =
+        rt_record_hash(in->rows.lists[at], in->rows.ids[at], in->rows.codes + at * in->code_bytes,
+                       in->code_bytes, in->rows.factors + at * in->n_factors, in->n_factors);
+    rt_hash128_add_limbs(hash, in->rows_hash);
+}
+
 /* Adds up to what is handed in, so only when the row's chunk is on the tape. */
 static void count_row(struct rt_inserter *in, size_t at)
 {
@@ -134,6 +144,8 @@ static void count_row(struct rt_inserter *in, size_t at)
     }
     if (in->rows.ids[at] > in->largest_id)
         in->largest_id = in->rows.ids[at];
+    if (in->input->carry)
+        hash_row(in, at);
     if (!in->input->counts_leaves)
         return;
     in->out->list_rows[list]++;
@@ -148,15 +160,6 @@ static enum rt_status refuse_row(struct rt_inserter *in, uint64_t row, enum rt_r
     in->bad_row = row;
     return rt_refuse_bad_row(in->input->rows, rt_row_source_heap_row(in->input->source, row),
                              verdict, err);
-}
-
-/* In a build compaction adds up the hashes; here nothing else looks at all new records. */
-static void hash_row(struct rt_inserter *in, size_t at)
-{
-    in->rows_hash = rt_hash128_add(
-        in->rows_hash,
-        rt_record_hash(in->rows.lists[at], in->rows.ids[at], in->rows.codes + at * in->code_bytes,
-                       in->code_bytes, in->rows.factors + at * in->n_factors, in->n_factors));
 }
 
 /* Rows of older pairs, as they are: only their places are new. */
@@ -201,8 +204,6 @@ static enum rt_status code_block(struct rt_inserter *in, uint64_t first_row, siz
         in->distances[at + i] = rows->distances[i];
         rt_row_coder_encode(in->coder, i, list, in->rows.codes + (at + i) * in->code_bytes,
                             in->rows.factors + (at + i) * in->n_factors);
-        if (in->input->carry)
-            hash_row(in, at + i);
         if (in->input->gate)
             rt_recall_gate_pass(in->input->gate, in->native + i * in->row_bytes,
                                 in->rows.ids[at + i]);
@@ -439,8 +440,7 @@ static void reduce(struct rt_inserter *in)
     rt_sum_u64(comm, in->sums, in->n_sums);
     if (in->input->counts_leaves)
         reduce_leaves(in);
-    if (in->input->carry)
-        out->rows_hash = rt_sum_hash128(comm, in->rows_hash);
+    out->rows_hash = rt_hash128_of_limbs(in->rows_hash);
     out->n_skipped = *in->n_skipped;
     out->n_candidates = *in->n_candidates;
     out->largest_id = in->largest_id;
@@ -514,7 +514,7 @@ enum rt_status rt_insert_phase(struct rt_phase_context *context,
     in.n_carried = input->carry ? input->carry->n_rows : 0;
     in.chunks = input->carry ? rt_chunks_large(in.n_carried + n_rows) : rt_chunks_of(n_rows);
     in.n_counted = input->counts_leaves ? in.n_lists : 0;
-    in.n_sums = 2 * in.n_counted + 2;
+    in.n_sums = 2 * in.n_counted + 2 + RT_HASH128_LIMBS;
     in.scale = rt_scale_new(input->exponent, n_rows, info->dim, distance, input->tree->spherical);
     uint64_t n_ranks = (uint64_t)context->job->n_ranks;
     uint64_t most_chunks = (in.chunks.n_chunks + n_ranks - 1) / n_ranks; /* of a rank */

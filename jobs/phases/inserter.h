@@ -38,14 +38,13 @@ struct rt_inserter {
     uint64_t directory[2 * RT_DIRECTORY_CHUNKS];
     uint64_t directory_begin, directory_end; /* chunks whose entries wait there */
     struct rt_scale scale;
-    struct rt_hash128 rows_hash;
     struct rt_durable *durable;
     size_t n_counted; /* leaves with statistics */
     size_t n_sums;
     uint64_t *sums; /* what the rows add that are not handed in yet: spread of each leaf that is
-                       counted, n_skipped, n_candidates */
+                       counted, n_skipped, n_candidates, hash of the rows */
     struct rt_objective *spread; /* these point there */
-    uint64_t *n_skipped, *n_candidates;
+    uint64_t *n_skipped, *n_candidates, *rows_hash;
     uint64_t candidates_counted; /* of the coder's */
     uint64_t largest_id;
     uint64_t bad_row; /* of the source, met with --bad-rows fail, or RT_NO_BAD_ROW */

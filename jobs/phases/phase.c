@@ -101,7 +101,7 @@ static enum rt_status create(const struct rt_phase_context *context, const char 
 {
     enum rt_status st = RT_OK;
     RT_TRY(rt_h5_create(path, layout, err));
-    if (context->checkpoint)
+    if (context->checkpoint && !context->checkpoint->begin) /* else before the first state */
         RT_TRY(rt_fs_sync_dir(context->dir, err));
 done:
     return st;

@@ -40,6 +40,11 @@ struct rt_checkpointing {
     double interval_seconds;
     bool resumes;     /* it does: a run before it has left something */
     int layout_ranks; /* of the first run: whose parts the files are laid out for (E2) */
+    /* Called on rank 0, by any thread but once, before a run keeps its first state: to write down
+     * what --resume must know of the job. So a short job pays for no checkpoint. NULL: that is
+     * written already. */
+    enum rt_status (*begin)(void *begin_context, struct rt_error *err);
+    void *begin_context;
 };
 
 struct rt_phase_context {

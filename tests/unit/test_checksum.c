@@ -54,6 +54,19 @@ RT_TEST("a difference borrows, and undoes a sum")
         }
 }
 
+RT_TEST("a sum by limbs is the sum, whatever carries")
+{
+    struct rt_hash128 sum = {0, 0};
+    uint64_t limbs[RT_HASH128_LIMBS] = {0};
+    for (unsigned char i = 0; i < 200; i++) {
+        struct rt_hash128 hash = i % 3 ? rt_hash128(&i, 1) : (struct rt_hash128){UINT64_MAX, i};
+        sum = rt_hash128_add(sum, hash);
+        rt_hash128_add_limbs(hash, limbs);
+    }
+    struct rt_hash128 joined = rt_hash128_of_limbs(limbs);
+    CHECK(joined.low == sum.low && joined.high == sum.high);
+}
+
 RT_TEST("digits there and back; anything else is refused")
 {
     struct rt_hash128 hash = {UINT64_C(0x0123456789abcdef), UINT64_C(0xfedcba9876543210)};

@@ -1,0 +1,255 @@
+#include "jobs/first_run.h"
+
+#include "core/memory.h"
+#include "io/checkpoint.h"
+#include "jobs/job.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define RECORD "job"
+
+/* ---- the record ---- */
+
+json_t *rt_first_run_stamp(const struct rt_heap_file *file)
+{
+    return json_pack("{s:I, s:I, s:I}", "rows", (json_int_t)file->n_rows, "size",
+                     (json_int_t)file->size_bytes, "mtime", (json_int_t)file->mtime_ns);
+}
+
+static json_t *stamps_json(const struct rt_rows_info *rows)
+{
+    json_t *files = json_array();
+    for (size_t i = 0; files && i < rows->n_files; i++)
+        (void)json_array_append_new(files, rt_first_run_stamp(&rows->files[i]));
+    return files;
+}
+
+/* Files beside the rows that decide the result: a changed one is as bad as a changed row file. */
+static json_t *stamp_json(const char *path)
+{
+    struct stat info;
+    if (!path[0] || stat(path, &info) != 0) /* FILE.h5:/dataset: its name must do */
+        return json_null();
+    return json_pack("[I, I]", (json_int_t)info.st_size,
+                     (json_int_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec);
+}
+
+enum rt_status rt_first_run_write(const char *dir, const struct rt_options *options,
+                                  const struct rt_rows_info *rows,
+                                  const struct rt_first_run *record, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    json_t *json = json_pack(
+        "{s:s, s:I, s:I, s:i, s:I, s:i, s:o, s:o, s:o, s:o}", "job", rt_job_name(options->job),
+        "generation", (json_int_t)record->generation, "base", (json_int_t)record->base, "ranks",
+        record->ranks, "tapes", (json_int_t)record->tapes, "chooser", record->chooser, "options",
+        rt_options_json(options, RT_CLASS_RESULT), "files", stamps_json(rows), "ids",
+        stamp_json(options->ids), "centroids", stamp_json(options->centroids));
+    char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+    if (!text)
+        RT_FAIL(RT_NOMEM, "out of memory: a checkpoint");
+    RT_TRY(rt_checkpoint_write(dir, RECORD, text, strlen(text), err));
+done:
+    free(text);
+    json_decref(json);
+    return st;
+}
+
+enum rt_status rt_first_run_read(const char *dir, json_t **json, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    unsigned char *bytes = NULL;
+    size_t n_bytes = 0;
+    *json = NULL;
+    RT_TRY(rt_checkpoint_read(dir, RECORD, &bytes, &n_bytes, err));
+    if (bytes)
+        *json = json_loadb((const char *)bytes, n_bytes, 0, NULL);
+done:
+    rt_array_free(bytes);
+    return st;
+}
+
+bool rt_first_run_is_of(const json_t *json, enum rt_job_id job)
+{
+    const char *name = json_string_value(json_object_get(json, "job"));
+    return name && strcmp(name, rt_job_name(job)) == 0;
+}
+
+uint64_t rt_first_run_generation(const json_t *json)
+{
+    json_int_t generation = json_integer_value(json_object_get(json, "generation"));
+    return generation > 0 ? (uint64_t)generation : 0;
+}
+
+enum rt_status rt_first_run_is_pending(const char *dir, uint64_t current, bool *is_pending,
+                                       struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    json_t *json = NULL;
+    RT_TRY(rt_first_run_read(dir, &json, err));
+    *is_pending = rt_first_run_generation(json) > current;
+done:
+    json_decref(json);
+    return st;
+}
+
+/* ---- does it agree? ---- */
+
+/* How a message names the work, and the way to begin it again. */
+static const char *work_of(const struct rt_options *options)
+{
+    return options->job == RT_JOB_BUILD ? "build in" : "insert into";
+}
+
+static const char *way_out(const struct rt_options *options)
+{
+    return options->job == RT_JOB_BUILD ? "--force starts anew" : "without --resume it starts anew";
+}
+
+static void value_text(const json_t *value, char *text, size_t text_size)
+{
+    char *dump = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+    const char *given = json_is_string(value)  ? json_string_value(value)
+                        : json_is_null(value)  ? "auto"
+                        : json_is_true(value)  ? "on"
+                        : json_is_false(value) ? "off"
+                        : dump                 ? dump
+                                               : "?";
+    bool is_list = given == dump && dump && dump[0] == '[';
+    (void)snprintf(text, text_size, "%s", given + is_list);
+    size_t n = strlen(text);
+    if (is_list && n && text[n - 1] == ']')
+        text[n - 1] = '\0';
+    free(dump);
+}
+
+static bool is_auto(const json_t *option)
+{
+    const char *source = json_string_value(json_object_get(option, "source"));
+    return source && strcmp(source, rt_origin_name(RT_FROM_AUTO)) == 0;
+}
+
+enum rt_status rt_first_run_compare_options(const char *dir, const struct rt_options *options,
+                                            const json_t *then, bool is_published,
+                                            struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    json_t *now = rt_options_json(options, RT_CLASS_RESULT);
+    const char *name = NULL;
+    json_t *option = NULL;
+    if (!now)
+        RT_FAIL(RT_NOMEM, "out of memory: options");
+    json_object_foreach(now, name, option)
+    {
+        const json_t *other = json_object_get(then, name);
+        char texts[2][200];
+        if ((is_auto(option) && is_auto(other)) ||
+            (other &&
+             json_equal(json_object_get(option, "value"), json_object_get(other, "value"))))
+            continue;
+        value_text(json_object_get(other, "value"), texts[0], sizeof texts[0]);
+        value_text(json_object_get(option, "value"), texts[1], sizeof texts[1]);
+        if (is_published)
+            RT_FAIL(RT_USAGE,
+                    "'%.100s' is an index built with --%s %s, not %s; --force replaces it", dir,
+                    name, texts[0], texts[1]);
+        RT_FAIL(RT_USAGE,
+                "the %s '%.100s' was begun with --%s %s, not %s: --resume needs the same options, "
+                "%s",
+                work_of(options), dir, name, texts[0], texts[1], way_out(options));
+    }
+done:
+    json_decref(now);
+    return st;
+}
+
+enum rt_status rt_first_run_compare_files(const char *dir, const struct rt_options *options,
+                                          const struct rt_rows_info *rows, const json_t *then,
+                                          struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    json_t *now = NULL;
+    if (json_array_size(then) != rows->n_files)
+        RT_FAIL(RT_INPUT, "the %s '%.100s' was of %zu row files, now there are %zu: %s",
+                work_of(options), dir, json_array_size(then), rows->n_files, way_out(options));
+    for (size_t i = 0; i < rows->n_files; i++) {
+        json_decref(now);
+        now = rt_first_run_stamp(&rows->files[i]);
+        if (!json_equal(now, json_array_get(then, i)))
+            RT_FAIL(RT_INPUT, "'%.200s' has changed since the %s '%.100s' began (size or time): %s",
+                    rows->files[i].path, work_of(options), dir, way_out(options));
+    }
+done:
+    json_decref(now);
+    return st;
+}
+
+static enum rt_status compare_stamp(const char *dir, const struct rt_options *options,
+                                    const char *option, const char *path, const json_t *then,
+                                    struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    json_t *now = stamp_json(path);
+    if (!json_equal(now, then))
+        RT_FAIL(RT_INPUT, "'%.200s' of --%s has changed since the %s '%.100s' began: %s", path,
+                option, work_of(options), dir, way_out(options));
+done:
+    json_decref(now);
+    return st;
+}
+
+enum rt_status rt_first_run_take(const char *dir, const struct rt_options *options,
+                                 const struct rt_rows_info *rows, const json_t *json,
+                                 struct rt_first_run *out, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    RT_TRY(
+        rt_first_run_compare_options(dir, options, json_object_get(json, "options"), false, err));
+    RT_TRY(rt_first_run_compare_files(dir, options, rows, json_object_get(json, "files"), err));
+    RT_TRY(compare_stamp(dir, options, "ids", options->ids, json_object_get(json, "ids"), err));
+    RT_TRY(compare_stamp(dir, options, "centroids", options->centroids,
+                         json_object_get(json, "centroids"), err));
+    json_int_t base = json_integer_value(json_object_get(json, "base"));
+    json_int_t ranks = json_integer_value(json_object_get(json, "ranks"));
+    uint64_t tapes = (uint64_t)json_integer_value(json_object_get(json, "tapes"));
+    if (base < 0 || ranks < 1 || ranks > INT32_MAX || tapes < 1 ||
+        tapes > rt_option_table[RT_OPT_tapes].most)
+        RT_FAIL(RT_DAMAGED, "the checkpoint in '%.200s' is damaged: %s", dir, way_out(options));
+    *out =
+        (struct rt_first_run){.generation = rt_first_run_generation(json),
+                              .base = (uint64_t)base,
+                              .ranks = (int)ranks,
+                              .tapes = tapes,
+                              .chooser = (int)json_integer_value(json_object_get(json, "chooser"))};
+done:
+    return st;
+}
+
+enum rt_status rt_first_run_input(const struct rt_options *options, const struct rt_rows_info *rows,
+                                  struct rt_hash128 *out, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    json_t *values = json_object();
+    json_t *all = rt_options_json(options, RT_CLASS_RESULT);
+    json_t *input = NULL;
+    char *text = NULL;
+    const char *name = NULL;
+    json_t *option = NULL;
+    json_object_foreach(all, name, option) if (!is_auto(option))(void)
+        json_object_set(values, name, json_object_get(option, "value"));
+    input = json_pack("{s:O, s:o, s:o, s:o}", "options", values, "files", stamps_json(rows), "ids",
+                      stamp_json(options->ids), "centroids", stamp_json(options->centroids));
+    text = input ? json_dumps(input, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    if (!text)
+        RT_FAIL(RT_NOMEM, "out of memory: the record of a job");
+    *out = rt_hash128(text, strlen(text));
+done:
+    free(text);
+    json_decref(input);
+    json_decref(all);
+    json_decref(values);
+    return st;
+}

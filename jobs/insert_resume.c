@@ -1,0 +1,101 @@
+#include "jobs/insert_resume.h"
+
+#include <string.h>
+
+static bool is_job(const json_t *line, enum rt_job_id job)
+{
+    const char *name = json_string_value(json_object_get(line, "job"));
+    return name && strcmp(name, rt_job_name(job)) == 0;
+}
+
+static uint64_t count_of(const json_t *line, const char *key)
+{
+    json_int_t value = json_integer_value(json_object_get(line, key));
+    return value > 0 ? (uint64_t)value : 0;
+}
+
+/* Rows that an insert has put in are there as long as no job after it has let any die. */
+static enum rt_status find_published(const struct rt_options *options,
+                                     const struct rt_rows_info *rows,
+                                     const struct rt_manifest *manifest,
+                                     struct rt_insert_resume *out, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_hash128 hash;
+    char input[33];
+    RT_TRY(rt_first_run_input(options, rows, &hash, err));
+    rt_hash128_hex(hash, input);
+    for (size_t i = json_array_size(manifest->history); i-- > 0;) {
+        const json_t *line = json_array_get(manifest->history, i);
+        const char *other = json_string_value(json_object_get(line, "input"));
+        if (is_job(line, RT_JOB_VACUUM))
+            continue;
+        if (!is_job(line, RT_JOB_INSERT))
+            break;
+        if (other && strcmp(other, input) == 0) {
+            *out = (struct rt_insert_resume){.found = RT_INSERT_PUBLISHED,
+                                             .generation = count_of(line, "generation"),
+                                             .n_inserted = count_of(line, "inserted"),
+                                             .n_skipped = count_of(line, "skipped"),
+                                             .n_replaced = count_of(line, "replaced")};
+            break;
+        }
+        if (count_of(line, "replaced") > 0)
+            break;
+    }
+done:
+    return st;
+}
+
+enum rt_status rt_insert_resume_look(const char *dir, const struct rt_options *options,
+                                     const struct rt_rows_info *rows,
+                                     const struct rt_manifest *manifest,
+                                     struct rt_insert_resume *out, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_insert_resume found = {.found = RT_INSERT_NOTHING};
+    struct rt_error why;
+    json_t *record = NULL;
+    RT_TRY(rt_first_run_read(dir, &record, err));
+    bool is_ours = rt_first_run_is_of(record, RT_JOB_INSERT);
+    uint64_t base = count_of(record, "base");
+    bool is_alive = is_ours && base == manifest->generation &&
+                    rt_first_run_generation(record) > manifest->generation;
+    enum rt_status agrees =
+        is_alive ? rt_first_run_take(dir, options, rows, record, &found.first, &why) : RT_OK;
+    if (is_alive && agrees == RT_OK) {
+        found.found = RT_INSERT_INTERRUPTED;
+    } else {
+        RT_TRY(find_published(options, rows, manifest, &found, err));
+        if (found.found == RT_INSERT_NOTHING && agrees != RT_OK) {
+            *err = why;
+            RT_TRY(agrees);
+        }
+        if (found.found == RT_INSERT_NOTHING && is_ours && !is_alive) {
+            found.found = RT_INSERT_VOID;
+            found.first.base = base;
+        }
+    }
+    *out = found;
+done:
+    json_decref(record);
+    return st;
+}
+
+enum rt_status rt_insert_history_line(const struct rt_options *options,
+                                      const struct rt_rows_info *rows, uint64_t n_inserted,
+                                      uint64_t n_skipped, uint64_t n_replaced, json_t **line,
+                                      struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_hash128 hash;
+    char input[33];
+    RT_TRY(rt_first_run_input(options, rows, &hash, err));
+    rt_hash128_hex(hash, input);
+    *line = json_pack("{s:I, s:I, s:I, s:s}", "inserted", (json_int_t)n_inserted, "skipped",
+                      (json_int_t)n_skipped, "replaced", (json_int_t)n_replaced, "input", input);
+    if (!*line)
+        RT_FAIL(RT_NOMEM, "out of memory: the history of an index");
+done:
+    return st;
+}
