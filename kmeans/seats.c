@@ -6,10 +6,12 @@
 
 __extension__ typedef unsigned __int128 uint128;
 
-/* Whether cell a gets a seat before cell b: rows_a/(2 s_a + 1) > rows_b/(2 s_b + 1), ties to the
- * smaller cell. */
+/* Whether cell a gets a seat before cell b: one without a seat first; then rows_a/(2 s_a + 1) >
+ * rows_b/(2 s_b + 1), ties to the smaller cell. */
 static bool comes_before(const uint64_t *rows, const uint64_t *seats, size_t a, size_t b)
 {
+    if ((seats[a] == 0) != (seats[b] == 0))
+        return seats[a] == 0;
     uint128 left = (uint128)rows[a] * (2 * seats[b] + 1);
     uint128 right = (uint128)rows[b] * (2 * seats[a] + 1);
     return left != right ? left > right : a < b;

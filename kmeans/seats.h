@@ -7,7 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Sainte-Lague: shares n_seats among n cells by their rows; the next seat goes to the greatest
+/* Sainte-Lague: shares n_seats among n cells by their rows; each cell that has rows gets one seat,
+ * so that all its rows come to lie in a leaf; then the next seat goes to the greatest
  * rows/(2 seats + 1), ties to the smaller cell, and no cell gets more seats than rows. Where there
  * are fewer rows than seats, every row is one. seats: n. Returns the seats given, min(n_seats, sum
  * of rows). Fails with RT_NOMEM. */

@@ -1,5 +1,6 @@
 """Data that hurts must succeed: verify --full is clean, and search over all lists with every vector measured equals brute
 force."""
+import os
 import sys
 
 import numpy as np
@@ -67,6 +68,11 @@ elif which == "values":
         case("magnitudes 1e-6 to 1e6", scales, "--lists", "3,12", metric=metric)
     ordered = base[np.argsort(base[:, 0])]
     case("sorted rows", ordered, "--lists", "4,30")
+    far = np.random.default_rng(1).standard_normal((40000, 8))
+    far[::2000] += 50
+    os.environ["MALLOC_PERTURB_"] = "165"  # no row may be without a leaf: what is not written is no list's number
+    case("a few rows far from all others", far, "--lists", "150", "--training", "hierarchical")
+    del os.environ["MALLOC_PERTURB_"]
     half = np.concatenate([base[:1000], np.repeat(base[:1], 1000, axis=0) + 1e-4 * rng.standard_normal((1000, 32))])
     case("half of all rows in one list", half, "--lists", "4,30")
     signed = base.copy()

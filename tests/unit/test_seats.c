@@ -13,8 +13,10 @@ static uint64_t share_slowly(const uint64_t *rows, size_t n, uint64_t n_seats, u
     for (; given < n_seats; given++) {
         size_t best = n;
         for (size_t c = 0; c < n; c++)
-            if (seats[c] < rows[c] && (best == n || (uint128)rows[c] * (2 * seats[best] + 1) >
-                                                        (uint128)rows[best] * (2 * seats[c] + 1)))
+            if (seats[c] < rows[c] && (best == n || (seats[best] > 0 && seats[c] == 0) ||
+                                       ((seats[best] > 0 || seats[c] == 0) &&
+                                        (uint128)rows[c] * (2 * seats[best] + 1) >
+                                            (uint128)rows[best] * (2 * seats[c] + 1))))
                 best = c;
         if (best == n)
             break;
@@ -45,6 +47,15 @@ RT_TEST("seats are those of brute force")
             rows[c] = rt_random_below(rt_random(seed, RT_RANDOM_TEST, 2, c, 0), most + 1);
         check_seats(rows, n, rt_random_below(rt_random(seed, RT_RANDOM_TEST, 3, 0, 0), 500));
     }
+}
+RT_TEST("a cell of few rows has a seat as well")
+{
+    struct rt_error err;
+    uint64_t rows[4] = {100000, 1, 0, 3};
+    uint64_t seats[4];
+    uint64_t given = 0;
+    CHECK_OK(rt_seats_share(rows, 4, 10, seats, &given, &err));
+    CHECK(seats[0] == 8 && seats[1] == 1 && seats[2] == 0 && seats[3] == 1 && given == 10);
 }
 RT_TEST("ties go to the smaller cell")
 {
