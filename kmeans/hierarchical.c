@@ -2,6 +2,7 @@
 
 #include "core/memory.h"
 #include "core/random.h"
+#include "kmeans/kept_cells.h"
 #include "kmeans/seats.h"
 #include "mpi/agree.h"
 #include "mpi/exchange.h"
@@ -29,8 +30,9 @@ struct problem {
     uint32_t depth;
     const struct rt_hierarchical_progress *progress;
     uint64_t *rows_done, rows_all;
-    uint32_t **wants_leaf; /* where the leaf of each row goes; NULL: nowhere */
-    uint32_t *leaf;        /* of each local row, once they lie still */
+    uint32_t **wants_leaf;      /* where the leaf of each row goes; NULL: nowhere */
+    uint32_t *leaf;             /* of each local row, once they lie still */
+    const struct rt_keep *keep; /* of whole cells; NULL inside one */
 };
 
 /* The rows of all ranks on one line, cell after cell, in row order inside a cell (D7). Ranks hold
@@ -426,6 +428,7 @@ static enum rt_status train_cell(const struct problem *p, const struct line *lin
     cell.first_leaf = p->first_leaf + line->first_seat[c];
     cell.level = p->level + 1;
     cell.depth = p->depth + 1;
+    cell.keep = NULL;
     float *own = leaves + line->first_seat[c] * p->sample->dim;
     uint64_t flat_most = 4 * (uint64_t)sqrt((double)p->k); /* D6 */
     if (cell.k > flat_most && cell.k > 4 && cell.k < p->k && cell.depth < MOST_DEPTH) {
@@ -485,27 +488,62 @@ static void split_shared(const struct problem *p, const struct line *line,
 /* A rank that has failed tells the others of its shared cell before they train: nobody waits for it
  * in vain. */
 static enum rt_status train_shared(const struct problem *p, const struct line *line,
-                                   struct shared_cell *shared, float *leaves, enum rt_status so_far,
+                                   struct shared_cell *shared, float *leaves,
+                                   struct rt_kept_cells *kept, enum rt_status so_far,
                                    struct rt_error *err)
 {
     enum rt_status st = so_far;
     if (!shared->is_there)
         return st;
     RT_AGREE(shared->comm);
+    if (rt_kept_cells_has(kept, shared->c))
+        goto done;
     RT_TRY(train_cell(p, line, shared->comm, shared->c, leaves, err));
+    RT_TRY(rt_kept_cells_add(kept, shared->c, err)); /* the next to ask for agreement is told */
 done:
     MPI_Comm_free(&shared->comm);
     return st;
 }
 
 static enum rt_status train_whole_cells(const struct problem *p, const struct line *line,
-                                        float *leaves, struct rt_error *err)
+                                        float *leaves, struct rt_kept_cells *kept,
+                                        struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     for (uint32_t c = 0; c < line->n_cells; c++)
         if (line->totals[c] > 0 && line->begins[c] >= line->borders[p->rank] &&
-            line->begins[c + 1] <= line->borders[p->rank + 1])
+            line->begins[c + 1] <= line->borders[p->rank + 1] && !rt_kept_cells_has(kept, c)) {
             RT_TRY(train_cell(p, line, MPI_COMM_SELF, c, leaves, err));
+            RT_TRY(rt_kept_cells_add(kept, c, err));
+        }
+done:
+    return st;
+}
+
+/* Cells that runs before have finished are as good as trained. Collective. */
+static enum rt_status find_kept(const struct problem *p, const struct line *line, float *leaves,
+                                struct rt_kept_cells **kept, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_cell_line cells = {.rank = p->rank,
+                                       .n_ranks = p->n_ranks,
+                                       .n_cells = line->n_cells,
+                                       .dim = p->sample->dim,
+                                       .begins = line->begins,
+                                       .borders = line->borders,
+                                       .first_seat = line->first_seat,
+                                       .leaf = p->leaf,
+                                       .centroids = leaves};
+    RT_TRY(rt_kept_cells_new(p->comm, p->keep, &cells, kept, err));
+    for (uint32_t c = 0; c < line->n_cells; c++) {
+        uint64_t begin =
+            line->begins[c] > line->borders[p->rank] ? line->begins[c] : line->borders[p->rank];
+        uint64_t end = line->begins[c + 1] < line->borders[p->rank + 1]
+                           ? line->begins[c + 1]
+                           : line->borders[p->rank + 1];
+        if (begin < end && rt_kept_cells_has(*kept, c))
+            *p->rows_done += end - begin;
+    }
 done:
     return st;
 }
@@ -544,6 +582,7 @@ static enum rt_status train_line(const struct problem *p, struct line *line, con
 {
     enum rt_status st = RT_OK;
     struct shared_cell shared[2];
+    struct rt_kept_cells *kept = NULL;
     RT_TRY(move_rows(p, line, cell, err));
     struct problem moved = *p;
     moved.n = (size_t)(line->borders[p->rank + 1] - line->borders[p->rank]);
@@ -552,13 +591,20 @@ static enum rt_status train_line(const struct problem *p, struct line *line, con
         RT_AGREE(p->comm);
         moved.leaf = *p->wants_leaf;
     }
+    RT_TRY(find_kept(&moved, line, leaves, &kept, err));
     split_shared(&moved, line, shared);
-    st = train_shared(&moved, line, &shared[0], leaves, st, err);
-    st = train_shared(&moved, line, &shared[1], leaves, st, err);
-    RT_LOCAL(train_whole_cells(&moved, line, leaves, err));
+    st = train_shared(&moved, line, &shared[0], leaves, kept, st, err);
+    st = train_shared(&moved, line, &shared[1], leaves, kept, st, err);
+    RT_LOCAL(train_whole_cells(&moved, line, leaves, kept, err));
+    if (st == RT_STOPPED) {
+        struct rt_error failed;
+        enum rt_status saved = rt_kept_cells_save(kept, &failed);
+        (void)saved; /* the last state counts, then */
+    }
     RT_AGREE(p->comm);
     RT_TRY(gather_leaves(&moved, line, leaves, err));
 done:
+    rt_kept_cells_free(kept);
     return st;
 }
 
@@ -611,7 +657,7 @@ static struct problem whole_problem(MPI_Comm comm, const struct rt_lloyd_setting
 
 enum rt_status rt_hierarchical_train(MPI_Comm comm, const struct rt_lloyd_setting *setting,
                                      struct rt_sample *sample, uint32_t k, float *centroids,
-                                     uint32_t **leaf,
+                                     uint32_t **leaf, const struct rt_keep *keep,
                                      const struct rt_hierarchical_progress *progress,
                                      struct rt_error *err)
 {
@@ -619,6 +665,7 @@ enum rt_status rt_hierarchical_train(MPI_Comm comm, const struct rt_lloyd_settin
     struct problem p = whole_problem(comm, setting, sample, progress, &rows_done);
     p.k = k;
     p.wants_leaf = leaf;
+    p.keep = keep;
     enum rt_status st = solve(&p, centroids, err);
     if (st != RT_OK && leaf) {
         rt_array_free(*leaf);

@@ -10,7 +10,11 @@ struct rt_keep_piece {
     const void *bytes;
     size_t n_bytes;
 };
-/* All are collective over the communicator of the whole training. */
+/* Takes what was kept as one part; bytes are now its own, to be freed with rt_array_free. */
+typedef enum rt_status (*rt_keep_visit)(void *context, unsigned char *bytes, size_t n_bytes,
+                                        struct rt_error *err);
+
+/* All but those of parts are collective over the communicator of the whole training. */
 struct rt_keep {
     void *ctx;
     /* Whether a state is worth its cost by now: the same on all ranks. */
@@ -25,6 +29,14 @@ struct rt_keep {
     enum rt_status (*load)(void *ctx, const char *stage, const struct rt_sample *sample,
                            uint32_t *list, unsigned char **bytes, size_t *n_bytes,
                            struct rt_error *err);
+    /* Parts are what one rank has finished while the others go on; local. They are kept beside one
+     * another, and are forgotten when a stage is saved. */
+    bool (*part_is_due)(void *ctx);
+    enum rt_status (*save_part)(void *ctx, const struct rt_keep_piece *pieces, uint32_t n_pieces,
+                                struct rt_error *err);
+    /* Calls visit for parts of runs before this one: all of them, over all ranks. */
+    enum rt_status (*load_parts)(void *ctx, rt_keep_visit visit, void *visit_context,
+                                 struct rt_error *err);
 };
 
 #endif

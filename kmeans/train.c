@@ -140,7 +140,7 @@ static enum rt_status train_in_cells(struct training *t, struct rt_error *err)
     options.stand = stand;
     if (!stand)
         RT_TRY(rt_hierarchical_train(t->comm, &t->setting, t->sample, t->n_leaves, t->leaves,
-                                     &t->leaf, &progress, err));
+                                     &t->leaf, t->options->keep, &progress, err));
     if (options.n_rounds == 0)
         goto done;
     struct rt_refine_result result;

@@ -11,6 +11,7 @@
 
 #define NAME "training"
 #define PART "training-lists" /* -SEQUENCE-RANK */
+#define CELLS "cells"         /* -START-RANK-NUMBER */
 #define COST_PART 40          /* a state is worth a 40th of the time since the last one (G3) */
 
 struct head { /* of a state */
@@ -138,6 +139,14 @@ static void remove_old(void *context, const char *name)
         return; /* it goes with the checkpoint */
 }
 
+static void remove_part(void *context, const char *name)
+{
+    const struct rt_train_keep *keep = context;
+    struct rt_error ignored;
+    if (rt_checkpoint_remove(keep->context->dir, name, &ignored) != RT_OK)
+        return; /* as above */
+}
+
 /* Rank 0, after the lists: from now on this is the state. */
 static enum rt_status save_head(struct rt_train_keep *keep, const char *stage,
                                 const struct rt_keep_piece *pieces, uint32_t n_pieces,
@@ -160,6 +169,7 @@ static enum rt_status save_head(struct rt_train_keep *keep, const char *stage,
     state = NULL;
     RT_TRY(st);
     RT_TRY(rt_checkpoint_names(dir, PART, remove_old, keep, err));
+    RT_TRY(rt_checkpoint_names(dir, CELLS, remove_part, keep, err));
 done:
     rt_checkpoint_drop(state);
     return st;
@@ -268,9 +278,92 @@ done:
     return st;
 }
 
+/* --- parts: cells of hierarchical training that a rank has finished --- */
+
+static bool part_is_due(void *ctx)
+{
+    const struct rt_train_keep *keep = ctx;
+    double waited = rt_phase_now() - keep->last_part;
+    return waited >= keep->context->checkpoint->interval_seconds &&
+           waited >= COST_PART * keep->part_cost;
+}
+
+static enum rt_status save_part(void *ctx, const struct rt_keep_piece *pieces, uint32_t n_pieces,
+                                struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_train_keep *keep = ctx;
+    double began = rt_phase_now();
+    struct rt_checkpoint *state = NULL;
+    char name[RT_CHECKPOINT_NAME];
+    (void)snprintf(name, sizeof name, CELLS "-%u-%d-%u", keep->start, keep->context->job->rank,
+                   ++keep->n_parts);
+    RT_TRY(rt_checkpoint_begin(keep->context->dir, name, &state, err));
+    for (uint32_t i = 0; i < n_pieces; i++)
+        RT_TRY(rt_checkpoint_put(state, pieces[i].bytes, pieces[i].n_bytes, err));
+    st = rt_checkpoint_commit(state, err);
+    state = NULL;
+    keep->last_part = rt_phase_now();
+    keep->part_cost = keep->last_part - began;
+done:
+    rt_checkpoint_drop(state);
+    return st;
+}
+
+struct part_names {
+    struct rt_train_keep *keep;
+    rt_keep_visit visit;
+    void *visit_context;
+    enum rt_status st;
+    struct rt_error *err;
+};
+
+/* Names are dealt out by what they say, so that ranks need not agree on their order. */
+static void load_part(void *context, const char *name)
+{
+    struct part_names *p = context;
+    const struct rt_job *job = p->keep->context->job;
+    unsigned char *bytes = NULL;
+    size_t n_bytes = 0;
+    unsigned start = 0;
+    unsigned rank = 0;
+    unsigned number = 0;
+    char behind = 0;
+    if (sscanf(name, CELLS "-%u-%u-%u%c", &start, &rank, &number, &behind) != 3)
+        return;
+    p->keep->start = start >= p->keep->start ? start + 1 : p->keep->start;
+    if ((rank + number) % (unsigned)job->n_ranks != (unsigned)job->rank || p->st != RT_OK)
+        return;
+    p->st = rt_checkpoint_read(p->keep->context->dir, name, &bytes, &n_bytes, p->err);
+    if (p->st == RT_OK && bytes)
+        p->st = p->visit(p->visit_context, bytes, n_bytes, p->err);
+}
+
+static enum rt_status load_parts(void *ctx, rt_keep_visit visit, void *visit_context,
+                                 struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_train_keep *keep = ctx;
+    struct part_names parts = {
+        .keep = keep, .visit = visit, .visit_context = visit_context, .err = err};
+    if (!keep->context->checkpoint->resumes)
+        goto done;
+    RT_TRY(rt_checkpoint_names(keep->context->dir, CELLS, load_part, &parts, err));
+    st = parts.st;
+done:
+    keep->last_part = rt_phase_now();
+    return st;
+}
+
 struct rt_keep rt_train_keep_over(const struct rt_phase_context *context,
                                   struct rt_train_keep *keep)
 {
-    *keep = (struct rt_train_keep){.context = context, .last = rt_phase_now()};
-    return (struct rt_keep){.ctx = keep, .is_due = is_due, .save = save, .load = load};
+    *keep = (struct rt_train_keep){.context = context, .last = rt_phase_now(), .start = 1};
+    return (struct rt_keep){.ctx = keep,
+                            .is_due = is_due,
+                            .save = save,
+                            .load = load,
+                            .part_is_due = part_is_due,
+                            .save_part = save_part,
+                            .load_parts = load_parts};
 }

@@ -8,8 +8,10 @@
 
 struct rt_train_keep {
     const struct rt_phase_context *context;
-    double last, cost; /* seconds: when a state was kept last, and what that took */
-    uint32_t sequence; /* of the last state */
+    double last, cost;           /* seconds: when a state was kept last, and what that took */
+    uint32_t sequence;           /* of the last state */
+    double last_part, part_cost; /* the same of this rank's parts */
+    uint32_t start, n_parts;     /* number of this run, and of the last part; they name a part */
 };
 /* The callbacks over *keep, which is filled in and must live as long. */
 struct rt_keep rt_train_keep_over(const struct rt_phase_context *context,

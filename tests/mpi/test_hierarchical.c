@@ -22,7 +22,7 @@ static float *train(MPI_Comm comm, struct kmeans_data *data, enum rt_metric metr
         return NULL;
     CHECK_OK(rt_array_new(k, data->dim * sizeof *centroids, &centroids, &err));
     struct rt_lloyd_setting setting = kmeans_setting(sample, metric, metric != RT_L2, 4);
-    CHECK_OK(rt_hierarchical_train(comm, &setting, sample, k, centroids, NULL, NULL, &err));
+    CHECK_OK(rt_hierarchical_train(comm, &setting, sample, k, centroids, NULL, NULL, NULL, &err));
     checks[0] = checks[1] = 0;
     float row[256];
     for (size_t i = 0; i < sample->n_local; i++) {
@@ -99,6 +99,146 @@ RT_TEST("leaves of given cells: seats as told, cells without seats left")
         rt_sample_free(sample);
     }
     CHECK(kmeans_same_bits(leaves[0], leaves[1], sizeof leaves[0]));
+}
+
+/* Parts kept in this process, as checkpoint/ keeps them: due after every cell. */
+#define MOST_PARTS 400
+struct memory_keep {
+    unsigned char *bytes[MOST_PARTS];
+    size_t n_bytes[MOST_PARTS];
+    size_t n, n_found; /* kept so far; of those, what a run that goes on finds */
+};
+
+static bool always(void *ctx)
+{
+    (void)ctx;
+    return true;
+}
+
+static enum rt_status save_part(void *ctx, const struct rt_keep_piece *pieces, uint32_t n_pieces,
+                                struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct memory_keep *m = ctx;
+    size_t n = 0;
+    if (m->n == MOST_PARTS)
+        RT_FAIL(RT_NOMEM, "too many parts");
+    for (uint32_t i = 0; i < n_pieces; i++)
+        n += pieces[i].n_bytes;
+    RT_TRY(rt_array_new(n, 1, &m->bytes[m->n], err));
+    m->n_bytes[m->n] = n;
+    unsigned char *at = m->bytes[m->n++];
+    for (uint32_t i = 0; i < n_pieces; at += pieces[i++].n_bytes)
+        memcpy(at, pieces[i].bytes, pieces[i].n_bytes);
+done:
+    return st;
+}
+
+static enum rt_status load_parts(void *ctx, rt_keep_visit visit, void *visit_context,
+                                 struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct memory_keep *m = ctx;
+    for (size_t i = 0; i < m->n_found; i++) {
+        unsigned char *bytes = NULL;
+        RT_TRY(rt_array_new(m->n_bytes[i], 1, &bytes, err));
+        memcpy(bytes, m->bytes[i], m->n_bytes[i]);
+        RT_TRY(visit(visit_context, bytes, m->n_bytes[i], err));
+    }
+done:
+    return st;
+}
+
+struct solution {
+    float *centroids;
+    uint64_t leaves; /* a sum over all rows */
+    uint64_t n_kept; /* parts of all ranks */
+};
+
+static struct solution train_kept(MPI_Comm comm, struct kmeans_data *data, uint32_t k,
+                                  struct memory_keep *memory)
+{
+    struct rt_error err;
+    struct rt_sample *sample = NULL;
+    struct solution out = {NULL, 0, 0};
+    uint32_t *leaf = NULL;
+    struct rt_keep keep = {
+        .ctx = memory, .part_is_due = always, .save_part = save_part, .load_parts = load_parts};
+    size_t n_before = memory->n;
+    CHECK_OK(kmeans_sample(comm, data, RT_L2, data->n_rows, &sample, &err));
+    CHECK_OK(rt_array_new(k, data->dim * sizeof *out.centroids, &out.centroids, &err));
+    struct rt_lloyd_setting setting = kmeans_setting(sample, RT_L2, false, 4);
+    CHECK_OK(
+        rt_hierarchical_train(comm, &setting, sample, k, out.centroids, &leaf, &keep, NULL, &err));
+    for (size_t i = 0; i < sample->n_local; i++) {
+        CHECK(leaf[i] < k);
+        out.leaves += rt_random(1, RT_RANDOM_TEST, rt_sample_number(sample, i), leaf[i], 0);
+    }
+    out.n_kept = memory->n - n_before;
+    rt_sum_u64(comm, &out.leaves, 1);
+    rt_sum_u64(comm, &out.n_kept, 1);
+    rt_array_free(leaf);
+    rt_sample_free(sample);
+    return out;
+}
+
+static void forget(struct memory_keep *memory)
+{
+    for (size_t i = 0; i < memory->n; i++)
+        rt_array_free(memory->bytes[i]);
+    *memory = (struct memory_keep){.n = 0};
+}
+
+/* Kept on all ranks, gone on with on one or all of them, with a part of what was kept. */
+static void check_kept(struct kmeans_data *data, uint32_t k)
+{
+    struct memory_keep memory = {.n = 0};
+    struct solution whole = train_kept(MPI_COMM_WORLD, data, k, &memory);
+    size_t n_bytes = (size_t)k * data->dim * sizeof *whole.centroids;
+    size_t n_all = memory.n;
+    CHECK(whole.n_kept > 0);
+    for (int part = 0; part <= 2; part++) {
+        for (uint64_t alone = 0; alone <= 1; alone++) {
+            memory.n_found = n_all * (size_t)part / 2;
+            struct solution again =
+                train_kept(alone ? MPI_COMM_SELF : MPI_COMM_WORLD, data, k, &memory);
+            CHECK(kmeans_same_bits(whole.centroids, again.centroids, n_bytes));
+            CHECK(whole.leaves == again.leaves);
+            CHECK(part == 0 || again.n_kept < whole.n_kept + alone);
+            if (part == 2 && !alone)
+                CHECK(again.n_kept == 0); /* nothing was trained again */
+            rt_array_free(again.centroids);
+            for (; memory.n > n_all; memory.n--)
+                rt_array_free(memory.bytes[memory.n - 1]);
+        }
+    }
+    rt_array_free(whole.centroids);
+    forget(&memory);
+}
+
+RT_TEST("finished cells are found again, on any number of ranks, and not trained again")
+{
+    struct kmeans_data data = kmeans_data_of(6000, 12, 50, 31);
+    check_kept(&data, 100);
+    data.skew = 0.8f;
+    check_kept(&data, 400);
+}
+
+RT_TEST("parts that are not of this training are left alone")
+{
+    struct kmeans_data data = kmeans_data_of(2000, 8, 20, 31);
+    struct memory_keep memory = {.n = 0};
+    struct solution whole = train_kept(MPI_COMM_WORLD, &data, 60, &memory);
+    size_t n_bytes = (size_t)60 * data.dim * sizeof *whole.centroids;
+    for (size_t i = 0; i < memory.n; i++)
+        memory.n_bytes[i] -= 4;
+    memory.n_found = memory.n;
+    struct solution again = train_kept(MPI_COMM_WORLD, &data, 60, &memory);
+    CHECK(kmeans_same_bits(whole.centroids, again.centroids, n_bytes));
+    CHECK(again.n_kept == whole.n_kept);
+    rt_array_free(whole.centroids);
+    rt_array_free(again.centroids);
+    forget(&memory);
 }
 
 RT_TEST_MAIN()

@@ -38,7 +38,7 @@ static void refine(MPI_Comm comm, struct kmeans_data *data, enum rt_metric metri
     out->setting = kmeans_setting(out->sample, metric, metric != RT_L2, 3);
     out->setting.proposer = proposer;
     CHECK_OK(rt_hierarchical_train(comm, &out->setting, out->sample, k, out->before, &out->leaf,
-                                   NULL, &err));
+                                   NULL, NULL, &err));
     memcpy(out->after, out->before, k * data->dim * sizeof(float));
     struct rt_refine_options options = {.n_rounds = n_rounds};
     CHECK_OK(rt_refine(comm, &out->setting, &options, out->sample, k, out->after, out->leaf,
