@@ -2,7 +2,10 @@
 # The C library built anew with the thread sanitizer: threads search and one refreshes while rows die and are vacuumed away.
 set -euo pipefail
 printf 'int main(void) { return 0; }\n' >empty.c
-"$CC" -fsanitize=thread empty.c -o empty && ./empty || { echo 'no thread sanitizer'; exit 77; }
+if ! "$CC" -fsanitize=thread empty.c -o empty || ! ./empty; then
+    echo 'no thread sanitizer'
+    exit 77
+fi
 cmake -S "$SOURCE_DIR" -B build -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_C_FLAGS=-fsanitize=thread -DCMAKE_C_COMPILER="$CC" \
     -DMPI_C_COMPILER="$MPI_C_COMPILER" -DMPIEXEC_EXECUTABLE="${MPIEXEC%% *}" >log 2>&1 || { cat log; exit 1; }
 cmake --build build --target api_probe -j 2 >log 2>&1 || { tail -n 30 log; exit 1; }
