@@ -27,7 +27,7 @@ class Ranktape:
     def fit(self, X):
         self._folder = tempfile.mkdtemp(prefix="ranktape-")
         rows = jobs.write_rows(self._folder, X)
-        jobs.run("build", rows, f"{self._folder}/index", "--metric", self._metric, "--lists", self._n_lists)
+        jobs.build(rows, f"{self._folder}/index", self._metric, "--lists", self._n_lists)
         self._index = Index(f"{self._folder}/index")
 
     def set_query_arguments(self, probes, epsilon=1.9):

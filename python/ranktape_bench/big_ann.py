@@ -115,7 +115,7 @@ class Knn(_Searching):
         os.makedirs(folder, exist_ok=True)
         rows = self._rows_file(self.dataset(dataset), folder)
         index = os.path.join(folder, "index")
-        jobs.run("build", rows, index, "--metric", self._metric, *self._lists(), *(["--force"] if os.path.exists(index) else []))
+        jobs.build(rows, index, self._metric, *self._lists(), *(["--force"] if os.path.exists(index) else []))
         if not self.load_index(dataset):
             raise RuntimeError(f"no index in '{index}' after it was built")
 
@@ -229,10 +229,10 @@ class Streaming(_Searching):
         ids = jobs.write_ids(self._folder, ids)
         if self._index is None:
             self._n_first = len(X)
-            jobs.run("build", rows, self._index_path, "--metric", self._metric, "--ids", ids, *self._lists())
+            jobs.build(rows, self._index_path, self._metric, "--ids", ids, *self._lists())
             self._index = Index(self._index_path)
         elif len(X):
-            self._change("insert", rows, "--ids", ids, *options)
+            self._change("insert", rows, "--ids", ids, "--bad-rows", "skip", *options)
 
     def replace(self, X, ids):
         self.insert(X, ids, "--replace")

@@ -28,6 +28,11 @@ def run(*arguments):
     return json.loads(done.stdout)
 
 
+def build(rows, index, metric, *options):
+    """Rows that no index can hold (zeros under cosine) are left out, as they are nobody's neighbours."""
+    return run("build", rows, index, "--metric", metric, "--bad-rows", "skip", *options)
+
+
 def write_rows(folder, rows):
     """Rows as a file of the bin family; its path."""
     kind = rows.dtype.name if rows.dtype.name in SUFFIXES else "float32"
