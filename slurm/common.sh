@@ -82,7 +82,7 @@ pass_on() {
 # run JOB ARGUMENTS..: ranktape on all tasks. Sets `outcome` to its exit status, `asked` to the signal that came meanwhile.
 run() {
     local code=0 again reports=()
-    case $1 in build | insert | vacuum | export)
+    case $1 in build | insert | delete | vacuum | export)
         rm -f "$report"
         reports=(--report "$report")
         ;;

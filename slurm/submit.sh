@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Submits jobs, each to begin when the one before it has succeeded; prints a job id and a name for each.
 #   submit.sh [SBATCH OPTION]... JOB ARGUMENT... [then [SBATCH OPTION]... JOB ARGUMENT...]...
-# JOB is build, insert, vacuum, search, verify, export or each (see JOB.sbatch); an sbatch option is one word, as in -N4 or
-# --time=2:00:00. The site's options stand in the profile (profile.example). When a job fails, those behind it are cancelled.
+# JOB is build, insert, delete, vacuum, search, verify, export or each (see JOB.sbatch); an sbatch option is one word, as in
+# -N4 or --time=2:00:00. The site's options stand in the profile (profile.example). When a job fails, those behind it are cancelled.
 #   submit.sh -N8 --ntasks-per-node=32 build rows.fbin index.rt then verify index.rt then export index.rt out.h5 --format hdf5
 #   submit.sh each @texts.list ./embed.py {} then build vectors/ index.rt
 # shellcheck disable=SC2154 # values of the profile
@@ -40,7 +40,7 @@ submit() {
     done
     job=${1-}
     case $job in
-    build | insert | vacuum | search | verify | export) shift ;;
+    build | insert | delete | vacuum | search | verify | export) shift ;;
     each)
         (($# > 1)) || fail "each: which files?"
         make_list "$2"
@@ -50,7 +50,7 @@ submit() {
         shift 2
         set -- "$list" "$@"
         ;;
-    *) fail "'$job' is no job: build, insert, vacuum, search, verify, export, each (options before it are one word: -N4)" ;;
+    *) fail "'$job' is no job: build, insert, delete, vacuum, search, verify, export, each (options before it are one word: -N4)" ;;
     esac
     declare -n of_job=${job}_options
     options+=(--output="$job_folder/$output" "${of_job[@]}" "${typed[@]}")
@@ -63,7 +63,7 @@ submit() {
 }
 
 if [[ ${1-} == -h || ${1-} == --help || $# == 0 ]]; then
-    sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+    sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
     exit 0
 fi
 read_profile

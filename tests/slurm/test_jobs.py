@@ -88,11 +88,15 @@ elif which == "launchers":
         check("an earlier start of this job has written it" in over(export), f"{name}: export again:\n{said(export)}")
         found = np.fromfile(f"{name}.ivecs", "<i4").reshape(-1, 2)[:, 1]
         check((found == np.arange(20000, 20050)).all(), f"{name}: rows that were inserted are not found: {found}")
+        np.arange(20000, 20050, dtype="<u8").tofile("gone.u64")
+        delete, = submit("-n2", "delete", index, "--ids", "gone.u64")
+        over(delete)
+        check(rows_of(index) == 20000, f"{name}: {rows_of(index)} rows after a delete")
         # a job that starts again after it was done inserts nothing twice
         out("scontrol", "requeue", insert)
         starts_again(insert)
         check("an earlier start of this job has inserted these rows" in over(insert), f"{name}: insert again:\n{said(insert)}")
-        check(rows_of(index) == 20050, f"{name}: {rows_of(index)} rows after one insert")
+        check(rows_of(index) == 20000, f"{name}: {rows_of(index)} rows: the insert was done twice")
         # a warning goes through to the ranks
         profile(launcher=launcher, first_start="export RANKTAPE_FAULT=compact:1:1:stop")
         build, = submit("-N2", "-n3", "build", "rows.fbin", f"{name}-stopped", *LISTS)
@@ -135,6 +139,28 @@ elif which == "ends":
         starts_again(build, n)
     text = over(build, "FAILED", 1)
     check("2 runs have come no further" in text and text.count("queued again") == 3, f"fruitless:\n{text}")
+    # more urgent jobs take its nodes: it waits for them, and goes on
+    profile(first_start="export RANKTAPE_FAULT=compact:1:1:stop")
+    build, = submit("-N2", "-n8", "build", "rows.fbin", "preempted", *LISTS)
+    halted()
+    urgent = out("sbatch", "--parsable", "-p", "urgent", "-N2", "-n8", "-t", "1", "-o", "urgent", "--wrap", "sleep 1")
+    starts_again(build)
+    until(lambda: field(urgent, "JobState") == "COMPLETED", "the urgent job done", job=urgent)
+    check("goes on" in over(build), f"preempted:\n{said(build)}")
+    same("preempted", "preempted")
+    # a vacuum that is stopped has published what it has done, and does the rest
+    ok("insert", "preempted", "rows.fbin", ranks=0)
+    profile(first_start="export RANKTAPE_FAULT=fold:0:2:stop")
+    vacuum, = submit("vacuum", "preempted", "--full", "--memory", "1M")
+    pid = halted()
+    out("scancel", "-s", "USR1", "-b", vacuum)
+    time.sleep(0.5)
+    go_on(pid)
+    starts_again(vacuum)
+    text = over(vacuum)
+    check("stopped by SIGUSR1" in text and "start 2" in text and rows_of("preempted") == 40000, f"vacuum:\n{text}")
+    again = ok("vacuum", "preempted", "--dry-run", ranks=0).out
+    check("write 0 of 40 lists" in again, f"a vacuum that went on has left something: {again}")
 elif which == "limit":
     # the real time limit, of a minute: warned by Slurm, and, where no warning comes, by the end that the script has told
     cluster(2)

@@ -26,6 +26,7 @@ ProctrackType=proctrack/linuxproc TaskPlugin=task/none JobAcctGatherType=jobacct
 AccountingStorageType=accounting_storage/none SwitchType=switch/none MpiDefault=pmix
 SelectType=select/cons_tres SelectTypeParameters=CR_Core SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0 SlurmdParameters=config_overrides
+PreemptType=preempt/partition_prio PreemptMode=REQUEUE
 ReturnToService=2 KillWait=5 SlurmdTimeout=4 MessageTimeout=10"""
 
 # Private folders; what the job needs below /tmp ("$@" after name, configuration and number of folders) is bound again there.
@@ -38,7 +39,7 @@ for folder in "$@"; do eval "exec $fd<\"\$folder\""; fd=$((fd + 1)); done
 mount -t tmpfs -o size=512m tmpfs /tmp
 mount -t tmpfs -o size=1g tmpfs /dev/shm
 fd=10
-for folder in "$@"; do mkdir -p "$folder"; mount --bind "/proc/self/fd/$fd" "$folder"; eval "exec $fd<&-"; fd=$((fd + 1)); done
+for folder in "$@"; do mkdir -p "$folder"; mount --no-canonicalize --bind "/proc/self/fd/$fd" "$folder"; eval "exec $fd<&-"; fd=$((fd + 1)); done
 hostname "$name"
 exec slurmd -D -N "$name" -f "$configuration"
 """
@@ -94,7 +95,7 @@ class Cluster:
                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         for i in range(n_nodes):
             self.start_node(f"n{i + 1}")
-        self.wait_for(lambda: out("sinfo", "-h", "-t", "idle", "-o", "%D") == str(n_nodes), 60, "idle nodes")
+        self.wait_for(lambda: out("sinfo", "-h", "-p", "p", "-t", "idle", "-o", "%D") == str(n_nodes), 60, "idle nodes")
 
     def write_configuration(self, n_nodes):
         host = socket.gethostname()
@@ -102,7 +103,8 @@ class Cluster:
         for i in range(n_nodes):
             lines.append(f"NodeName=n{i + 1} NodeHostname={host} NodeAddr=10.77.0.1 Port={17101 + i} CPUs=4 "
                          "CoresPerSocket=4 RealMemory=4000")
-        lines.append(f"PartitionName=p Nodes=n[1-{n_nodes}] Default=YES MaxTime=60 State=UP")
+        lines.append(f"PartitionName=p Nodes=n[1-{n_nodes}] Default=YES MaxTime=60 State=UP GraceTime=3")
+        lines.append(f"PartitionName=urgent Nodes=n[1-{n_nodes}] MaxTime=60 State=UP PriorityTier=10")  # takes nodes from p
         with open(self.configuration, "w") as f:
             f.write("\n".join(lines) + "\n")
 
