@@ -31,51 +31,6 @@ struct folder {
     uint64_t n_blocks; /* begun in it */
 };
 
-/* ---- how many rows ---- */
-
-static enum rt_status count_list(struct folder *f, uint32_t list, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    const struct rt_index_view *view = f->view;
-    uint64_t generation = rt_index_list_generation(view, list);
-    struct rt_list_blocks blocks;
-    uint64_t n_rows = 0;
-    RT_TRY(rt_index_list(view, list, &blocks, &n_rows, err));
-    RT_TRY(rt_index_check_blocks(view, list, 0, blocks.n_blocks, err));
-    for (uint64_t i = 0; i < n_rows; i++)
-        f->out->rows[list] += rt_index_is_live(view, blocks.ids[i], generation);
-done:
-    return st;
-}
-
-/* Chosen lists are dealt out by rows; the counts are then everybody's. Lists without dead rows need
- * no look. */
-static enum rt_status count_rows(struct folder *f, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    const struct rt_job *job = f->context->job;
-    const struct rt_survey *s = f->survey;
-    uint64_t total = 0;
-    uint64_t before = 0;
-    for (uint32_t list = 0; list < s->n_lists; list++)
-        total += s->is_chosen[list] ? s->rows[list] : 0;
-    struct rt_range mine = rt_share(total, job->rank, job->n_ranks, 1);
-    for (uint32_t list = 0; list < s->n_lists && st == RT_OK; list++) {
-        if (!s->is_chosen[list] || s->rows[list] == 0)
-            continue;
-        bool is_mine = before >= mine.begin && before < mine.end;
-        if (is_mine && s->n_dead[list])
-            RT_LOCAL(count_list(f, list, err));
-        else if (is_mine)
-            f->out->rows[list] = s->rows[list];
-        before += s->rows[list];
-    }
-    RT_AGREE(job->comm);
-    rt_sum_u64(job->comm, f->out->rows, s->n_lists);
-done:
-    return st;
-}
-
 /* The directory of all lists: the chosen ones one behind the other in the new file. */
 static uint64_t make_directory(struct folder *f)
 {
@@ -324,7 +279,7 @@ enum rt_status rt_fold_phase(struct rt_phase_context *context, const struct rt_i
     rt_phase_begin(context, "fold", "rows", total, &clock);
     RT_LOCAL(allocate(&f, err));
     RT_AGREE(comm);
-    RT_TRY(count_rows(&f, err));
+    RT_TRY(rt_survey_count_frozen(context, view, survey, out->rows, err));
     RT_TRY(make_file(&f, make_directory(&f), err));
     RT_LOCAL(fold_lists(&f, err));
     RT_TRY(rt_phase_end(context, &clock, st, &out->record, err));

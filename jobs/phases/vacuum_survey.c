@@ -129,6 +129,51 @@ done:
     return st;
 }
 
+/* ---- counting ---- */
+
+static enum rt_status count_list(const struct rt_index_view *view, uint32_t list, uint64_t *n_live,
+                                 struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    uint64_t generation = rt_index_list_generation(view, list);
+    struct rt_list_blocks blocks;
+    uint64_t n_rows = 0;
+    RT_TRY(rt_index_list(view, list, &blocks, &n_rows, err));
+    RT_TRY(rt_index_check_blocks(view, list, 0, blocks.n_blocks, err));
+    for (uint64_t i = 0; i < n_rows; i++)
+        *n_live += rt_index_is_live(view, blocks.ids[i], generation);
+done:
+    return st;
+}
+
+enum rt_status rt_survey_count_frozen(struct rt_phase_context *context,
+                                      const struct rt_index_view *view, const struct rt_survey *s,
+                                      uint64_t *rows, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_job *job = context->job;
+    uint64_t total = 0;
+    uint64_t before = 0;
+    for (uint32_t list = 0; list < s->n_lists; list++)
+        total += s->is_chosen[list] ? s->rows[list] : 0;
+    struct rt_range mine = rt_share(total, job->rank, job->n_ranks, 1);
+    memset(rows, 0, s->n_lists * sizeof *rows);
+    for (uint32_t list = 0; list < s->n_lists && st == RT_OK; list++) {
+        if (!s->is_chosen[list] || s->rows[list] == 0)
+            continue;
+        bool is_mine = before >= mine.begin && before < mine.end;
+        if (is_mine && s->n_dead[list])
+            RT_LOCAL(count_list(view, list, &rows[list], err));
+        else if (is_mine)
+            rows[list] = s->rows[list];
+        before += s->rows[list];
+    }
+    RT_AGREE(job->comm);
+    rt_sum_u64(job->comm, rows, s->n_lists);
+done:
+    return st;
+}
+
 /* ---- choosing ---- */
 
 /* Lists of a file of which too many blocks are unused go to the new one, so that the file goes

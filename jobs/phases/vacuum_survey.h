@@ -27,6 +27,14 @@ enum rt_status rt_survey_make(struct rt_phase_context *context, const struct rt_
                               struct rt_survey *out, struct rt_error *err) RT_MUST_CHECK;
 void rt_survey_free(struct rt_survey *survey);
 
+/* rows[list]: live rows in the frozen file of every chosen list, exactly; 0 of the others. Lists
+ * are dealt out by their rows; those without dead rows need no look. Collective over the job's
+ * communicator. Fails with RT_DAMAGED. */
+enum rt_status rt_survey_count_frozen(struct rt_phase_context *context,
+                                      const struct rt_index_view *view,
+                                      const struct rt_survey *survey, uint64_t *rows,
+                                      struct rt_error *err) RT_MUST_CHECK;
+
 struct rt_survey_choice {
     bool full;            /* every list that is not as a build leaves it */
     double dead_fraction; /* of a frozen file's blocks that no list uses */
