@@ -72,7 +72,14 @@ enum rt_training_word { RT_TRAIN_LLOYD, RT_TRAIN_HIERARCHICAL };
 enum rt_chooser_kind { RT_CHOOSER_ID, RT_CHOOSER_RNG, RT_CHOOSER_ZERO };
 enum rt_bad_rows { RT_BAD_ROWS_FAIL, RT_BAD_ROWS_SKIP };
 enum rt_write_mode { RT_WRITE_DIRECT, RT_WRITE_MPIO };
-enum rt_export_word { RT_EXPORT_CENTROIDS };
+enum rt_export_word { RT_EXPORT_CENTROIDS, RT_EXPORT_FAISS };
+enum rt_faiss_kind {
+    RT_FAISS_FLAT,
+    RT_FAISS_FP16,
+    RT_FAISS_U8,
+    RT_FAISS_RABITQ,
+    RT_FAISS_RABITQ_FASTSCAN
+};
 
 #define RT_MOST_ROWS (UINT64_C(1) << 48)
 #define RT_TEXT_BYTES 4096

@@ -20,6 +20,7 @@
 static const struct rt_export_format *const formats[] = {
     /* by the words of --format */
     [RT_EXPORT_CENTROIDS] = &rt_export_centroids,
+    [RT_EXPORT_FAISS] = &rt_export_faiss,
 };
 
 struct job_state {
