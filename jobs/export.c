@@ -163,15 +163,30 @@ done:
     return st;
 }
 
+static enum rt_status write_files(struct job_state *s, struct rt_error *err)
+{
+    s->has_begun = true;
+    return s->format->write(&s->e, err);
+}
+
+/* Readers blame the file for what it holds; here it is ours, and was not written well. */
+static enum rt_status prove(struct job_state *s, struct rt_error *err)
+{
+    enum rt_status st = s->format->prove(&s->e, err);
+    if (st == RT_INPUT)
+        st = err->status = RT_IO;
+    return st;
+}
+
 /* A step of the format as a phase. */
 static enum rt_status run(struct job_state *s, const char *name,
-                          enum rt_status (*step)(struct rt_export *, struct rt_error *),
+                          enum rt_status (*step)(struct job_state *, struct rt_error *),
                           struct rt_phase_record *record, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct rt_phase_clock clock;
     rt_phase_begin(&s->e.context, name, s->format->unit, 0, &clock);
-    RT_LOCAL(step(&s->e, err));
+    RT_LOCAL(step(s, err));
     RT_TRY(rt_phase_end(&s->e.context, &clock, st, record, err));
 done:
     return st;
@@ -270,9 +285,8 @@ enum rt_status rt_export_run(struct rt_job *job, struct rt_error *err)
                                         .base_bytes = job->base_bytes,
                                         .if_stopped = "nothing is exported"}};
     RT_TRY(begin(&s, err));
-    s.has_begun = true;
-    RT_TRY(run(&s, "write", s.format->write, &s.written, err));
-    RT_TRY(run(&s, "prove", s.format->prove, &s.proven, err));
+    RT_TRY(run(&s, "write", write_files, &s.written, err));
+    RT_TRY(run(&s, "prove", prove, &s.proven, err));
     if (job->rank == 0) {
         RT_LOCAL(publish(&s, err));
         RT_LOCAL(make_record(&s, err));
