@@ -37,6 +37,8 @@ install(TARGETS libranktape EXPORT ranktapeTargets
         PUBLIC_HEADER DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT development
         INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 
+install(DIRECTORY api/example DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT development)
+
 set(rt_cmake_folder ${CMAKE_INSTALL_LIBDIR}/cmake/ranktape)
 configure_package_config_file(packaging/cmake/ranktapeConfig.cmake.in ${PROJECT_BINARY_DIR}/packaging/ranktapeConfig.cmake
                               INSTALL_DESTINATION ${rt_cmake_folder})

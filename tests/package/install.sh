@@ -11,7 +11,7 @@ wanted=(bin/ranktape share/man/man1/ranktape.1 share/man/man1/ranktape-build.1 s
     share/doc/ranktape/LICENSE share/doc/ranktape/README.md share/doc/ranktape/format.md share/ranktape/slurm/build.sbatch
     "share/modulefiles/ranktape/$VERSION.lua")
 [[ -z $HAS_LIBRARY ]] || wanted+=(include/ranktape.h lib/libranktape.so lib/pkgconfig/ranktape.pc
-    lib/cmake/ranktape/ranktapeConfig.cmake)
+    lib/cmake/ranktape/ranktapeConfig.cmake share/doc/ranktape/example/nearest.c)
 for file in "${wanted[@]}"; do
     [[ -e first/$file ]] || fail "not installed: $file"
 done
