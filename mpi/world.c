@@ -78,7 +78,8 @@ static enum rt_status check_launcher(struct rt_world *world, struct rt_error *er
                     "MPI was not started by this launcher: %s started %ld processes, but each is "
                     "alone; %s",
                     launchers[i].name, size,
-                    i == 2 ? "try srun --mpi=pmix (srun --mpi=list shows what there is), or mpirun"
+                    i == 2 ? "try srun --mpi=pmix with Open MPI, --mpi=pmi2 with MPICH "
+                             "(srun --mpi=list shows what there is), or mpirun"
                            : "use the mpirun that belongs to the MPI this program was built with");
         }
         break;

@@ -61,6 +61,17 @@ if which == "chain":
     over(wrong, "FAILED", 1)
     check(not os.path.exists("wrong"), "a launcher that is none has built an index")
     over(never, "CANCELLED", 0)
+elif which == "mpich":
+    # another MPI, another plugin of srun; with the wrong one each rank would be alone
+    cluster(2)
+    profile(launcher="srun --mpi=pmi2 --kill-on-bad-exit=1")
+    build, = submit("-N2", "-n2", "build", "rows.fbin", "index", *LISTS)
+    check("2 ranks" in over(build), f"MPICH:\n{said(build)}")
+    same("MPICH", "index")
+    profile(launcher="srun --mpi=pmix --kill-on-bad-exit=1")
+    wrong, = submit("-N2", "-n2", "build", "rows.fbin", "wrong", *LISTS)
+    check("each is alone; try srun" in over(wrong, "FAILED", 2), f"MPICH with pmix:\n{said(wrong)}")
+    check(not os.path.exists("wrong"), "two lone builds")
 elif which == "launchers":
     # every script with srun and with mpirun, on 2 and on 4 nodes
     cluster(4)
