@@ -46,6 +46,7 @@ static const struct {
     [RT_JOB_VACUUM] = {"vacuum", "INDEX",
                        "fold new rows into the lists, drop dead ones, give space back"},
     [RT_JOB_EXPORT] = {"export", "INDEX OUT", "write an index as a file of another program"},
+    [RT_JOB_IMPORT] = {"import", "FILE INDEX", "make an index of an exported HDF5 file"},
 };
 
 const char *rt_job_name(enum rt_job_id job)

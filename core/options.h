@@ -21,6 +21,7 @@ enum rt_job_id {
     RT_JOB_DELETE,
     RT_JOB_VACUUM,
     RT_JOB_EXPORT,
+    RT_JOB_IMPORT,
     RT_N_JOBS
 };
 #define RT_FOR_SYNTH (1u << RT_JOB_SYNTH)
@@ -33,8 +34,9 @@ enum rt_job_id {
 #define RT_FOR_DELETE (1u << RT_JOB_DELETE)
 #define RT_FOR_VACUUM (1u << RT_JOB_VACUUM)
 #define RT_FOR_EXPORT (1u << RT_JOB_EXPORT)
+#define RT_FOR_IMPORT (1u << RT_JOB_IMPORT)
 #define RT_FOR_EDITING (RT_FOR_INSERT | RT_FOR_DELETE | RT_FOR_VACUUM) /* of a published index */
-#define RT_FOR_WRITING (RT_FOR_BUILD | RT_FOR_EDITING)
+#define RT_FOR_WRITING (RT_FOR_BUILD | RT_FOR_EDITING | RT_FOR_IMPORT)
 #define RT_FOR_PHASES (RT_FOR_WRITING | RT_FOR_EXPORT) /* jobs that can be stopped */
 #define RT_FOR_READING_ROWS (RT_FOR_PLAN | RT_FOR_BUILD | RT_FOR_INSERT)
 #define RT_FOR_MAKING (RT_FOR_PLAN | RT_FOR_BUILD)
@@ -72,7 +74,7 @@ enum rt_training_word { RT_TRAIN_LLOYD, RT_TRAIN_HIERARCHICAL };
 enum rt_chooser_kind { RT_CHOOSER_ID, RT_CHOOSER_RNG, RT_CHOOSER_ZERO };
 enum rt_bad_rows { RT_BAD_ROWS_FAIL, RT_BAD_ROWS_SKIP };
 enum rt_write_mode { RT_WRITE_DIRECT, RT_WRITE_MPIO };
-enum rt_export_word { RT_EXPORT_CENTROIDS, RT_EXPORT_FAISS };
+enum rt_export_word { RT_EXPORT_CENTROIDS, RT_EXPORT_FAISS, RT_EXPORT_HDF5 };
 enum rt_faiss_kind {
     RT_FAISS_FLAT,
     RT_FAISS_FP16,

@@ -87,6 +87,21 @@ enum rt_status rt_index_place(const struct rt_index_view *view, uint32_t segment
     out->heap_row = entry->first_row == RT_NO_ROW ? RT_NO_ROW : entry->first_row + slot;
     out->id = &file->ids[at];
     out->list = &file->lists[at];
+    out->file = file;
+    out->slot = at;
+done:
+    return st;
+}
+
+enum rt_status rt_index_check_place(const struct rt_place_view *place, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_vectors_view *file = place->file;
+    struct rt_vectors_datasets datasets = rt_vectors_datasets(rt_h5_map_layout(file->map));
+    const int columns[] = {datasets.vectors, datasets.ids, datasets.lists};
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
+        if (columns[i] >= 0)
+            RT_TRY(rt_h5_map_check_rows(file->map, (uint32_t)columns[i], place->slot, 1, err));
 done:
     return st;
 }

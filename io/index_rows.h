@@ -21,10 +21,17 @@ struct rt_place_view { /* what a place names */
     /* as the vectors file says; pointers, since search does not ask and would wait for memory */
     const uint64_t *id;
     const uint32_t *list;
+    const struct rt_vectors_view *file;
+    uint64_t slot; /* in it */
 };
 /* Fails with RT_DAMAGED where there is no such segment or slot. */
 enum rt_status rt_index_place(const struct rt_index_view *view, uint32_t segment, uint32_t slot,
                               struct rt_place_view *out, struct rt_error *err) RT_MUST_CHECK;
+
+/* What the place names against its checksums, each unit once: for those who copy it. Fails with
+ * RT_DAMAGED. */
+enum rt_status rt_index_check_place(const struct rt_place_view *place,
+                                    struct rt_error *err) RT_MUST_CHECK;
 
 /* Generation of the frozen file that holds a list's rows. A record of an appendable file counts
  * unless its list's is younger: vacuum folds all records of the lists it writes. */

@@ -126,6 +126,21 @@ void rt_manifest_drop_file(struct rt_manifest *manifest, enum rt_file_kind kind,
     manifest->n_files--;
 }
 
+#define MOST_HISTORY 100u /* jobs that the manifest tells of (H7) */
+
+enum rt_status rt_manifest_add_history(struct rt_manifest *manifest, json_t *line,
+                                       struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    if (!line || json_array_append(manifest->history, line) != 0)
+        RT_FAIL(RT_NOMEM, "out of memory: the history of an index");
+    while (json_array_size(manifest->history) > MOST_HISTORY)
+        (void)json_array_remove(manifest->history, 0);
+done:
+    json_decref(line);
+    return st;
+}
+
 struct rt_manifest_file *rt_manifest_find(const struct rt_manifest *manifest,
                                           enum rt_file_kind kind, uint64_t number)
 {

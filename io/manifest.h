@@ -78,6 +78,10 @@ void rt_manifest_drop_heaps(struct rt_manifest *manifest);
 enum rt_status rt_manifest_add_heap(struct rt_manifest *manifest,
                                     const struct rt_manifest_heap *heap,
                                     struct rt_error *err) RT_MUST_CHECK;
+/* What a job has done, as rt_job_history begins it; the oldest jobs are forgotten. The reference of
+ * line is stolen. Fails with RT_NOMEM, also where line is NULL. */
+enum rt_status rt_manifest_add_history(struct rt_manifest *manifest, json_t *line,
+                                       struct rt_error *err) RT_MUST_CHECK;
 /* NULL: not named. */
 struct rt_manifest_file *rt_manifest_find(const struct rt_manifest *manifest,
                                           enum rt_file_kind kind, uint64_t number);

@@ -8,13 +8,12 @@
 #include "core/fingerprint.h"
 #include "core/memory.h"
 #include "io/fs.h"
-#include "io/index_dir.h"
-#include "io/lock.h"
 #include "io/manifest.h"
 #include "io/tree_file.h"
 #include "jobs/phases/compact_phase.h"
 #include "jobs/phases/insert_phase.h"
 #include "jobs/phases/new_ids.h"
+#include "jobs/phases/new_index.h"
 #include "jobs/phases/phase.h"
 #include "jobs/phases/plan_phase.h"
 #include "jobs/phases/publish_phase.h"
@@ -26,7 +25,6 @@
 #include "mpi/partition.h"
 
 #include <string.h>
-#include <unistd.h>
 
 #define LIMIT_SECONDS 0.3 /* a measurement of the limits, at most */
 
@@ -53,20 +51,6 @@ struct build {
     double began;
 };
 
-/* Another build at work has no CURRENT either: it is named, not taken for one that was left behind.
- */
-static enum rt_status refuse_locked(const struct build *b, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    enum rt_index_state state;
-    RT_TRY(rt_index_dir_state(b->context.dir, &state, err));
-    if ((state == RT_INDEX_UNFINISHED || b->job->options->resume) && state != RT_INDEX_MISSING &&
-        !b->job->options->break_lock)
-        RT_TRY(rt_lock_require_free(b->context.dir, err));
-done:
-    return st;
-}
-
 /* Rank 0: what there is to go on with; what others have left is no longer of use, else. */
 static enum rt_status look_back(struct build *b, struct rt_error *err)
 {
@@ -86,12 +70,8 @@ static enum rt_status begin_index(struct build *b, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct rt_job *job = b->job;
-    struct rt_lock_options lock = {.break_lock = job->options->break_lock, .wait_seconds = 5};
     if (job->rank == 0) {
-        RT_LOCAL(refuse_locked(b, err));
-        RT_LOCAL(rt_index_dir_begin(b->context.dir, job->options->force, job->options->resume,
-                                    &b->dir, err));
-        RT_LOCAL(rt_lock_take(b->context.dir, &lock, &b->lock, err));
+        RT_LOCAL(rt_new_index_begin(b->context.dir, job->options, &b->dir, &b->lock, err));
         RT_LOCAL(look_back(b, err));
         b->is_ours = b->dir.made || (st == RT_OK && b->before.found == RT_BUILD_NOTHING);
     }
@@ -271,18 +251,16 @@ static enum rt_status add_record(struct build *b, struct rt_manifest *m, struct 
     enum rt_status st = RT_OK;
     json_t *options = rt_options_json(b->job->options, RT_CLASS_NONE);
     json_t *record = rt_build_record(b->job, &b->facts, &b->lists);
-    json_t *line = rt_job_history(b->job, m->generation, m->n_rows);
-    if (!options || !record || !line || json_array_append(m->history, line) != 0) {
+    if (!options || !record) {
         json_decref(options);
         json_decref(record);
-        json_decref(line);
         RT_FAIL(RT_NOMEM, "out of memory for the build record");
     }
-    json_decref(line);
     json_decref(m->options);
     json_decref(m->build);
     m->options = options;
     m->build = record;
+    RT_TRY(rt_manifest_add_history(m, rt_job_history(b->job, m->generation, m->n_rows), err));
 done:
     return st;
 }
@@ -380,18 +358,13 @@ static bool is_published(const struct build *b)
 }
 
 /* After exit 2 nothing of this build stays, unless readers have it already; else what --resume goes
- * on with does. Without the lock everything in the directory may be another build's: then only a
- * directory that is empty again goes. */
+ * on with does. */
 static void undo(struct build *b, enum rt_status st)
 {
-    struct rt_error ignored;
     bool can_go_on = b->context.checkpoint && rt_exit_code(st) != 2;
     if (b->job->rank != 0 || st == RT_OK || can_go_on || is_published(b))
         return;
-    if (b->lock && b->is_ours && rt_lock_check(b->lock, &ignored) == RT_OK)
-        rt_index_dir_undo(b->context.dir, &b->dir);
-    else if (b->dir.made)
-        (void)rmdir(b->context.dir);
+    rt_new_index_undo(b->context.dir, &b->dir, b->lock, b->is_ours);
 }
 
 /* How a build ended, for those whose launcher changes exit codes. The failure itself is the one to

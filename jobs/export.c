@@ -21,6 +21,7 @@ static const struct rt_export_format *const formats[] = {
     /* by the words of --format */
     [RT_EXPORT_CENTROIDS] = &rt_export_centroids,
     [RT_EXPORT_FAISS] = &rt_export_faiss,
+    [RT_EXPORT_HDF5] = &rt_export_hdf5,
 };
 
 struct job_state {

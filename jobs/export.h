@@ -44,5 +44,6 @@ struct rt_export_format {
 
 extern const struct rt_export_format rt_export_centroids; /* jobs/phases/export_centroids.c */
 extern const struct rt_export_format rt_export_faiss;     /* jobs/phases/export_faiss.c */
+extern const struct rt_export_format rt_export_hdf5;      /* jobs/phases/export_hdf5_phase.c */
 
 #endif

@@ -7,7 +7,7 @@
 #include "core/fingerprint.h"
 #include "core/memory.h"
 #include "core/random.h"
-#include "core/rotation.h"
+#include "core/recode.h"
 #include "core/units.h"
 #include "io/heap_vectors.h"
 #include "io/index_dir.h"
@@ -27,13 +27,12 @@ struct verifier {
     struct rt_job *job;
     struct rt_index_view *view;
     struct rt_heap_vectors *heap;
-    struct rt_rotation *rotation;
+    struct rt_recoder *recoder;
     uint64_t n_errors;
     uint32_t n_told;
     char *told; /* MOST_TOLD lines of one error's length */
     unsigned char *native;
-    float *row, *scratch;
-    uint8_t *code, *expected;
+    uint8_t *code;
     uint64_t n_coded;
 };
 #define LINE sizeof(((struct rt_error *)0)->text)
@@ -54,24 +53,11 @@ static enum rt_status open_index(struct verifier *v, struct rt_error *err)
     RT_TRY(rt_index_open(options->argument[0], RT_CHECK_ALL, &v->view, err));
     const struct rt_manifest *m = v->view->manifest;
     RT_TRY(rt_heap_vectors_open(m, &options->heap, &v->heap, err));
-    RT_TRY(rt_rotation_new(m->rotation_seed, m->dim, &v->rotation, err));
+    RT_TRY(rt_recoder_new(&v->view->tree.tree, m->element, &v->recoder, err));
     RT_TRY(rt_array_new(m->dim, rt_element_size(m->element), &v->native, err));
-    RT_TRY(rt_array_new(m->dim, sizeof *v->row, &v->row, err));
-    RT_TRY(rt_array_new(m->dim, sizeof *v->scratch, &v->scratch, err));
     RT_TRY(rt_array_new(v->view->code_bytes, 1, &v->code, err));
-    RT_TRY(rt_array_new(v->view->code_bytes, 1, &v->expected, err));
 done:
     return st;
-}
-
-/* +0 is not -0, and a NaN is itself: codes are compared as they are stored. */
-static bool same_bits(float a, float b)
-{
-    uint32_t x = 0;
-    uint32_t y = 0;
-    memcpy(&x, &a, sizeof x);
-    memcpy(&y, &b, sizeof y);
-    return x == y;
 }
 
 /* A record's vector is fetched, coded again, and must give the same bits. */
@@ -86,10 +72,7 @@ struct record {
 static enum rt_status check_code(struct verifier *v, const struct record *r, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    const struct rt_manifest *m = v->view->manifest;
-    const struct rt_tree *tree = &v->view->tree.tree;
     struct rt_place_view place;
-    float factors[RT_MAX_FACTORS];
     char text[LINE];
     RT_TRY(rt_index_place(v->view, r->place.segment, r->place.slot, &place, err));
     const void *native = place.vector;
@@ -97,30 +80,15 @@ static enum rt_status check_code(struct verifier *v, const struct record *r, str
         RT_TRY(rt_heap_vectors_read(v->heap, place.heap_row, v->native, err));
         native = v->native;
     }
-    rt_element_to_f32(m->element, native, v->row, m->dim);
-    if (rt_metric_prepare_row(m->metric, v->row, m->dim) != RT_ROW_GOOD) {
-        (void)snprintf(text, sizeof text,
-                       "id %" PRIu64 " in list %" PRIu32
-                       ": its vector is no row that could be indexed",
-                       r->id, r->list);
-        report(v, text);
-        goto done;
-    }
-    rt_rotation_apply(v->rotation, v->row, 1);
-    const float *centroid =
-        m->residual ? rt_tree_leaves(tree)->centroids + (size_t)r->list * m->dim : NULL;
-    rt_code_encode(m->metric, v->row, centroid, m->dim, v->scratch, v->expected, factors);
-    bool is_same = memcmp(r->code, v->expected, v->view->code_bytes) == 0;
-    for (uint32_t f = 0; f < v->view->n_factors; f++)
-        is_same = is_same && same_bits(factors[f], r->factors[f]);
-    if (!is_same) {
-        (void)snprintf(text, sizeof text,
-                       "id %" PRIu64 " in list %" PRIu32
-                       ": code and factors are not those of its vector",
-                       r->id, r->list);
+    enum rt_recode_verdict verdict = rt_recode(v->recoder, native, r->list, r->code, r->factors);
+    if (verdict != RT_RECODE_SAME) {
+        (void)snprintf(text, sizeof text, "id %" PRIu64 " in list %" PRIu32 ": %s", r->id, r->list,
+                       verdict == RT_RECODE_NO_ROW
+                           ? "its vector is no row that could be indexed"
+                           : "code and factors are not those of its vector");
         report(v, text);
     }
-    v->n_coded++;
+    v->n_coded += verdict != RT_RECODE_NO_ROW;
 done:
     if (st == RT_DAMAGED) { /* told, and on to the next */
         report(v, err->text);
@@ -369,13 +337,10 @@ done:
     if (st != RT_OK)
         set_only_error(job, err);
     rt_heap_vectors_close(v.heap);
-    rt_rotation_free(v.rotation);
+    rt_recoder_free(v.recoder);
     rt_index_close(v.view);
     rt_array_free(v.told);
     rt_array_free(v.native);
-    rt_array_free(v.row);
-    rt_array_free(v.scratch);
     rt_array_free(v.code);
-    rt_array_free(v.expected);
     return st;
 }

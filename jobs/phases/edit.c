@@ -10,8 +10,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define MOST_HISTORY 100u /* jobs that the manifest tells of (H7) */
-
 static enum rt_status lock_index(struct rt_edit *e, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
@@ -110,16 +108,12 @@ void rt_edit_bury(struct rt_edit *edit, const struct rt_tombstone_output *dead)
 static enum rt_status add_history(struct rt_edit *e, json_t *what, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    json_t *history = e->manifest->history;
     json_t *line = rt_job_history(e->job, e->context.generation, e->manifest->n_rows);
-    if (!line || !what || json_object_update(line, what) != 0 ||
-        json_array_append(history, line) != 0) {
+    if (!line || !what || json_object_update(line, what) != 0) {
         json_decref(line);
-        RT_FAIL(RT_NOMEM, "out of memory: the history of an index");
+        line = NULL;
     }
-    json_decref(line);
-    while (json_array_size(history) > MOST_HISTORY)
-        (void)json_array_remove(history, 0);
+    RT_TRY(rt_manifest_add_history(e->manifest, line, err));
 done:
     json_decref(what);
     return st;

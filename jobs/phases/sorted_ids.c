@@ -4,6 +4,7 @@
 #include "jobs/phases/pair_sort.h"
 #include "mpi/agree.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #define PIECE 16384u /* ids read at once */
@@ -52,6 +53,10 @@ static enum rt_status write_run(void *context, uint64_t first, const struct rt_p
 {
     enum rt_status st = RT_OK;
     struct writing *w = context;
+    for (size_t i = 1; i < n && w->input->source; i++) /* a key lies in one run */
+        if (pairs[i].key == pairs[i - 1].key)
+            RT_FAIL(RT_DAMAGED, "'%s' is damaged: id %" PRIu64 " is there twice", w->input->source,
+                    pairs[i].key);
     if (n)
         RT_TRY(rt_h5_write(w->input->file, (uint32_t)w->datasets.sorted, first, n, pairs, err));
     w->end = first + n;
@@ -85,7 +90,10 @@ enum rt_status rt_sorted_ids_write(struct rt_phase_context *context,
     const struct rt_h5_layout *layout = rt_h5_file_layout(input->file);
     struct writing w = {.input = input, .datasets = rt_vectors_datasets(layout)};
     const struct rt_h5_dataset *sorted = &layout->datasets[w.datasets.sorted];
-    struct rt_pair_sort sort = {.source = next_ids, .sink = write_run, .context = &w};
+    struct rt_pair_sort sort = {.source = next_ids,
+                                .sink = write_run,
+                                .context = &w,
+                                .most_per_key = input->source ? 2 : 0};
     for (uint32_t i = 0; i < input->n_parts; i++)
         sort.n_mine += rt_range_count(input->parts[i]);
     RT_LOCAL(rt_array_new(PIECE, sizeof *w.ids, &w.ids, err));

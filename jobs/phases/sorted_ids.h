@@ -13,9 +13,12 @@ struct rt_sorted_ids_input {
                                 flushed */
     const struct rt_range *parts;
     uint32_t n_parts;
+    const char *source; /* NULL: no id is there twice; else where the ids come from, to be named
+                           (RT_DAMAGED) where one is */
 };
 /* Fills the file's `sorted` and its checksums: entries of all used slots, then unused ones.
- * Collective over the job's communicator. Fails with RT_IO, RT_NOMEM. */
+ * Collective over the job's communicator. Fails with RT_IO, RT_NOMEM,
+ * RT_DAMAGED. */
 enum rt_status rt_sorted_ids_write(struct rt_phase_context *context,
                                    const struct rt_sorted_ids_input *input,
                                    struct rt_error *err) RT_MUST_CHECK;
