@@ -74,7 +74,7 @@ enum rt_training_word { RT_TRAIN_LLOYD, RT_TRAIN_HIERARCHICAL };
 enum rt_chooser_kind { RT_CHOOSER_ID, RT_CHOOSER_RNG, RT_CHOOSER_ZERO };
 enum rt_bad_rows { RT_BAD_ROWS_FAIL, RT_BAD_ROWS_SKIP };
 enum rt_write_mode { RT_WRITE_DIRECT, RT_WRITE_MPIO };
-enum rt_export_word { RT_EXPORT_CENTROIDS, RT_EXPORT_FAISS, RT_EXPORT_HDF5 };
+enum rt_export_word { RT_EXPORT_CENTROIDS, RT_EXPORT_FAISS, RT_EXPORT_HDF5, RT_EXPORT_VECTORCHORD };
 enum rt_faiss_kind {
     RT_FAISS_FLAT,
     RT_FAISS_FP16,

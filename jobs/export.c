@@ -22,6 +22,7 @@ static const struct rt_export_format *const formats[] = {
     [RT_EXPORT_CENTROIDS] = &rt_export_centroids,
     [RT_EXPORT_FAISS] = &rt_export_faiss,
     [RT_EXPORT_HDF5] = &rt_export_hdf5,
+    [RT_EXPORT_VECTORCHORD] = &rt_export_vectorchord,
 };
 
 struct job_state {

@@ -42,8 +42,9 @@ struct rt_export_format {
     enum rt_status (*prove)(struct rt_export *e, struct rt_error *err);
 };
 
-extern const struct rt_export_format rt_export_centroids; /* jobs/phases/export_centroids.c */
-extern const struct rt_export_format rt_export_faiss;     /* jobs/phases/export_faiss.c */
-extern const struct rt_export_format rt_export_hdf5;      /* jobs/phases/export_hdf5_phase.c */
+extern const struct rt_export_format rt_export_centroids;   /* jobs/phases/export_centroids.c */
+extern const struct rt_export_format rt_export_faiss;       /* jobs/phases/export_faiss.c */
+extern const struct rt_export_format rt_export_hdf5;        /* jobs/phases/export_hdf5_phase.c */
+extern const struct rt_export_format rt_export_vectorchord; /* jobs/phases/export_vectorchord.c */
 
 #endif

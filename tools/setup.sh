@@ -10,7 +10,7 @@ set -euo pipefail
 for_build=(cmake ninja-build gcc libc6-dev pkg-config openmpi-bin libopenmpi-dev libhdf5-openmpi-dev libhdf5-dev libopenblas-dev
     libjansson-dev libxxhash-dev)
 for_test=("${for_build[@]}" python3 python3-numpy python3-h5py python3-faiss python3-yaml hdf5-tools procps
-    chromium fonts-dejavu-core tmux iproute2
+    chromium fonts-dejavu-core tmux iproute2 postgresql
     valgrind clang clang-format clang-tidy libclang-rt-14-dev shellcheck
     mandoc lmod slurmctld slurmd slurm-client slurm-wlm-basic-plugins
     mpich libmpich-dev qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
