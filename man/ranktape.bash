@@ -16,12 +16,22 @@ _ranktape_values()
     esac
 }
 
+# Offers what compgen finds. (No <(..): it needs /dev/fd.)
+_ranktape_offer()
+{
+    local words
+    if words=$(compgen "$@"); then
+        mapfile -t COMPREPLY <<<"$words"
+    fi
+}
+
 _ranktape()
 {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} job=${COMP_WORDS[1]} values=''
+    COMPREPLY=()
 @job_names@
     if ((COMP_CWORD == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W "$jobs --help --version" -- "$current")
+        _ranktape_offer -W "$jobs --help --version" -- "$current"
         return
     fi
     # '--option=value' comes as three words.
@@ -34,15 +44,13 @@ _ranktape()
     fi
     if [[ $values == FILE ]]; then
         compopt -o filenames 2>/dev/null
-        mapfile -t COMPREPLY < <(compgen -f -- "$current")
-    elif [[ $values == ANY ]]; then
-        COMPREPLY=()
-    elif [[ -n $values ]]; then
-        mapfile -t COMPREPLY < <(compgen -W "$values" -- "$current")
-    elif [[ $current == -* ]]; then
-        mapfile -t COMPREPLY < <(compgen -W "$(_ranktape_options "$job")" -- "$current")
-    else
+        _ranktape_offer -f -- "$current"
+    elif [[ -n $values && $values != ANY ]]; then
+        _ranktape_offer -W "$values" -- "$current"
+    elif [[ -z $values && $current == -* ]]; then
+        _ranktape_offer -W "$(_ranktape_options "$job")" -- "$current"
+    elif [[ -z $values ]]; then
         compopt -o filenames 2>/dev/null
-        mapfile -t COMPREPLY < <(compgen -f -- "$current")
+        _ranktape_offer -f -- "$current"
     fi
 } && complete -F _ranktape ranktape

@@ -7,7 +7,8 @@ complain() {
     echo "$*"
     failed=1
 }
-mapfile -t jobs < <("$RANKTAPE" --help | sed -n 's/^  \([a-z]*\) .*/\1/p')
+"$RANKTAPE" --help | sed -n 's/^  \([a-z]*\) .*/\1/p' >names
+mapfile -t jobs <names
 ((${#jobs[@]} >= 9)) || complain "--help names ${#jobs[@]} jobs"
 
 printf '.Dd today\n.Dt A 1\n.Os\n.Sh NAME\n.Nm a\n.Nd a\n.Foo\n' >bad.1
