@@ -1,23 +1,16 @@
 /* Indexes that lie: every job that opens one, over files whose checksums and hashes fit while their
  * values, attributes or shapes do not (HDF5's own bytes are sound: its parser is not ours). The
  * first byte is the job, the second the index, then lies of 14 bytes each. */
-#include "core/fpenv.h"
-#include "core/kernels/kernels.h"
 #include "core/memory.h"
-#include "io/index_dir.h"
-#include "jobs/job.h"
-#include "mpi/world.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/fuzz_jobs.h"
 #include "tests/fuzz/lying_file.h"
 
-#include <dirent.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #define INDEX "index"
 #define MOST_FILES 16
 #define MOST_LIES 8
-#define MOST_WORDS 24
 
 struct sound_index {
     char *manifest;
@@ -25,13 +18,6 @@ struct sound_index {
     struct lying_file files[MOST_FILES];
 };
 static struct sound_index indexes[3];
-
-static enum rt_status (*const runs[RT_N_JOBS])(struct rt_job *, struct rt_error *) = {
-    [RT_JOB_SYNTH] = rt_synth_run,   [RT_JOB_BUILD] = rt_build_run,
-    [RT_JOB_SEARCH] = rt_search_run, [RT_JOB_INFO] = rt_info_run,
-    [RT_JOB_VERIFY] = rt_verify_run, [RT_JOB_INSERT] = rt_insert_run,
-    [RT_JOB_DELETE] = rt_delete_run, [RT_JOB_VACUUM] = rt_vacuum_run,
-};
 
 static const char *const jobs[] = {
     "info " INDEX " --lists",
@@ -45,47 +31,6 @@ static const char *const jobs[] = {
     "vacuum " INDEX " --full --memory 64M --quiet",
     "vacuum " INDEX " --memory 64M --quiet",
 };
-
-/* ---- jobs, in this process ---- */
-
-static struct rt_world world;
-
-static void end_world(void)
-{
-    rt_world_end(&world);
-}
-
-static enum rt_status run_job(const char *line, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    static struct rt_options options;
-    char words[200];
-    char *argv[MOST_WORDS + 1];
-    int argc = 0;
-    (void)snprintf(words, sizeof words, "%s", line);
-    for (char *word = strtok(words, " "); word && argc < MOST_WORDS; word = strtok(NULL, " "))
-        argv[argc++] = word;
-    argv[argc] = NULL;
-    FUZZ_CHECK(rt_job_parse(argv[0], &options.job) == 0);
-    RT_TRY(rt_options_parse(options.job, argc, argv, &options, err));
-    struct rt_job job = {.world = &world,
-                         .comm = world.all,
-                         .n_ranks = 1,
-                         .options = &options,
-                         .name = rt_job_name(options.job)};
-    RT_TRY(runs[options.job](&job, err));
-done:
-    return st;
-}
-
-static void must(const char *line)
-{
-    struct rt_error err;
-    if (run_job(line, &err) != RT_OK) {
-        (void)fprintf(stderr, "%s: %s\n", line, err.text);
-        exit(99);
-    }
-}
 
 /* ---- the indexes, made once ---- */
 
@@ -113,36 +58,21 @@ static void read_index(struct sound_index *index, const char *dir)
 
 static void make_indexes(void)
 {
-    must("synth rows.fbin --rows 150 --dim 9 --queries queries.fbin --query-count 3");
-    must("synth more.fbin --rows 60 --dim 9 --seed 5");
+    fuzz_must("synth rows.fbin --rows 150 --dim 9 --queries queries.fbin --query-count 3");
+    fuzz_must("synth more.fbin --rows 60 --dim 9 --seed 5");
     write_ids("rows.u64", 0, 150, 1);
     write_ids("more.u64", 120, 180, 1);
     write_ids("ids.u64", 1, 150, 3);
-    must("build rows.fbin flat --lists 6 --memory 64M --quiet");
-    must("build rows.fbin heap --lists 2,8 --metric ip --rerank-in-heap --memory 64M --quiet");
-    must("build rows.fbin lived --lists 2,6 --ids rows.u64 --tapes 2 --memory 64M --quiet");
-    must("delete lived --ids ids.u64 --memory 64M --quiet");
-    must("vacuum lived --full --memory 64M --quiet");
-    must("insert lived more.fbin --ids more.u64 --replace --memory 64M --quiet");
+    fuzz_must("build rows.fbin flat --lists 6 --memory 64M --quiet");
+    fuzz_must("build rows.fbin heap --lists 2,8 --metric ip --rerank-in-heap --memory 64M --quiet");
+    fuzz_must("build rows.fbin lived --lists 2,6 --ids rows.u64 --tapes 2 --memory 64M --quiet");
+    fuzz_must("delete lived --ids ids.u64 --memory 64M --quiet");
+    fuzz_must("vacuum lived --full --memory 64M --quiet");
+    fuzz_must("insert lived more.fbin --ids more.u64 --replace --memory 64M --quiet");
     (void)mkdir(INDEX, 0777);
     read_index(&indexes[0], "flat");
     read_index(&indexes[1], "heap");
     read_index(&indexes[2], "lived");
-}
-
-static void begin(void)
-{
-    struct rt_error err;
-    static char name[] = "fuzz_index";
-    static char *words[] = {name, NULL};
-    char **argv = words;
-    int argc = 1;
-    FUZZ_CHECK(rt_world_begin(&argc, &argv, false, &world, &err) == RT_OK);
-    (void)atexit(end_world);
-    rt_die_install(abort);
-    rt_fpenv_set();
-    FUZZ_CHECK(rt_kernels_init(&err) == RT_OK && freopen("/dev/null", "w", stdout));
-    make_indexes();
 }
 
 /* ---- one input ---- */
@@ -162,21 +92,6 @@ static void change_manifest(struct rt_manifest *m, const struct lie *lie)
         *narrow[field - n_wide] = (uint32_t)lie_value(lie, *narrow[field - n_wide]);
 }
 
-static void empty_folder(const char *path)
-{
-    struct rt_error err;
-    DIR *folder = opendir(path);
-    char name[RT_PATH_MAX];
-    FUZZ_CHECK(rt_index_remove_checkpoint(path, &err) == RT_OK);
-    for (struct dirent *entry = folder ? readdir(folder) : NULL; entry; entry = readdir(folder)) {
-        (void)snprintf(name, sizeof name, "%s/%s", path, entry->d_name);
-        if (entry->d_name[0] != '.')
-            (void)unlink(name);
-    }
-    if (folder)
-        (void)closedir(folder);
-}
-
 /* The index with its lies, everything signed. */
 static void write_index(const struct sound_index *sound, const uint8_t *data, size_t size)
 {
@@ -186,7 +101,7 @@ static void write_index(const struct sound_index *sound, const uint8_t *data, si
     struct lying_file files[MOST_FILES];
     FUZZ_CHECK(rt_manifest_parse("sound", sound->manifest, sound->n_bytes, &manifest, &err) ==
                RT_OK);
-    empty_folder(INDEX);
+    fuzz_empty_folder(INDEX);
     for (size_t i = 0; i < sound->n_files; i++)
         lying_file_copy(&sound->files[i], &files[i]);
     for (int i = 0; i < MOST_LIES && size > 0; i++) {
@@ -209,14 +124,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static bool is_ready;
     struct rt_error err;
-    if (!is_ready)
-        begin();
+    if (!is_ready) {
+        fuzz_jobs_begin("fuzz_index");
+        make_indexes();
+    }
     is_ready = true;
     uint64_t job = fuzz_take(&data, &size, 1) % (sizeof jobs / sizeof *jobs);
     uint64_t index = fuzz_take(&data, &size, 1) % (sizeof indexes / sizeof *indexes);
     write_index(&indexes[index], data, size);
     size_t held = rt_memory_now();
-    bool is_done = fuzz_ok(run_job(jobs[job], &err), &err);
+    bool is_done = fuzz_ok(fuzz_run(jobs[job], &err), &err);
     if (!is_done && size == 0) /* without a lie there is nothing to refuse */
         (void)fprintf(stderr, "%s: %s\n", jobs[job], err.text);
     FUZZ_CHECK(is_done || size > 0);

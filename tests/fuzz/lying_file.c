@@ -57,14 +57,21 @@ static unsigned char *read_whole(const char *path, uint64_t n_bytes)
     return bytes;
 }
 
+void lying_file_read_alone(const char *path, struct lying_file *file)
+{
+    struct rt_error err;
+    memset(file, 0, sizeof *file);
+    FUZZ_CHECK(rt_h5_read_layout(path, &file->layout, &err) == RT_OK);
+    file->bytes = read_whole(path, file->layout.size);
+}
+
 void lying_file_read(const char *dir, const struct rt_manifest_file *entry, struct lying_file *file)
 {
     struct rt_error err;
     char path[RT_PATH_MAX];
     FUZZ_CHECK(rt_index_path(dir, entry->kind, entry->number, false, path, &err) == RT_OK);
-    FUZZ_CHECK(rt_h5_read_layout(path, &file->layout, &err) == RT_OK);
+    lying_file_read_alone(path, file);
     file->entry = *entry;
-    file->bytes = read_whole(path, file->layout.size);
 }
 
 void lying_file_copy(const struct lying_file *from, struct lying_file *to)
@@ -180,11 +187,17 @@ void lying_file_change(struct lying_file *file, const struct lie *lie)
     rebuild(file, &layout);
 }
 
-void lying_file_sign(const char *dir, const struct lying_file *file, struct rt_manifest *manifest)
+void lying_file_set_text(struct lying_file *file, const char *attribute, const char *text)
 {
-    struct rt_error err;
-    char path[RT_PATH_MAX];
-    const struct rt_manifest_file *entry = &file->entry;
+    struct rt_h5_layout layout = file->layout;
+    for (uint32_t i = 0; i < layout.n_attributes; i++)
+        if (strcmp(layout.attributes[i].name, attribute) == 0 && layout.attributes[i].is_text)
+            (void)snprintf(layout.attributes[i].text, sizeof layout.attributes[i].text, "%s", text);
+    rebuild(file, &layout);
+}
+
+void lying_file_write(const char *path, const struct lying_file *file)
+{
     for (uint32_t i = 0; i < file->layout.n_datasets; i++) {
         const struct rt_h5_dataset *dataset = &file->layout.datasets[i];
         uint64_t unit_bytes = dataset->unit_rows * rt_h5_row_bytes(dataset);
@@ -196,8 +209,16 @@ void lying_file_sign(const char *dir, const struct lying_file *file, struct rt_m
             left -= n;
         }
     }
-    FUZZ_CHECK(rt_index_path(dir, entry->kind, entry->number, false, path, &err) == RT_OK);
     fuzz_write(path, file->bytes, file->layout.size);
+}
+
+void lying_file_sign(const char *dir, const struct lying_file *file, struct rt_manifest *manifest)
+{
+    struct rt_error err;
+    char path[RT_PATH_MAX];
+    const struct rt_manifest_file *entry = &file->entry;
+    FUZZ_CHECK(rt_index_path(dir, entry->kind, entry->number, false, path, &err) == RT_OK);
+    lying_file_write(path, file);
     rt_manifest_drop_file(manifest, entry->kind, entry->number);
     FUZZ_CHECK(fuzz_ok(rt_manifest_add_file(manifest, entry->kind, entry->number, path,
                                             &file->layout, entry->rows, &err),

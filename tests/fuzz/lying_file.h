@@ -26,8 +26,14 @@ struct lying_file {
 };
 void lying_file_read(const char *dir, const struct rt_manifest_file *entry,
                      struct lying_file *file);
+/* The same of a file that no manifest names. */
+void lying_file_read_alone(const char *path, struct lying_file *file);
 void lying_file_copy(const struct lying_file *from, struct lying_file *to);
 void lying_file_change(struct lying_file *file, const struct lie *lie);
+/* Another text in the place of a text attribute; no such attribute: nothing happens. */
+void lying_file_set_text(struct lying_file *file, const char *attribute, const char *text);
+/* Its checksums fit, and it is written. */
+void lying_file_write(const char *path, const struct lying_file *file);
 /* Writes it into dir, and its hashes into the manifest. */
 void lying_file_sign(const char *dir, const struct lying_file *file, struct rt_manifest *manifest);
 

@@ -17,9 +17,9 @@ mkdir -p "$folder/files" "$found/$target"
 corpus=("$folder/seeds")
 [[ ! -d $kept ]] || corpus+=("$kept")
 
-# Each allocation is quick to trace here, but for leaks of MPI, which are not ours to find: index looks at our arrays alone.
+# Each allocation is quick to trace here, but for leaks of MPI, which are not ours to find: index and import look at our arrays alone.
 export ASAN_OPTIONS=${ASAN_OPTIONS:-}:fast_unwind_on_malloc=1
-[[ $target != index ]] || ASAN_OPTIONS+=:detect_leaks=0
+[[ $target != index && $target != import ]] || ASAN_OPTIONS+=:detect_leaks=0
 
 if [[ -z ${FUZZER:-} ]]; then
     find "${corpus[@]}" -type f -print0 | RT_FUZZ_FOLDER=$folder/files xargs -0 -- "$program"

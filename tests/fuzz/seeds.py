@@ -129,10 +129,11 @@ def manifest():
     return {"whole": text.encode()}
 
 
-def index():
-    def lie(file, what, which, where, how, value):
-        return struct.pack("<BBBHBQ", file, what, which, where, how, value)
+def lie(file, what, which, where, how, value):
+    return struct.pack("<BBBHBQ", file, what, which, where, how, value)
 
+
+def index():
     sound = {f"sound_{job}_{kind}": bytes([job, kind]) for job in range(10) for kind in range(3)}
     return sound | {
         "value": b"\1\0" + lie(1, 0, 3, 5, 0, 99),
@@ -145,10 +146,22 @@ def index():
     }
 
 
+def import_():
+    sound = {f"sound_{kind}": bytes([kind, 0]) for kind in range(3)}
+    values = {f"value_{adds_up}_{dataset}": bytes([1, adds_up]) + lie(0, 0, dataset, 5, 4, 3) for adds_up in (0, 1) for dataset in range(16)}
+    numbers = {f"attribute_{i}": bytes([0, 0]) + lie(0, 5, i, 3, 1, 129) for i in range(25)}
+    return sound | values | numbers | {
+        "huge": b"\0\0" + lie(0, 5, 19, 0, 7, 62),
+        "shape": b"\0\0" + lie(0, 6, 8, 0, 1, 127),
+        "dropped": b"\1\0" + lie(0, 7, 4, 1, 0, 0),
+        "id_twice": b"\0\1" + lie(0, 0, 6, 149, 3, 1),
+    }
+
+
 def main():
     target, folder = sys.argv[1], pathlib.Path(sys.argv[2])
     folder.mkdir(parents=True, exist_ok=True)
-    for name, data in globals()[target]().items():
+    for name, data in globals()[target + "_" * (target == "import")]().items():
         (folder / name).write_bytes(data)
 
 
