@@ -104,7 +104,10 @@ def faults():
             check(sorted(os.listdir(".")) == left, f"{name}, {fault}: left behind {sorted(os.listdir('.'))}")
             check(open(name, "rb").read() == b"of before", f"{name}, {fault}: OUT has changed")
         proven(name, arguments)
+        stopped(name, arguments)
         ok("export", "a.rt", name, *arguments, "--force", ranks=2)
+        os.rename(name, "before")
+        meanwhile(name, arguments)
 
 
 def proven(name, arguments):
@@ -127,6 +130,33 @@ def proven(name, arguments):
         result = finish(job)
         check(result.code == 1 and len(result.message()) == 1, f"{name} at {share}: {result.code}, {result.err}")
         check(open(name, "rb").read() == b"of before" and not os.path.exists(f".partial-{name}"), f"{name} at {share}: published")
+
+
+def halted_at(phase, name, arguments):
+    job = start("export", "a.rt", name, *arguments, "--force", ranks=1, environment={"RANKTAPE_FAULT": f"{phase}:0:1:stop"})
+    return job, stopped_process()
+
+
+def stopped(name, arguments):
+    """A stop is obeyed: exit 75, and nothing is left."""
+    job, halted = halted_at("prove", name, arguments)
+    os.kill(halted, signal.SIGUSR1)
+    os.kill(halted, signal.SIGCONT)
+    result = finish(job)
+    check(result.code == 75 and "nothing is exported" in "".join(result.message()), f"{name} stopped: {result.code}, {result.err}")
+    check(open(name, "rb").read() == b"of before" and not os.path.exists(f".partial-{name}"), f"{name} stopped: left behind")
+
+
+def meanwhile(name, arguments):
+    """An export keeps its generation while others are published and its files go."""
+    job, halted = halted_at("write", name, arguments)
+    first = 0 if name.endswith(".h5") else 50
+    np.arange(first, first + 50, dtype="<u8").tofile("dead.u64")
+    check(ok("delete", "a.rt", "--ids", "dead.u64", "--json", ranks=0).json()["deleted"] == 50, "nothing deleted")
+    ok("vacuum", "a.rt", "--full", "--keep-generations", "1", ranks=0)
+    os.kill(halted, signal.SIGCONT)
+    result = finish(job)
+    check(result.code == 0 and same_bytes(name, "before"), f"{name}, while the index changes: {result.code}, {result.err}")
 
 
 {"centroids": centroids, "calls": calls, "faults": faults}[sys.argv[1]]()
