@@ -98,7 +98,8 @@ static void check_allocations(struct ranktape_index *index, const struct queries
     uint64_t ids[K];
     float distances[K];
     unsigned long before = n_allocations;
-    free(malloc(1));
+    void *volatile counted = malloc(1);
+    free(counted);
     CHECK(n_allocations == before + 1);
     for (uint32_t q = 0; q < queries->n; q++) { /* the first pass grows what must grow */
         CHECK(!ranktape_search(index, NULL, queries->values + (size_t)q * queries->dim, 1, ids,
