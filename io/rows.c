@@ -165,6 +165,20 @@ done:
     return st;
 }
 
+/* What differs from the snapshot otherwise stays as it is, for the caller to see. */
+static void cut(struct rt_rows *rows, const uint64_t *snapshot, size_t n_files)
+{
+    while (rows->info.n_files > n_files) {
+        struct rt_heap_file *file = &rows->files[--rows->info.n_files];
+        free(file->path);
+        free(file->dataset);
+    }
+    size_t last = n_files - 1;
+    if (rows->info.n_files == n_files && rows->layouts[last].may_grow &&
+        rows->layouts[last].n_rows > snapshot[last])
+        rows->files[last].n_rows = rows->layouts[last].n_rows = snapshot[last];
+}
+
 enum rt_status rt_rows_open(const char *name, const struct rt_rows_options *options,
                             struct rt_rows **out, struct rt_error *err)
 {
@@ -185,6 +199,8 @@ enum rt_status rt_rows_open(const char *name, const struct rt_rows_options *opti
     }
     for (size_t i = 0; i < names.n; i++)
         RT_TRY(look_at(rows, i, asked, options->is_growing, names.is_many, err));
+    if (options->n_snapshot)
+        cut(rows, options->snapshot, options->n_snapshot);
     RT_TRY(sum_up(rows, err));
     *out = rows;
     rows = NULL;

@@ -2,7 +2,9 @@
 
 #include "core/memory.h"
 #include "io/checkpoint.h"
+#include "io/index_dir.h"
 #include "jobs/job.h"
+#include "mpi/partition.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +12,7 @@
 #include <sys/stat.h>
 
 #define RECORD "job"
+#define SAMPLED_ROWS 64u
 
 /* ---- the record ---- */
 
@@ -25,6 +28,13 @@ static json_t *stamps_json(const struct rt_rows_info *rows)
     for (size_t i = 0; files && i < rows->n_files; i++)
         (void)json_array_append_new(files, rt_first_run_stamp(&rows->files[i]));
     return files;
+}
+
+static json_t *hash_json(struct rt_hash128 hash)
+{
+    char text[33];
+    rt_hash128_hex(hash, text);
+    return json_string(text);
 }
 
 /* Files beside the rows that decide the result: a changed one is as bad as a changed row file. */
@@ -43,11 +53,12 @@ enum rt_status rt_first_run_write(const char *dir, const struct rt_options *opti
 {
     enum rt_status st = RT_OK;
     json_t *json = json_pack(
-        "{s:s, s:I, s:I, s:i, s:I, s:i, s:o, s:o, s:o, s:o}", "job", rt_job_name(options->job),
+        "{s:s, s:I, s:I, s:i, s:I, s:i, s:o, s:o, s:o, s:o, s:o}", "job", rt_job_name(options->job),
         "generation", (json_int_t)record->generation, "base", (json_int_t)record->base, "ranks",
         record->ranks, "tapes", (json_int_t)record->tapes, "chooser", record->chooser, "options",
         rt_options_json(options, RT_CLASS_RESULT), "files", stamps_json(rows), "ids",
-        stamp_json(options->ids), "centroids", stamp_json(options->centroids));
+        stamp_json(options->ids), "centroids", stamp_json(options->centroids), "sample",
+        hash_json(record->sample));
     char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
     if (!text)
         RT_FAIL(RT_NOMEM, "out of memory: a checkpoint");
@@ -93,6 +104,78 @@ enum rt_status rt_first_run_is_pending(const char *dir, uint64_t current, bool *
     *is_pending = rt_first_run_generation(json) > current;
 done:
     json_decref(json);
+    return st;
+}
+
+/* ---- a heap that grows ---- */
+
+static enum rt_status copy_counts(const json_t *files, const struct rt_manifest *manifest,
+                                  uint64_t **rows, size_t *n_files, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    size_t n = files ? json_array_size(files) : manifest->n_heaps;
+    RT_TRY(rt_array_new(n, sizeof **rows, rows, err));
+    for (size_t i = 0; i < n; i++)
+        (*rows)[i] =
+            files ? (uint64_t)json_integer_value(json_object_get(json_array_get(files, i), "rows"))
+                  : manifest->heaps[i].n_rows;
+    *n_files = n;
+done:
+    return st;
+}
+
+enum rt_status rt_first_run_snapshot(const struct rt_options *options, uint64_t **rows,
+                                     size_t *n_files, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    bool is_build = options->job == RT_JOB_BUILD;
+    const char *dir = options->argument[is_build ? 1 : 0];
+    struct rt_manifest *current = NULL;
+    json_t *record = NULL;
+    enum rt_index_state state;
+    *rows = NULL;
+    *n_files = 0;
+    if (!options->concurrent || !options->resume)
+        return RT_OK;
+    RT_TRY(rt_index_dir_state(dir, &state, err));
+    if (state != RT_INDEX_PUBLISHED && state != RT_INDEX_UNFINISHED)
+        goto done;
+    if (state == RT_INDEX_PUBLISHED)
+        RT_TRY(rt_manifest_read_current(dir, &current, err));
+    RT_TRY(rt_first_run_read(dir, &record, err));
+    uint64_t base = (uint64_t)json_integer_value(json_object_get(record, "base"));
+    bool is_alive = rt_first_run_is_of(record, options->job) &&
+                    rt_first_run_generation(record) > (current ? current->generation : 0) &&
+                    (is_build || (current && base == current->generation));
+    if (is_alive)
+        RT_TRY(copy_counts(json_object_get(record, "files"), NULL, rows, n_files, err));
+    else if (is_build && current && !options->force)
+        RT_TRY(copy_counts(NULL, current, rows, n_files, err));
+done:
+    json_decref(record);
+    rt_manifest_free(current);
+    return st;
+}
+
+enum rt_status rt_first_run_sample(const struct rt_options *options, struct rt_rows *rows,
+                                   struct rt_hash128 *out, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_rows_info *info = rt_rows_info(rows);
+    size_t row_bytes = info->dim * rt_element_size(info->type);
+    unsigned char *sample = NULL;
+    size_t n = info->n_rows < SAMPLED_ROWS ? (size_t)info->n_rows : SAMPLED_ROWS;
+    *out = (struct rt_hash128){0, 0};
+    if (!options->concurrent)
+        return RT_OK;
+    RT_TRY(rt_array_new(n, row_bytes, &sample, err));
+    for (size_t i = 0; i < n; i++) { /* the last row among them */
+        uint64_t row = rt_share(info->n_rows, (int)i, (int)n, 1).end - 1;
+        RT_TRY(rt_rows_read(rows, row, 1, sample + i * row_bytes, err));
+    }
+    *out = rt_hash128(sample, n * row_bytes);
+done:
+    rt_array_free(sample);
     return st;
 }
 
@@ -166,6 +249,31 @@ done:
     return st;
 }
 
+/* Behind the rows of the snapshot, which are looked at apart. */
+static bool has_grown(const json_t *then, const json_t *now)
+{
+    return json_equal(json_object_get(then, "rows"), json_object_get(now, "rows")) &&
+           json_integer_value(json_object_get(then, "size")) <
+               json_integer_value(json_object_get(now, "size"));
+}
+
+static enum rt_status compare_sample(const char *dir, const struct rt_options *options,
+                                     struct rt_hash128 now, const json_t *then,
+                                     struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    char text[33];
+    const char *other = json_string_value(then);
+    rt_hash128_hex(now, text);
+    if (options->concurrent && (!other || strcmp(text, other) != 0))
+        RT_FAIL(RT_INPUT,
+                "rows of the snapshot have changed since the %s '%.100s' began (--concurrent: they "
+                "may only be followed by others): %s",
+                work_of(options), dir, way_out(options));
+done:
+    return st;
+}
+
 enum rt_status rt_first_run_compare_files(const char *dir, const struct rt_options *options,
                                           const struct rt_rows_info *rows, const json_t *then,
                                           struct rt_error *err)
@@ -178,7 +286,8 @@ enum rt_status rt_first_run_compare_files(const char *dir, const struct rt_optio
     for (size_t i = 0; i < rows->n_files; i++) {
         json_decref(now);
         now = rt_first_run_stamp(&rows->files[i]);
-        if (!json_equal(now, json_array_get(then, i)))
+        if (!json_equal(now, json_array_get(then, i)) &&
+            !(options->concurrent && has_grown(json_array_get(then, i), now)))
             RT_FAIL(RT_INPUT, "'%.200s' has changed since the %s '%.100s' began (size or time): %s",
                     rows->files[i].path, work_of(options), dir, way_out(options));
     }
@@ -202,13 +311,14 @@ done:
 }
 
 enum rt_status rt_first_run_take(const char *dir, const struct rt_options *options,
-                                 const struct rt_rows_info *rows, const json_t *json,
-                                 struct rt_first_run *out, struct rt_error *err)
+                                 const struct rt_rows_info *rows, struct rt_hash128 sample,
+                                 const json_t *json, struct rt_first_run *out, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     RT_TRY(
         rt_first_run_compare_options(dir, options, json_object_get(json, "options"), false, err));
     RT_TRY(rt_first_run_compare_files(dir, options, rows, json_object_get(json, "files"), err));
+    RT_TRY(compare_sample(dir, options, sample, json_object_get(json, "sample"), err));
     RT_TRY(compare_stamp(dir, options, "ids", options->ids, json_object_get(json, "ids"), err));
     RT_TRY(compare_stamp(dir, options, "centroids", options->centroids,
                          json_object_get(json, "centroids"), err));
@@ -229,19 +339,23 @@ done:
 }
 
 enum rt_status rt_first_run_input(const struct rt_options *options, const struct rt_rows_info *rows,
-                                  struct rt_hash128 *out, struct rt_error *err)
+                                  struct rt_hash128 sample, struct rt_hash128 *out,
+                                  struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     json_t *values = json_object();
     json_t *all = rt_options_json(options, RT_CLASS_RESULT);
     json_t *input = NULL;
+    json_t *files = NULL; /* of a heap that grows the rows count, not the file behind them */
     char *text = NULL;
     const char *name = NULL;
     json_t *option = NULL;
     json_object_foreach(all, name, option) if (!is_auto(option))(void)
         json_object_set(values, name, json_object_get(option, "value"));
-    input = json_pack("{s:O, s:o, s:o, s:o}", "options", values, "files", stamps_json(rows), "ids",
-                      stamp_json(options->ids), "centroids", stamp_json(options->centroids));
+    files = options->concurrent ? json_integer((json_int_t)rows->n_rows) : stamps_json(rows);
+    input = json_pack("{s:O, s:o, s:o, s:o, s:o}", "options", values, "files", files, "ids",
+                      stamp_json(options->ids), "centroids", stamp_json(options->centroids),
+                      "sample", hash_json(sample));
     text = input ? json_dumps(input, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     if (!text)
         RT_FAIL(RT_NOMEM, "out of memory: the record of a job");

@@ -1,8 +1,10 @@
 #include "jobs/phases/plan_phase.h"
+#include "jobs/first_run.h"
 
 #include "core/memory.h"
 #include "core/units.h"
 #include "io/centroids_file.h"
+#include "jobs/first_run.h"
 #include "jobs/memory_share.h"
 #include "mpi/agree.h"
 #include "mpi/partition.h"
@@ -50,6 +52,9 @@ enum rt_status rt_plan_phase_open(const struct rt_job *job, const char *name, st
     enum rt_status st = RT_OK;
     const struct rt_options *options = job->options;
     struct rt_rows_options how = {.dataset = "/train", .is_growing = options->concurrent};
+    uint64_t *snapshot = NULL;
+    RT_TRY(rt_first_run_snapshot(options, &snapshot, &how.n_snapshot, err));
+    how.snapshot = snapshot;
     if (options->origin[RT_OPT_type] == RT_FROM_GIVEN)
         how.type = rt_element_name((enum rt_element)options->type);
     RT_TRY(rt_rows_open(name, &how, rows, err));
@@ -66,6 +71,7 @@ enum rt_status rt_plan_phase_open(const struct rt_job *job, const char *name, st
     if (options->centroids[0])
         RT_TRY(count_centroids(options->centroids, input, err));
 done:
+    rt_array_free(snapshot);
     return st;
 }
 

@@ -53,9 +53,9 @@ def halt(index, *options, rows="rows.fbin"):
     return job, pid
 
 
-def interrupt(index, *options):
+def interrupt(index, *options, rows="rows.fbin"):
     """Killed half way."""
-    job, _ = halt(copy(index), *options)
+    job, _ = halt(copy(index), *options, rows=rows)
     for pid in processes():
         os.kill(pid, signal.SIGKILL)
     finish(job)
@@ -173,6 +173,16 @@ elif which == "refusals":
     shutil.copytree("checkpoint", "passed/checkpoint")  # as if it had been killed before it could remove that
     result = finished("void", "passed", want, *IDS, goes_on=False)
     check("anew" in result.err, f"a checkpoint of another generation: {result.err}")
+    # a heap that grows: the rows there at the first start
+    def write_vecs(mode, rows):
+        with open("rows.fvecs", mode) as f:
+            f.write(np.hstack([np.full((len(rows), 1), 8, "<i4").view("<f4"), rows]).astype("<f4").tobytes())
+
+    write_vecs("wb", clustered(N, 8, clusters=100, seed=3))
+    interrupt("grown", "--concurrent", rows="rows.fvecs")
+    write_vecs("ab", clustered(1000, 8, seed=5))
+    result = ok("insert", "grown", "rows.fvecs", "--concurrent", "--resume", "--json", ranks=3).json()
+    check(result["inserted"] == N, f"a heap that has grown: {result}")
     # what is left behind goes with verify --clean
     interrupt("cleaned", *IDS)
     ok("verify", "cleaned", "--clean", ranks=1)
