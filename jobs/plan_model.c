@@ -8,6 +8,7 @@
 #include "core/units.h"
 #include "jobs/phases/compact_phase.h"
 #include "jobs/phases/insert_phase.h"
+#include "jobs/phases/pair_sort.h"
 #include "kmeans/refine.h"
 #include "kmeans/sample.h"
 #include "kmeans/train.h"
@@ -318,10 +319,15 @@ static void plan_insert(const struct model *m, struct rt_plan_cost *cost)
     uint32_t tapes = o->chooser == RT_CHOOSER_RNG ? (uint32_t)o->tapes : 1;
     uint64_t input = m->n * (row_bytes(m->in) + (o->ids[0] ? sizeof(uint64_t) : 0));
     beam = beam < cells ? beam : cells;
-    cost->memory_bytes =
-        m->base + tree_of_rank(m) + (o->scatter ? SCATTER_BYTES : 0) +
+    uint64_t rows =
         rt_insert_phase_bytes(m->in->dim, m->in->type, (enum rt_metric)o->metric, m->rows_local,
                               o->block_rows, most_leaves(m), beam, tapes);
+    uint64_t sorting = /* afterwards, where ids do not ascend */
+        o->ids[0] ? rt_pair_sort_bytes(m->plan->budget_bytes, m->n, (int)m->ranks) : 0;
+    cost->memory_bytes =
+        m->base + tree_of_rank(m) + (o->scatter ? SCATTER_BYTES : 0) +
+        (rows > sorting ? rows : sorting) +
+        rt_insert_phase_kept_bytes(m->n, most_leaves(m), (int)m->in->ranks_per_node);
     cost->flops = insert_flops(m);
     cost->bytes_read = input;
     cost->bytes_written = m->n * m->record_bytes + m->vector_bytes;

@@ -66,9 +66,10 @@ static size_t board_bytes(const struct rt_durable_options *options, int n_ranks)
            options->n_most * sizeof(float);
 }
 
-uint64_t rt_durable_bytes(const struct rt_durable_options *options)
+uint64_t rt_durable_bytes(const struct rt_durable_options *options, int ranks_per_node)
 {
-    return board_bytes(options, 1) + rt_bit_words(options->n_units) * sizeof(uint64_t);
+    return board_bytes(options, ranks_per_node) / (uint64_t)ranks_per_node +
+           rt_bit_words(options->n_units) * sizeof(uint64_t);
 }
 
 static void lay_out(struct rt_durable *d)

@@ -19,8 +19,8 @@ struct rt_durable_options {
 };
 struct rt_durable;
 
-/* Node-shared and private bytes of a rank. */
-uint64_t rt_durable_bytes(const struct rt_durable_options *options);
+/* Private bytes of a rank and its part of the node's shared ones. */
+uint64_t rt_durable_bytes(const struct rt_durable_options *options, int ranks_per_node);
 /* Collective over the job's communicator. *out NULL where the context has no checkpoint. Reads what
  * runs before this one have kept. The caller frees *out with rt_durable_free. Fails with RT_IO,
  * RT_NOMEM, RT_USAGE. */

@@ -33,6 +33,12 @@ static void size_blocks(uint64_t block_rows, const struct rt_chunks *chunks, uin
     *group = *block > chunk ? *block : (size_t)chunk;
 }
 
+/* Spread of each leaf that is counted, n_skipped, n_candidates, hash of the rows. */
+static size_t sums_of(size_t n_counted)
+{
+    return 2 * n_counted + 2 + RT_HASH128_LIMBS;
+}
+
 /* A writer's buffers hold no more than its rows. */
 static uint64_t writer_bytes(uint64_t n_rows, uint64_t row_bytes)
 {
@@ -59,6 +65,13 @@ uint64_t rt_insert_phase_bytes(uint32_t dim, enum rt_element element, enum rt_me
     bytes += writer_bytes(n_rows, record_bytes);
     bytes += tapes_of_rank * writer_bytes(n_rows, vector_bytes);
     return bytes;
+}
+
+uint64_t rt_insert_phase_kept_bytes(uint64_t n_rows, uint32_t n_lists, int ranks_per_node)
+{
+    struct rt_durable_options durable = {
+        .n_units = rt_chunks_of(n_rows).n_chunks, .n_sums = sums_of(n_lists), .n_most = n_lists};
+    return rt_durable_bytes(&durable, ranks_per_node);
 }
 
 static enum rt_status allocate(struct rt_inserter *in, struct rt_error *err)
@@ -475,9 +488,9 @@ done:
     return st;
 }
 
-static void release(struct rt_inserter *in)
+/* What only rows on their way need: sorting ids takes as much. */
+static void release_rows(struct rt_inserter *in)
 {
-    rt_durable_free(in->durable);
     rt_row_coder_free(in->coder);
     rt_tape_columns_free(&in->rows);
     rt_tape_columns_free(&in->sorted);
@@ -487,6 +500,19 @@ static void release(struct rt_inserter *in)
     rt_array_free(in->native);
     rt_array_free(in->slot_next);
     rt_array_free(in->vectors);
+    in->coder = NULL;
+    in->rows = in->sorted = (struct rt_tape_columns){.lists = NULL};
+    in->distances = NULL;
+    in->order = in->scratch = NULL;
+    in->native = NULL;
+    in->slot_next = NULL;
+    in->vectors = NULL;
+}
+
+static void release(struct rt_inserter *in)
+{
+    rt_durable_free(in->durable);
+    release_rows(in);
     rt_array_free(in->sums);
 }
 
@@ -514,7 +540,7 @@ enum rt_status rt_insert_phase(struct rt_phase_context *context,
     in.n_carried = input->carry ? input->carry->n_rows : 0;
     in.chunks = input->carry ? rt_chunks_large(in.n_carried + n_rows) : rt_chunks_of(n_rows);
     in.n_counted = input->counts_leaves ? in.n_lists : 0;
-    in.n_sums = 2 * in.n_counted + 2 + RT_HASH128_LIMBS;
+    in.n_sums = sums_of(in.n_counted);
     in.scale = rt_scale_new(input->exponent, n_rows, info->dim, distance, input->tree->spherical);
     uint64_t n_ranks = (uint64_t)context->job->n_ranks;
     uint64_t most_chunks = (in.chunks.n_chunks + n_ranks - 1) / n_ranks; /* of a rank */
@@ -530,6 +556,7 @@ enum rt_status rt_insert_phase(struct rt_phase_context *context,
     RT_LOCAL(rt_durable_start(in.durable, files, 2, err));
     RT_LOCAL(rt_insert_before_count(&in, err));
     RT_LOCAL(insert_rows(&in, err));
+    release_rows(&in);
     st = rt_insert_files_complete(&in, st, err);
     st = rt_phase_end(context, &clock, st, &out->record, err);
     st = rt_first_bad_row(context, input->rows, input->source, in.bad_row, st, err);

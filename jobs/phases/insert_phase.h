@@ -72,5 +72,7 @@ void rt_insert_output_free(struct rt_insert_output *output);
 uint64_t rt_insert_phase_bytes(uint32_t dim, enum rt_element element, enum rt_metric metric,
                                uint64_t n_rows, uint64_t block_rows, uint32_t n_lists,
                                uint32_t beam, uint32_t tapes_of_rank);
+/* What its checkpoints add to that, and to the node's shared memory, of a build of n_rows. */
+uint64_t rt_insert_phase_kept_bytes(uint64_t n_rows, uint32_t n_lists, int ranks_per_node);
 
 #endif

@@ -13,7 +13,7 @@
 #define LEAST_ROOM (UINT64_C(1) << 16)
 #define SAMPLES_PER_RUN UINT64_C(64) /* runs differ by some 12 % then */
 
-struct pairs { /* grows by doubling */
+struct pairs { /* as large as the counts say; else grows by doubling */
     struct rt_pair *at;
     size_t n, room;
 };
@@ -147,6 +147,38 @@ done:
     return st;
 }
 
+static enum rt_status reserve(struct pairs *pairs, uint64_t n, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    RT_TRY(rt_array_resize((size_t)n, sizeof *pairs->at, &pairs->at, err));
+    pairs->room = (size_t)n;
+done:
+    return st;
+}
+
+/* Room for the most that leave this rank in a pass; s->first counts its own pairs by run. */
+static enum rt_status reserve_out(struct sorter *s, struct rt_error *err)
+{
+    uint64_t most = 0;
+    for (uint64_t pass = 0; pass < s->n_passes; pass++) {
+        uint64_t n = 0;
+        for (uint64_t r = 0; r < (uint64_t)s->n_ranks; r++)
+            n += s->first[pass * (uint64_t)s->n_ranks + r + 1];
+        most = n > most ? n : most;
+    }
+    return reserve(&s->out, most, err);
+}
+
+/* Room for the longest run that comes; s->first counts the pairs of all ranks. Where a key may be
+ * thinned out, what comes may be far more than what stays. */
+static enum rt_status reserve_in(struct sorter *s, struct rt_error *err)
+{
+    uint64_t most = 0;
+    for (uint64_t run = (uint64_t)s->rank; run < s->n_runs; run += (uint64_t)s->n_ranks)
+        most = s->first[run + 1] > most ? s->first[run + 1] : most;
+    return s->sort->most_per_key ? RT_OK : reserve(&s->in, most, err);
+}
+
 /* ---- passes ---- */
 
 /* This rank's pairs of the pass's runs, in order. */
@@ -241,14 +273,26 @@ done:
     return st;
 }
 
+static uint64_t room_within(uint64_t budget_bytes)
+{
+    uint64_t room = budget_bytes ? budget_bytes / 8 / sizeof(struct rt_pair) : MOST_ROOM;
+    return room > MOST_ROOM ? MOST_ROOM : room < LEAST_ROOM ? LEAST_ROOM : room;
+}
+
+uint64_t rt_pair_sort_bytes(uint64_t budget_bytes, uint64_t n_total, int n_ranks)
+{
+    uint64_t ranks = (uint64_t)n_ranks;
+    uint64_t passes = n_total / ranks / room_within(budget_bytes) + 1;
+    uint64_t pairs = n_total / ranks / passes + 1;
+    pairs += pairs / 8; /* SAMPLES_PER_RUN */
+    return (3 * pairs + PIECE) * sizeof(struct rt_pair) +
+           passes * ranks * (sizeof(struct rt_pair) + sizeof(uint64_t)) +
+           rt_exchange_bytes(n_ranks, 0);
+}
+
 static void size_runs(struct rt_phase_context *context, struct sorter *s, uint64_t n_total)
 {
-    uint64_t room = s->sort->room;
-    if (!room) {
-        room =
-            context->budget_bytes ? context->budget_bytes / 8 / sizeof(struct rt_pair) : MOST_ROOM;
-        room = room > MOST_ROOM ? MOST_ROOM : room < LEAST_ROOM ? LEAST_ROOM : room;
-    }
+    uint64_t room = s->sort->room ? s->sort->room : room_within(context->budget_bytes);
     rt_min_u64(s->comm, &room, 1);
     s->n_passes = n_total / (uint64_t)s->n_ranks / room + 1;
     s->n_runs = s->n_passes * (uint64_t)s->n_ranks;
@@ -274,8 +318,11 @@ enum rt_status rt_pair_sort(struct rt_phase_context *context, const struct rt_pa
     if (s.n_runs > 1)
         RT_TRY(choose_borders(&s, n_total, err));
     RT_LOCAL(count_runs(&s, err));
+    RT_LOCAL(reserve_out(&s, err));
     RT_AGREE(s.comm);
     rt_sum_u64(s.comm, s.first, (size_t)s.n_runs + 1);
+    RT_LOCAL(reserve_in(&s, err));
+    RT_AGREE(s.comm);
     for (uint64_t run = 0; run < s.n_runs; run++)
         s.first[run + 1] += s.first[run];
     RT_TRY(rt_exchange_new(s.comm, 0, &exchange, err));

@@ -1,5 +1,4 @@
 #include "jobs/phases/plan_phase.h"
-#include "jobs/first_run.h"
 
 #include "core/memory.h"
 #include "core/units.h"

@@ -26,7 +26,7 @@ static enum rt_status show_rows(const char *name, const char *type, struct rt_er
     enum rt_status st = RT_OK;
     struct rt_rows *rows = NULL;
     unsigned char *buffer = NULL;
-    const struct rt_rows_options options = {type, "/train", false};
+    const struct rt_rows_options options = {.type = type, .dataset = "/train"};
     RT_TRY(rt_rows_open(name, &options, &rows, err));
     const struct rt_rows_info *info = rt_rows_info(rows);
     const size_t row_bytes = info->dim * rt_element_size(info->type);

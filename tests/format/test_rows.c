@@ -9,7 +9,7 @@
 #define N 3
 #define D 5
 
-static const struct rt_rows_options plain = {NULL, "/train", false};
+static const struct rt_rows_options plain = {.dataset = "/train"};
 
 struct target {
     const char *name;
@@ -222,8 +222,9 @@ RT_TEST("the type comes from the suffix, else from --type, and may not contradic
 {
     struct rt_error err;
     unsigned char bytes[8 + 20] = {0};
-    struct rt_rows_options f32 = {"f32", "/train", false}, u8 = {"u8", "/train", false};
-    struct rt_rows_options odd = {"f64", "/train", false};
+    struct rt_rows_options f32 = {.type = "f32", .dataset = "/train"},
+                           u8 = {.type = "u8", .dataset = "/train"};
+    struct rt_rows_options odd = {.type = "f64", .dataset = "/train"};
     put32(put32(bytes, 1), 5);
     const char *path = write_file("vectors.bin", bytes, sizeof bytes);
     CHECK_STATUS(RT_INPUT, read_all(path, &plain, &err));
@@ -304,7 +305,7 @@ RT_TEST("with --concurrent a vecs file may end in half a row and grow; a bin fil
     unsigned char bytes[400];
     struct rt_rows *rows = NULL;
     float buffer[16];
-    const struct rt_rows_options growing = {NULL, "/train", true};
+    const struct rt_rows_options growing = {.dataset = "/train", .is_growing = true};
     size_t n = make_vecs(bytes, 4, 4);
     const char *path = write_file("grow.fvecs", bytes, n - 7);
     CHECK_STATUS(RT_INPUT, read_all(path, &plain, &err));
@@ -557,7 +558,7 @@ RT_TEST("a directory without rows says which suffixes there are")
 {
     struct rt_error err;
     unsigned char bytes[12] = {0};
-    const struct rt_rows_options f32 = {"f32", "/train", false};
+    const struct rt_rows_options f32 = {.type = "f32", .dataset = "/train"};
     CHECK(mkdir(in_folder("none"), 0700) == 0);
     CHECK_STATUS(RT_INPUT, read_all(in_folder("none"), &plain, &err));
     CHECK(says(&err, "holds no file with a row suffix", ".fbin"));

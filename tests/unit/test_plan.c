@@ -199,6 +199,24 @@ RT_TEST("more ranks train with less memory each")
     }
 }
 
+RT_TEST("ids of the rows' own are planned to be sorted, within the budget")
+{
+    struct rt_plan_input input = million();
+    input.n_rows = 100000000;
+    begin();
+    REQUIRE(make(&input) == RT_OK);
+    uint64_t without = plan.phase[RT_PHASE_INSERT].memory_bytes;
+    begin();
+    set(RT_OPT_ids, "ids.u64");
+    REQUIRE(make(&input) == RT_OK);
+    uint64_t share = input.n_rows / input.ranks * 16; /* pairs of id and slot */
+    CHECK(plan.phase[RT_PHASE_INSERT].memory_bytes > without);
+    CHECK(plan.phase[RT_PHASE_INSERT].memory_bytes > 2 * share);
+    set(RT_OPT_memory, "1G");
+    REQUIRE(make(&input) == RT_OK);
+    CHECK(plan.phase[RT_PHASE_INSERT].memory_bytes < (uint64_t)1 << 30);
+}
+
 RT_TEST("a plan that cannot fit says so, and the refusal names what would fit")
 {
     struct rt_plan_input input = million();
