@@ -45,6 +45,7 @@ static const struct {
     [RT_JOB_DELETE] = {"delete", "INDEX", "let rows of an index die, by their ids"},
     [RT_JOB_VACUUM] = {"vacuum", "INDEX",
                        "fold new rows into the lists, drop dead ones, give space back"},
+    [RT_JOB_WATCH] = {"watch", "INDEX", "show what the job that writes an index is doing"},
     [RT_JOB_EXPORT] = {"export", "INDEX OUT", "write an index as a file of another program"},
     [RT_JOB_IMPORT] = {"import", "FILE INDEX", "make an index of an exported HDF5 file"},
 };

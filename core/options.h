@@ -22,6 +22,7 @@ enum rt_job_id {
     RT_JOB_VACUUM,
     RT_JOB_EXPORT,
     RT_JOB_IMPORT,
+    RT_JOB_WATCH,
     RT_N_JOBS
 };
 #define RT_FOR_SYNTH (1u << RT_JOB_SYNTH)
@@ -35,6 +36,7 @@ enum rt_job_id {
 #define RT_FOR_VACUUM (1u << RT_JOB_VACUUM)
 #define RT_FOR_EXPORT (1u << RT_JOB_EXPORT)
 #define RT_FOR_IMPORT (1u << RT_JOB_IMPORT)
+#define RT_FOR_WATCH (1u << RT_JOB_WATCH)
 #define RT_FOR_EDITING (RT_FOR_INSERT | RT_FOR_DELETE | RT_FOR_VACUUM) /* of a published index */
 #define RT_FOR_WRITING (RT_FOR_BUILD | RT_FOR_EDITING | RT_FOR_IMPORT)
 #define RT_FOR_PHASES (RT_FOR_WRITING | RT_FOR_EXPORT) /* jobs that can be stopped */

@@ -354,6 +354,11 @@ done:
     return st;
 }
 
+const char *rt_lock_nonce(const struct rt_lock *lock)
+{
+    return lock->self.nonce;
+}
+
 void rt_lock_release(struct rt_lock *lock)
 {
     struct rt_error ignored;

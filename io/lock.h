@@ -34,6 +34,8 @@ enum rt_status rt_lock_take(const char *dir, const struct rt_lock_options *optio
 /* Still ours? To be asked before publishing. Fails with RT_USAGE where another has taken it over.
  */
 enum rt_status rt_lock_check(const struct rt_lock *lock, struct rt_error *err) RT_MUST_CHECK;
+/* 32 hex digits of this taking of the lock; lent as long as the handle lives. */
+const char *rt_lock_nonce(const struct rt_lock *lock);
 /* Removes LOCK if it is still ours, frees the handle; NULL is fine. */
 void rt_lock_release(struct rt_lock *lock);
 /* Who holds it: *is_held false where there is no LOCK. A LOCK that cannot be understood is held,

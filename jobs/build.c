@@ -74,6 +74,8 @@ static enum rt_status begin_index(struct build *b, struct rt_error *err)
     struct rt_job *job = b->job;
     if (job->rank == 0) {
         RT_LOCAL(rt_new_index_begin(b->context.dir, job->options, &b->dir, &b->lock, err));
+        if (st == RT_OK)
+            rt_progress_view_set_index(b->view, b->context.dir, rt_lock_nonce(b->lock));
         RT_LOCAL(look_back(b, err));
         b->is_ours = b->dir.made || (st == RT_OK && b->before.found == RT_BUILD_NOTHING);
     }

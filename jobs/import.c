@@ -87,6 +87,8 @@ static enum rt_status begin_index(struct import *im, struct rt_error *err)
     if (job->rank == 0) {
         RT_LOCAL(rt_new_index_begin(im->context.dir, job->options, &im->dir, &im->lock, err));
         if (st == RT_OK)
+            rt_progress_view_set_index(im->watch, im->context.dir, rt_lock_nonce(im->lock));
+        if (st == RT_OK)
             RT_LOCAL(rt_index_remove_checkpoint(im->context.dir, err)); /* of a build given up */
     }
     RT_AGREE(job->comm);

@@ -39,6 +39,7 @@ enum rt_status rt_vacuum_run(struct rt_job *job, struct rt_error *err) RT_MUST_C
 enum rt_status rt_delete_run(struct rt_job *job, struct rt_error *err) RT_MUST_CHECK;
 enum rt_status rt_export_run(struct rt_job *job, struct rt_error *err) RT_MUST_CHECK;
 enum rt_status rt_import_run(struct rt_job *job, struct rt_error *err) RT_MUST_CHECK;
+enum rt_status rt_watch_run(struct rt_job *job, struct rt_error *err) RT_MUST_CHECK;
 
 /* A line of the table for people: label padded to one column, then the text. Rank 0 without --json;
  * else nothing. */

@@ -23,7 +23,7 @@ static enum rt_status (*const runs[RT_N_JOBS])(struct rt_job *, struct rt_error 
     [RT_JOB_INFO] = rt_info_run,     [RT_JOB_VERIFY] = rt_verify_run,
     [RT_JOB_INSERT] = rt_insert_run, [RT_JOB_DELETE] = rt_delete_run,
     [RT_JOB_VACUUM] = rt_vacuum_run, [RT_JOB_EXPORT] = rt_export_run,
-    [RT_JOB_IMPORT] = rt_import_run,
+    [RT_JOB_IMPORT] = rt_import_run, [RT_JOB_WATCH] = rt_watch_run,
 };
 
 enum wish { WISH_JOB, WISH_HELP, WISH_JOB_HELP, WISH_VERSION };

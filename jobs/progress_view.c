@@ -2,6 +2,9 @@
 
 #include "core/memory.h"
 #include "core/units.h"
+#include "io/fs.h"
+#include "io/index_dir.h"
+#include "jobs/progress_text.h"
 #include "mpi/agree.h"
 
 #include <errno.h>
@@ -18,28 +21,31 @@
 #define FILE_SECONDS 1.0
 #define MAX_COLUMNS 100
 #define BAR_COLUMNS 26
+#define MOST_FINISHED 16 /* phases that are told of: of a vacuum in many rounds the last */
 
 struct rt_progress_view {
     FILE *stream;
     const char *job;
-    const char *files[2];
+    const char *file;             /* --progress-file, or NULL */
+    char index_file[RT_PATH_MAX]; /* of the index that is written, or "" */
+    const char *index;
+    char nonce[40]; /* of its lock */
+    double began;
     bool has_bar, has_lines;
     bool is_utf8;
     bool is_drawn; /* a bar stands on the terminal */
     const char *phase;
     double last_draw, last_line, last_file; /* in seconds of the phase */
+    double last_index;                      /* in seconds of a clock */
     json_t *last;                           /* what the files hold */
+    json_t *finished;                       /* phases: the latest */
 };
 
-static bool speaks_utf8(void)
+static double clock_now(void)
 {
-    static const char *const variables[] = {"LC_ALL", "LC_CTYPE", "LANG"};
-    for (size_t i = 0; i < 3; i++) {
-        const char *value = getenv(variables[i]);
-        if (value && *value) /* the first that is set decides */
-            return strstr(value, "UTF-8") || strstr(value, "utf8") || strstr(value, "utf-8");
-    }
-    return false;
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
 enum rt_status rt_progress_view_new(const struct rt_progress_view_options *options,
@@ -53,11 +59,11 @@ enum rt_status rt_progress_view_new(const struct rt_progress_view_options *optio
                  (options->mode == RT_PROGRESS_AUTO && !options->is_quiet);
     view->stream = options->stream;
     view->job = options->job;
-    view->files[0] = options->file;
-    view->files[1] = options->second_file;
+    view->file = options->file;
+    view->began = clock_now();
     view->has_bar = shows && is_terminal;
     view->has_lines = shows && !is_terminal;
-    view->is_utf8 = speaks_utf8();
+    view->is_utf8 = rt_progress_speaks_utf8();
     *out = view;
 done:
     return st;
@@ -88,12 +94,19 @@ void rt_progress_view_free(struct rt_progress_view *view)
         return;
     rt_progress_view_clear(view);
     json_decref(view->last);
+    json_decref(view->finished);
     rt_array_free(view);
 }
 
-void rt_progress_view_set_second_file(struct rt_progress_view *view, const char *file)
+void rt_progress_view_set_index(struct rt_progress_view *view, const char *dir, const char *nonce)
 {
-    view->files[1] = file;
+    if (!view)
+        return;
+    view->index = dir;
+    (void)snprintf(view->nonce, sizeof view->nonce, "%s", nonce);
+    int n = snprintf(view->index_file, sizeof view->index_file, "%s/checkpoint/progress.json", dir);
+    if (n < 0 || (size_t)n >= sizeof view->index_file - sizeof ".partial")
+        view->index_file[0] = '\0'; /* nobody is told, then */
 }
 
 /* ---- what a state amounts to ---- */
@@ -158,18 +171,6 @@ static int columns_of(FILE *stream)
     return size.ws_col < MAX_COLUMNS ? size.ws_col : MAX_COLUMNS;
 }
 
-static void put_bar(struct rt_progress_view *view, double fraction)
-{
-    int halves = (int)(fraction * 2 * BAR_COLUMNS);
-    for (int i = 0; i < BAR_COLUMNS; i++) {
-        int part = halves - 2 * i; /* of this column: 2 and more full, 1 half */
-        const char *sign = part >= 2 ? "\u2501" : part == 1 ? "\u2578" : "\u2500";
-        if (!view->is_utf8)
-            sign = part >= 2 ? "=" : part == 1 ? ">" : ".";
-        (void)fputs(sign, view->stream);
-    }
-}
-
 static void draw(struct rt_progress_view *view, const struct rt_progress_state *state,
                  const struct figures *f)
 {
@@ -191,8 +192,9 @@ static void draw(struct rt_progress_view *view, const struct rt_progress_state *
         text_columns = 0;
     (void)fprintf(view->stream, "\r%-8.8s %-*.*s", state->phase, text_columns, text_columns, text);
     if (has_bar) {
-        (void)fputc(' ', view->stream);
-        put_bar(view, f->fraction);
+        char bar[RT_BAR_BYTES(BAR_COLUMNS)];
+        (void)fprintf(view->stream, " %s",
+                      rt_progress_bar(f->fraction, BAR_COLUMNS, view->is_utf8, bar));
     }
     (void)fprintf(view->stream, "%s\033[K", tail);
     (void)fflush(view->stream);
@@ -231,24 +233,43 @@ static int write_whole(const json_t *object, const char *name)
     return 0;
 }
 
-static void write_files(struct rt_progress_view *view)
+/* Progress is no reason to end a job. */
+static void write_file(struct rt_progress_view *view)
 {
-    if (!view->last)
+    int failure = view->file ? write_whole(view->last, view->file) : 0;
+    if (!failure)
         return;
+    rt_progress_view_clear(view);
+    (void)fprintf(view->stream,
+                  "ranktape: %s: warning: cannot write '%s': %s; no progress there from here on\n",
+                  view->job, view->file, strerror(failure));
+    view->file = NULL;
+}
+
+/* Nobody has asked for it: what cannot be written now is written when it can. The folder goes with
+ * every generation that a job publishes. */
+static void write_index_file(struct rt_progress_view *view)
+{
+    char folder[RT_PATH_MAX];
+    struct rt_error ignored;
+    if (view->index_file[0] && write_whole(view->last, view->index_file) == ENOENT &&
+        rt_index_checkpoint_dir(view->index, folder, &ignored) == RT_OK)
+        (void)write_whole(view->last, view->index_file);
+}
+
+static void remove_index_file(const struct rt_progress_view *view)
+{
+    char folder[RT_PATH_MAX];
+    if (!view->index_file[0] || unlink(view->index_file) != 0)
+        return;
+    (void)snprintf(folder, sizeof folder, "%s", view->index_file);
+    *strrchr(folder, '/') = '\0';
+    (void)rmdir(folder); /* unless it holds more */
+}
+
+static void stamp(struct rt_progress_view *view)
+{
     (void)json_object_set_new(view->last, "updated", json_integer((json_int_t)time(NULL)));
-    for (size_t i = 0; i < 2; i++) {
-        if (!view->files[i])
-            continue;
-        int failure = write_whole(view->last, view->files[i]);
-        if (failure) { /* progress is no reason to end a job */
-            rt_progress_view_clear(view);
-            (void)fprintf(
-                view->stream,
-                "ranktape: %s: warning: cannot write '%s': %s; no progress there from here on\n",
-                view->job, view->files[i], strerror(failure));
-            view->files[i] = NULL;
-        }
-    }
 }
 
 static json_t *number_or_null(double value)
@@ -274,11 +295,58 @@ static void remember(struct rt_progress_view *view, const struct rt_progress_sta
         (json_int_t)c[RT_COUNT_SKIPPED], "ranks", state->n_ranks, "note", state->note);
     if (!object) /* no memory, or a note that is no UTF-8: the files keep what they have */
         return;
+    (void)json_object_set_new(object, "slowest_rank", json_integer(state->behind_rank));
+    (void)json_object_set_new(object, "slowest_done", json_integer((json_int_t)state->behind_done));
+    (void)json_object_set_new(object, "memory_bytes",
+                              json_integer((json_int_t)state->memory_bytes));
+    (void)json_object_set_new(object, "job_seconds", json_real(clock_now() - view->began));
+    (void)json_object_set_new(object, "lock", json_string(view->nonce));
+    if (view->finished)
+        (void)json_object_set(object, "finished", view->finished);
     json_decref(view->last);
     view->last = object;
 }
 
+static void add_finished(struct rt_progress_view *view, const struct rt_progress_state *state,
+                         const struct figures *f)
+{
+    json_t *phase =
+        json_pack("{s:s, s:s, s:f, s:I, s:f}", "phase", state->phase, "unit", state->unit,
+                  "seconds", state->seconds, "done", (json_int_t)f->done, "rate", f->rate);
+    if (!view->finished)
+        view->finished = json_array();
+    if (phase && view->finished)
+        (void)json_array_append_new(view->finished, phase);
+    if (json_array_size(view->finished) > MOST_FINISHED)
+        (void)json_array_remove(view->finished, 0);
+}
+
 /* ---- all together ---- */
+
+static void show_in_files(struct rt_progress_view *view, const struct rt_progress_state *state,
+                          const struct figures *f, bool is_new)
+{
+    double now = clock_now();
+    bool is_due = view->file &&
+                  (is_new || state->is_last || state->seconds >= view->last_file + FILE_SECONDS);
+    /* a job that is over within a second leaves no trace in its index */
+    bool is_index_due = view->index_file[0] && now >= view->began + FILE_SECONDS &&
+                        now >= view->last_index + FILE_SECONDS;
+    if (!is_due && !is_index_due)
+        return;
+    remember(view, state, f);
+    if (!view->last)
+        return;
+    stamp(view);
+    if (is_due) {
+        write_file(view);
+        view->last_file = state->seconds;
+    }
+    if (is_index_due) {
+        write_index_file(view);
+        view->last_index = now;
+    }
+}
 
 void rt_progress_view_show(void *context, const struct rt_progress_state *state)
 {
@@ -301,13 +369,9 @@ void rt_progress_view_show(void *context, const struct rt_progress_state *state)
         print_line(view, state, &f);
         view->last_line = state->seconds;
     }
-    bool has_files = view->files[0] || view->files[1];
-    if (has_files &&
-        (is_new || state->is_last || state->seconds >= view->last_file + FILE_SECONDS)) {
-        remember(view, state, &f);
-        write_files(view);
-        view->last_file = state->seconds;
-    }
+    if (state->is_last)
+        add_finished(view, state, &f);
+    show_in_files(view, state, &f, is_new);
 }
 
 /* JSON holds UTF-8 only, a message may hold any file name. */
@@ -336,5 +400,10 @@ void rt_progress_view_end(struct rt_progress_view *view, const char *state, cons
     (void)json_object_set_new(view->last, "state", json_string(state));
     if (text)
         (void)json_object_set_new(view->last, "text", text_or_plain(text));
-    write_files(view);
+    stamp(view);
+    write_file(view);
+    if (strcmp(state, rt_status_name(RT_OK)) == 0)
+        remove_index_file(view);
+    else if (view->index_file[0])
+        (void)write_whole(view->last, view->index_file); /* where the folder is still there */
 }

@@ -18,7 +18,6 @@ struct rt_progress_view_options {
     FILE *stream;               /* stderr; lent */
     const char *job;            /* "build" */
     const char *file;           /* --progress-file, or NULL; lent */
-    const char *second_file;    /* the checkpoint's progress.json, or NULL; lent */
 };
 
 struct rt_progress_view;
@@ -36,8 +35,9 @@ void rt_progress_view_free(struct rt_progress_view *view);
 void rt_progress_view_show(void *view, const struct rt_progress_state *state);
 /* Takes the bar away before another line is printed to the same terminal. NULL is fine. */
 void rt_progress_view_clear(struct rt_progress_view *view);
-/* The second file may become known only once the index directory is there. */
-void rt_progress_view_set_second_file(struct rt_progress_view *view, const char *file);
+/* The job writes index dir (lent) and holds its lock, whose nonce is this: progress is kept there
+ * too, in checkpoint/progress.json, for `watch`. NULL for view is fine. */
+void rt_progress_view_set_index(struct rt_progress_view *view, const char *dir, const char *nonce);
 /* The job's last word in the files: state is "done", "failed" or "stopped"; text may be NULL, and
  * so may view. */
 void rt_progress_view_end(struct rt_progress_view *view, const char *state, const char *text);

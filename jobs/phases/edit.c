@@ -16,6 +16,7 @@ static enum rt_status lock_index(struct rt_edit *e, struct rt_error *err)
     struct rt_lock_options lock = {.break_lock = e->job->options->break_lock, .wait_seconds = 5};
     RT_TRY(rt_index_dir_require(e->context.dir, err));
     RT_TRY(rt_lock_take(e->context.dir, &lock, &e->lock, err));
+    rt_progress_view_set_index(e->watch, e->context.dir, rt_lock_nonce(e->lock));
 done:
     return st;
 }
