@@ -173,7 +173,9 @@ enum rt_status rt_fs_sync_dir(const char *dir, struct rt_error *err)
     if (RT_FAULT("fsync"))
         errno = EIO;
     else
-        result = fsync(fd);
+        do
+            result = fsync(fd);
+        while (result != 0 && errno == EINTR);
     if (result != 0 && errno != EINVAL) /* some file systems know no fsync of a directory */
         RT_FAIL(RT_IO, "sync of '%s': %s", dir, strerror(errno));
 done:
