@@ -627,6 +627,8 @@ enum rt_status rt_manifest_parse(const char *name, const char *text, size_t n_by
     const char *format = NULL;
     json_error_t at;
     json_t *root = json_loadb(text, n_bytes, JSON_REJECT_DUPLICATES, &at);
+    if (!root && (!at.text[0] || json_error_code(&at) == json_error_out_of_memory))
+        RT_FAIL(RT_NOMEM, "out of memory: '%s' of %zu bytes cannot be read", name, n_bytes);
     if (!json_is_object(root))
         RT_FAIL(RT_DAMAGED, "'%s' is damaged: %s", name, root ? "no JSON object" : at.text);
     RT_TRY(rt_manifest_new(&manifest, err));

@@ -254,6 +254,7 @@ int main(int argc, char **argv)
         MPI_Barrier(world.all); /* rank 0 has spoken: an abort elsewhere would cut it off */
         MPI_Abort(MPI_COMM_WORLD, rt_exit_code(st));
     }
+    rt_signals_told(rt_exit_code(st));
     rt_world_end(&world);
     return rt_exit_code(st);
 }

@@ -12,6 +12,8 @@
 static atomic_int stop_signal; /* lock-free, so a handler may set it */
 static double stop_at;         /* set before there are threads */
 
+static atomic_int told_exit_code; /* 0: the job goes on, or ends well */
+
 #define MAX_GUARDS 256
 static struct guard {
     _Atomic uintptr_t begin; /* 0: free */
@@ -63,6 +65,8 @@ static void tell_crash(const char *name)
 
 static void on_crash(int signal_number)
 {
+    if (atomic_load(&told_exit_code))
+        _exit(atomic_load(&told_exit_code));
     if (rt_crash_note()) {
         tell_crash(rt_crash_note());
         _exit(1);
@@ -104,6 +108,11 @@ static void install_stops(void)
     (void)sigaction(SIGTERM, &action, NULL);
     action.sa_flags |= (int)SA_RESETHAND;
     (void)sigaction(SIGINT, &action, NULL);
+}
+
+void rt_signals_told(int exit_code)
+{
+    atomic_store(&told_exit_code, exit_code);
 }
 
 void rt_signals_install(bool takes_stops)

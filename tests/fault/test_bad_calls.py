@@ -115,6 +115,14 @@ def fail_once(job, ranks, draw):
     whole(name, job)
 
 
+def full_disks():
+    """From some write of a build on nothing can be written: also where HDF5 cannot close its file, and crashes at the end."""
+    check(badly("build", "none", 2).code == 0, "build with calls counted")
+    for n in range(6, counted(0)["write"] + 1, 8):
+        held_to(f"build, no write from {n} on", badly("build", f"write:0:{n}+", 2), 1, [], job="build")
+        check(not os.path.exists("built/CURRENT"), f"no write from {n} on: published")
+
+
 def outcome(job):
     afresh()
     ok(*JOBS[job], ranks=1)
@@ -132,6 +140,7 @@ else:
     seed = int(os.environ.get("RANKTAPE_TEST_SEED", time.time()))
     print(f"seed {seed}", flush=True)
     draw = random.Random(seed)
+    full_disks()
     counts = {}
     for job in JOBS:
         for ranks in (2,) if which == "fails" else (1, 2, 3):
