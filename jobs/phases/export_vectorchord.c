@@ -265,7 +265,7 @@ static enum rt_status output_begin(struct rt_export *e, uint32_t file, struct ou
                          .dim = dim,
                          .fd = -1,
                          .path = e->partial[file],
-                         .line_bytes = 2 * RT_PATH_MAX + HEAD_BYTES + NUMBER_BYTES * dim};
+                         .line_bytes = (size_t)2 * RT_PATH_MAX + HEAD_BYTES + NUMBER_BYTES * dim};
     RT_TRY(rt_array_new(BUFFER_BYTES + o->line_bytes, 1, &o->text, err));
     RT_TRY(rt_fs_open(o->path, O_WRONLY | O_CREAT | O_TRUNC, &o->fd, err));
 done:
@@ -383,7 +383,7 @@ static enum rt_status prove_sql(struct rt_export *e, struct rt_error *err)
     enum rt_status st = RT_OK;
     char *found = NULL;
     size_t n = 0;
-    struct output o = {.e = e, .line_bytes = 2 * RT_PATH_MAX};
+    struct output o = {.e = e, .line_bytes = (size_t)2 * RT_PATH_MAX};
     RT_TRY(rt_array_new(BUFFER_BYTES + o.line_bytes, 1, &o.text, err));
     RT_TRY(print_sql(&o, err));
     RT_TRY(rt_fs_read_small(e->partial[FILE_SQL], BUFFER_BYTES, &found, &n, err));

@@ -61,8 +61,8 @@ static enum rt_status allocate(struct importer *im, struct rt_error *err)
         rt_array_new((size_t)file->n_lists + 1, sizeof *im->first_blocks, &im->first_blocks, err));
     RT_TRY(rt_array_new(file->n_lists, sizeof *im->rows, &im->rows, err));
     RT_TRY(rt_array_new(n, rt_block_code_bytes(tree->dim), &im->codes, err));
-    RT_TRY(
-        rt_array_new(n, file->n_factors * RT_BLOCK_ROWS * sizeof *im->factors, &im->factors, err));
+    RT_TRY(rt_array_new(n, (size_t)file->n_factors * RT_BLOCK_ROWS * sizeof *im->factors,
+                        &im->factors, err));
     RT_TRY(rt_array_new(n, RT_BLOCK_ROWS * sizeof *im->ids, &im->ids, err));
     RT_TRY(rt_array_new(n, RT_BLOCK_ROWS * sizeof *im->places, &im->places, err));
     RT_TRY(rt_recoder_new(tree, file->shape.element, &im->recoder, err));
@@ -101,7 +101,7 @@ static enum rt_status write_piece(struct importer *im, struct rt_error *err)
                                     .ids = im->ids,
                                     .places = im->places};
     uint64_t block_bytes = rt_block_code_bytes(im->file->shape.tree.dim) +
-                           RT_BLOCK_ROWS * (4 * im->file->n_factors + UINT64_C(16));
+                           RT_BLOCK_ROWS * (UINT64_C(4) * im->file->n_factors + 16);
     RT_TRY(rt_list_append(im->writer, &blocks, err));
     rt_progress_add(im->context->progress, RT_COUNT_BYTES_WRITTEN, im->n_blocks * block_bytes);
     clear_piece(im);
