@@ -1,6 +1,7 @@
 """An index that lives: rows come and go, one by one or by the thousand, and it stays what a build of the living rows would be."""
 import math
 import os
+import resource
 import sys
 import time
 import traceback
@@ -116,7 +117,50 @@ def rounds():
     ok("verify", "index", "--full", ranks=2)
 
 
+def cpu_seconds():
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def one_by_one(n_built, n_changes):
+    """Rows inserted one by one: few files, a search that reads as much and takes less than twice as long as after vacuum, and
+    the last inserts cost what the first ones did."""
+    dim, tenth = 16, n_changes // 10
+    rows = clustered(n_built + n_changes, dim, seed=5)
+    ok("build", write_bin("rows.fbin", rows[:n_built]), "index", "--lists", 50, ranks=2)
+    write_bin("query.fbin", rows[::max(1, len(rows) // 1000)])
+    spent, most = [], 0
+    for i in range(n_changes):
+        before = cpu_seconds()
+        ok("insert", "index", write_bin("one.fbin", rows[n_built + i:n_built + i + 1]), ranks=0)
+        spent.append(cpu_seconds() - before)
+        most = max(most, len(manifest_of("index")["files"]))
+    check(most < 64, f"up to {most} files in a generation")
+    check(len(os.listdir("index")) < 128, f"{len(os.listdir('index'))} names in the index")
+    first, last = np.median(spent[:tenth]), np.median(spent[-tenth:])
+    check(last < 1.5 * first, f"an insert took {first * 1000:.0f} ms of CPU at first, {last * 1000:.0f} ms in the end")
+    ok("verify", "index", "--full", ranks=2)
+
+    def search():
+        said = [ok("search", "index", "query.fbin", "--out", "found.ibin", "--json", ranks=0).json() for _ in range(5)]
+        with open("found.ibin", "rb") as f:
+            return min(s["seconds"] for s in said), [said[0][key] for key in ("lists_scanned", "rows_scanned", "reranked")], f.read()
+
+    lived, digest = search(), manifest_of("index")["digest"]
+    ok("vacuum", "index", "--full", ranks=2)
+    whole = search()
+    print(f"{n_changes} inserts: at most {most} files, {first * 1000:.0f} ms, then {last * 1000:.0f} ms of CPU; "
+          f"search {lived[0]:.3f} s, {whole[0]:.3f} s after vacuum")
+    check(lived[1:] == whole[1:], f"search before and after vacuum: {lived[1]}, {whole[1]}")
+    check(lived[0] < 2 * whole[0], f"search takes {lived[0]:.3f} s, {whole[0]:.3f} s after vacuum")
+    after = manifest_of("index")
+    check(after["digest"] == digest and after["rows_frozen"] == len(rows) and after["rows_appendable"] == 0,
+          f"after vacuum: {after['rows_frozen']} rows in lists, {after['rows_appendable']} not")
+    ok("verify", "index", "--full", ranks=2)
+
+
 PARTS = {"model": lambda: model(4, 20), "models": lambda: model(12, 150), "many": lambda: many(2000, 120),
-         "thousand": lambda: many(5000, 1000), "rounds": rounds}
+         "thousand": lambda: many(5000, 1000), "rounds": rounds,
+         "singles": lambda: one_by_one(20000, 200), "ten_thousand": lambda: one_by_one(20000, 10000)}
 PARTS[sys.argv[1]]()
 end()

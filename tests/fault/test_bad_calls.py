@@ -146,7 +146,7 @@ else:
         for ranks in (2,) if which == "fails" else (1, 2, 3):
             check(badly(job, "none", ranks).code == 0, f"{job} on {ranks} ranks with calls counted")
             counts[job, ranks] = [counted(r) for r in range(ranks)]
-            for _ in range(2 if which == "fails" else 60):
+            for _ in range(1 if which == "fails" else 60):
                 fail_once(job, ranks, draw)
     if which == "thorough":
         parts((1, 3))
