@@ -5,9 +5,9 @@ import xml.etree.ElementTree as tree
 from ranktape_cli import check
 
 ELEMENTS = set("""html head meta title style body main h1 h2 h3 p section figure figcaption ul li code table caption thead tbody
-tr th td details summary div svg g rect line circle text desc defs pattern span""".split())
+tr th td details summary div svg g rect line circle text desc defs pattern span path""".split())
 ATTRIBUTES = set("""lang charset name content class id scope colspan width height style aria-hidden aria-label aria-labelledby role
-fill x y dx dy x1 x2 y1 y2 cx cy r opacity transform patternUnits patternTransform text-anchor""".split())
+fill x y dx dy x1 x2 y1 y2 cx cy r opacity transform patternUnits patternTransform text-anchor d""".split())
 
 
 def read(path):
