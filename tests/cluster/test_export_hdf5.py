@@ -1,6 +1,7 @@
 """An index leaves as one HDF5 file and comes back: the same bytes from any ranks and files, the same digest and answers."""
 import filecmp
 import os
+import shutil
 import subprocess
 import sys
 
@@ -257,8 +258,32 @@ def part_refused():
     check(not any(name.endswith(".partial") for name in os.listdir("index")), f"left: {os.listdir('index')}")
 
 
+def part_faults():
+    """Whatever fails on the way, and wherever: one message, and nothing is left."""
+    ok("build", write_bin("rows.fbin", clustered(1500, 20, seed=3)), "index", "--lists", "4,12", ranks=0)
+    export("index", "good.h5")
+    for job, file, out in (("export", "index", "new.h5"), ("import", "good.h5", "new.index")):
+        options = ("--format", "hdf5") if job == "export" else ()
+        for point, step in (("write", 7), ("fsync", 2), ("rename", 1)):  # not what cleaning up needs: faults last
+            n, code = 1, 1
+            while code:
+                before = sorted(os.listdir())
+                result = run(job, file, out, *options, ranks=0, environment={"RANKTAPE_FAULT": f"{point}:0:{n}"})
+                code = result.code
+                if code:
+                    what = f"{job}, {point} {n}: exit {code}, {result.message()}"
+                    check(code in (1, 2) and len(result.message()) == 1, what)
+                    published = point == "fsync" and os.path.exists(f"{out}/CURRENT")
+                    check(published or sorted(os.listdir()) == before, f"{what}; left: {set(os.listdir()) - set(before)}")
+                shutil.rmtree(out) if os.path.isdir(out) else os.path.exists(out) and os.remove(out)
+                n += step
+            check(n > 1 + step, f"{job}: no {point} that could fail")
+
+
 if sys.argv[1] == "same":
     part_same()
+elif sys.argv[1] == "faults":
+    part_faults()
 elif sys.argv[1] == "refused":
     part_refused()
 else:
