@@ -560,7 +560,7 @@ static enum rt_status take_rabitq(struct reader *r, struct rt_error *err)
         RT_TRY(expect(r, "the size of codes", code_bytes, 8, err));
         RT_TRY(expect(r, "the rows of a block", RT_FAISS_BLOCK_ROWS, 4, err));
         RT_TRY(expect(r, "qbs2", 0, 8, err));
-        RT_TRY(expect(r, "the count of nibbles", 2 * pairs, 8, err));
+        RT_TRY(expect(r, "the count of nibbles", UINT64_C(2) * pairs, 8, err));
         RT_TRY(expect(r, "implem", 0, 4, err));
     }
     RT_TRY(expect(r, "the bits of a query", QUERY_BITS, 1, err));

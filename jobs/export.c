@@ -187,6 +187,7 @@ static enum rt_status run(struct job_state *s, const char *name,
 {
     enum rt_status st = RT_OK;
     struct rt_phase_clock clock;
+    rt_assert(s->format);
     rt_phase_begin(&s->e.context, name, s->format->unit, 0, &clock);
     RT_LOCAL(step(s, err));
     RT_TRY(rt_phase_end(&s->e.context, &clock, st, record, err));

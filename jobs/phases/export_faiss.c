@@ -220,10 +220,10 @@ static enum rt_status emit_piece(struct faiss *f, struct rt_error *err)
         return RT_OK;
     RT_TRY(emit(f, f->codes, n_codes * l->code_bytes,
                 f->place.codes_at + first_code * l->code_bytes, err));
-    RT_TRY(emit(f, f->in_list, f->n * 8, f->place.ids_at + f->first * 8, err));
+    RT_TRY(emit(f, f->in_list, (uint64_t)f->n * 8, f->place.ids_at + f->first * 8, err));
     if (l->refine_at) {
         RT_TRY(emit(f, f->vectors, f->n * vector_bytes, l->refine_at + row * vector_bytes, err));
-        RT_TRY(emit(f, f->ids, f->n * 8, l->ids_at + row * 8, err));
+        RT_TRY(emit(f, f->ids, (uint64_t)f->n * 8, l->ids_at + row * 8, err));
     }
     rt_progress_add(f->e->context.progress, RT_COUNT_DONE, f->n);
     f->first += f->n;
@@ -252,7 +252,7 @@ static void put_code(struct faiss *f, uint32_t at, const uint8_t *code)
     }
     uint8_t *block = f->codes + (size_t)(at / RT_FAISS_BLOCK_ROWS) * f->layout.code_bytes;
     uint32_t row = at % RT_FAISS_BLOCK_ROWS;
-    uint8_t *factors = block + RT_FAISS_BLOCK_ROWS * rt_code_bytes(dim);
+    uint8_t *factors = block + (size_t)RT_FAISS_BLOCK_ROWS * rt_code_bytes(dim);
     rt_block_put(block, dim, row, code);
     memcpy(factors + (size_t)row * 8, code + rt_code_bytes(dim), 8);
 }

@@ -170,6 +170,7 @@ enum rt_status rt_faiss_rows_take(struct rt_faiss_rows *r, const struct rt_live_
         RT_TRY(put_fp16(r, row->id, code, err));
         break;
     case RT_FAISS_U8:
+        rt_assert(native);
         memcpy(code, native, dim);
         break;
     case RT_FAISS_RABITQ:
