@@ -178,7 +178,7 @@ def terminal():
     progress("index")
     t = Terminal(96, 24)
     try:
-        t.type("stty -a > before; echo OLD TEXT")
+        t.type("stty -a > before; echo OLD' 'TEXT")
         t.shows("a shell", "OLD TEXT\n")
         t.type(f"'{PROGRAM}' watch index; echo CODE $?")
         text = t.shows("the screen", "41 %", "fold", "\u2501", "\u2500", "0:11 left", "q quits", without=("OLD TEXT",))
@@ -205,7 +205,7 @@ def terminal():
         t.shows("before the end", "fold", "q quits")
         clear("index")
         t.shows("the end", "no job is running; generation 1", "CODE 0", without=("fold",))
-        t.type("stty -a > after; echo COMPARED")
+        t.type("stty -a > after; echo COMP''ARED")
         t.shows("the shell", "COMPARED\n")
         with open("before") as a, open("after") as b:
             check([line for line in a.read().split("\n") if "rows" not in line] ==
