@@ -2,6 +2,7 @@
 
 #include "core/memory.h"
 #include "io/index_dir.h"
+#include "jobs/phases/chunk_work.h"
 #include "jobs/phases/pair_sort.h"
 #include "mpi/agree.h"
 #include "mpi/partition.h"
@@ -17,6 +18,9 @@ struct tidying {
     struct rt_tidy_output *out;
     size_t file; /* the source: of the view, and the entry of this rank's share of it */
     uint64_t at;
+    uint64_t number; /* of that entry over this rank's shares of all files */
+    uint64_t *stays; /* a bit for each of them, once they are judged */
+    bool is_judged;
     uint64_t n_mine; /* entries that stay */
     struct rt_h5_file *file_out;
 };
@@ -26,19 +30,28 @@ struct tidying {
 typedef enum rt_status (*next_function)(void *context, bool rewind, struct rt_pair *pairs,
                                         size_t most, size_t *n, struct rt_error *err);
 
-static enum rt_status count(struct tidying *t, next_function next, struct rt_error *err)
+static void go_to_first(struct tidying *t)
+{
+    t->file = t->at = t->number = 0;
+}
+
+/* Sorting asks for the entries again and again: they are judged once. n_entries: this rank's. */
+static enum rt_status count(struct tidying *t, next_function next, uint64_t n_entries,
+                            struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct rt_pair *pairs = NULL;
     size_t n = 0;
     bool rewind = true;
     RT_LOCAL(rt_array_new(PIECE_RECORDS, sizeof *pairs, &pairs, err));
+    RT_LOCAL(rt_array_zero((size_t)rt_bit_words(n_entries), sizeof *t->stays, &t->stays, err));
     while (st == RT_OK && (rewind || n)) {
         RT_LOCAL(next(t, rewind, pairs, PIECE_RECORDS, &n, err));
         rewind = false;
         t->n_mine += n;
     }
     RT_AGREE(t->context->job->comm);
+    t->is_judged = true;
     t->out->n = t->n_mine;
     rt_sum_u64(t->context->job->comm, &t->out->n, 1);
 done:
@@ -81,6 +94,15 @@ done:
 /* A record's number over all appendable files: file above, record below. */
 #define FILE_SHIFT 44
 
+static bool record_stays(const struct tidying *t, const struct rt_tape_view *tape, uint64_t i)
+{
+    const struct rt_index_view *view = t->view;
+    uint32_t list = tape->records.lists[i];
+    return list < view->n_lists && !t->leaves_out[list] &&
+           rt_index_list_generation(view, list) <= tape->shape.generation &&
+           rt_index_is_live(view, tape->records.ids[i], tape->shape.generation);
+}
+
 static enum rt_status next_records(void *context, bool rewind, struct rt_pair *pairs, size_t most,
                                    size_t *n, struct rt_error *err)
 {
@@ -89,7 +111,7 @@ static enum rt_status next_records(void *context, bool rewind, struct rt_pair *p
     const struct rt_job *job = t->context->job;
     const struct rt_index_view *view = t->view;
     if (rewind)
-        t->file = t->at = 0;
+        go_to_first(t);
     *n = 0;
     while (*n == 0 && t->file < view->n_appendable) {
         const struct rt_tape_view *tape = &view->appendable[t->file];
@@ -97,14 +119,13 @@ static enum rt_status next_records(void *context, bool rewind, struct rt_pair *p
         RT_TRY(
             rt_h5_map_check_rows(tape->map, RT_TAPE_LISTS, mine.begin, rt_range_count(mine), err));
         RT_TRY(rt_h5_map_check_rows(tape->map, RT_TAPE_IDS, mine.begin, rt_range_count(mine), err));
-        for (; t->at < rt_range_count(mine) && *n < most; t->at++) {
+        for (; t->at < rt_range_count(mine) && *n < most; t->at++, t->number++) {
             uint64_t i = mine.begin + t->at;
-            uint32_t list = tape->records.lists[i];
-            if (list >= view->n_lists || t->leaves_out[list] ||
-                rt_index_list_generation(view, list) > tape->shape.generation ||
-                !rt_index_is_live(view, tape->records.ids[i], tape->shape.generation))
+            if (!(t->is_judged ? rt_bit_get(t->stays, t->number) : record_stays(t, tape, i)))
                 continue;
-            pairs[(*n)++] = (struct rt_pair){list, (uint64_t)t->file << FILE_SHIFT | i};
+            rt_bit_set(t->stays, t->number);
+            pairs[(*n)++] =
+                (struct rt_pair){tape->records.lists[i], (uint64_t)t->file << FILE_SHIFT | i};
         }
         if (t->at == rt_range_count(mine)) {
             t->at = 0;
@@ -181,7 +202,11 @@ enum rt_status rt_tidy_records(struct rt_phase_context *context, const struct rt
     memset(out, 0, sizeof *out);
     struct tidying t = {.context = context, .view = view, .leaves_out = is_folded, .out = out};
     rt_phase_begin(context, "records", "records", 0, &clock);
-    RT_TRY(count(&t, next_records, err));
+    uint64_t n_entries = 0;
+    for (size_t i = 0; i < view->n_appendable; i++)
+        n_entries += rt_range_count(rt_share(view->appendable[i].records.n_records,
+                                             context->job->rank, context->job->n_ranks, 1));
+    RT_TRY(count(&t, next_records, n_entries, err));
     if (out->n > 0) {
         struct rt_chunks chunks = rt_chunks_large(out->n);
         struct rt_tape_shape shape = {.generation = context->generation,
@@ -205,6 +230,7 @@ enum rt_status rt_tidy_records(struct rt_phase_context *context, const struct rt
     }
     RT_TRY(rt_phase_end(context, &clock, st, &out->record, err));
 done:
+    rt_array_free(t.stays);
     return rt_phase_close_file(context, t.file_out, st, err);
 }
 
@@ -236,17 +262,20 @@ static enum rt_status next_tombstones(void *context, bool rewind, struct rt_pair
     struct tidying *t = context;
     const struct rt_job *job = t->context->job;
     if (rewind)
-        t->file = t->at = 0;
+        go_to_first(t);
     *n = 0;
     while (*n == 0 && t->file < t->view->n_tombstones) {
         const struct rt_tombstones_view *file = &t->view->tombstones[t->file];
         struct rt_range mine = rt_share(file->shape.n, job->rank, job->n_ranks, 1);
-        for (; t->at < rt_range_count(mine) && *n < most; t->at++) {
-            bool needed = false;
+        for (; t->at < rt_range_count(mine) && *n < most; t->at++, t->number++) {
+            bool needed = t->is_judged && rt_bit_get(t->stays, t->number);
             struct rt_tombstone entry = file->entries[mine.begin + t->at];
-            RT_TRY(is_needed(t, entry, &needed, err));
-            if (needed)
-                pairs[(*n)++] = (struct rt_pair){entry.id, entry.generation};
+            if (!t->is_judged)
+                RT_TRY(is_needed(t, entry, &needed, err));
+            if (!needed)
+                continue;
+            rt_bit_set(t->stays, t->number);
+            pairs[(*n)++] = (struct rt_pair){entry.id, entry.generation};
         }
         if (t->at == rt_range_count(mine)) {
             t->at = 0;
@@ -276,8 +305,13 @@ enum rt_status rt_tidy_tombstones(struct rt_phase_context *context,
     memset(out, 0, sizeof *out);
     struct tidying t = {.context = context, .view = view, .leaves_out = is_rewritten, .out = out};
     rt_phase_begin(context, "tombstones", "ids", 0, &clock);
-    RT_TRY(count(&t, next_tombstones, err));
-    if (out->n > 0) {
+    uint64_t n_entries = 0;
+    for (size_t i = 0; i < view->n_tombstones; i++)
+        n_entries += rt_range_count(
+            rt_share(view->tombstones[i].shape.n, context->job->rank, context->job->n_ranks, 1));
+    RT_TRY(count(&t, next_tombstones, n_entries, err));
+    /* where all stay in the one file that they are in, there is nothing to write */
+    if (out->n > 0 && !(view->n_tombstones == 1 && out->n == view->tombstones[0].shape.n)) {
         struct rt_tombstones_shape shape = {.generation = context->generation,
                                             .fingerprint = view->manifest->fingerprint,
                                             .n = out->n};
@@ -291,5 +325,6 @@ enum rt_status rt_tidy_tombstones(struct rt_phase_context *context,
     }
     RT_TRY(rt_phase_end(context, &clock, st, &out->record, err));
 done:
+    rt_array_free(t.stays);
     return rt_phase_close_file(context, t.file_out, st, err);
 }

@@ -20,7 +20,8 @@ enum rt_status rt_tidy_records(struct rt_phase_context *context, const struct rt
                                const bool *is_folded, struct rt_tidy_output *out,
                                struct rt_error *err) RT_MUST_CHECK;
 /* Tombstones whose id some vectors file holds that is older than they and not in is_rewritten (by
- * file of the view), into tombstones-G: no list and no record needs one any more. Likewise. */
+ * file of the view), into tombstones-G, unless they are all that one file holds: then n says so and
+ * nothing is written. No list and no record needs one any more. Likewise. */
 enum rt_status rt_tidy_tombstones(struct rt_phase_context *context,
                                   const struct rt_index_view *view, const bool *is_rewritten,
                                   struct rt_tidy_output *out, struct rt_error *err) RT_MUST_CHECK;
