@@ -2,6 +2,7 @@
 
 #include "core/memory.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 static const uint8_t fill[] = {0, 0xff, 0xff}; /* vectors, ids, lists */
@@ -303,6 +304,21 @@ static uint64_t find_ascending(const struct rt_vectors_view *view, uint64_t begi
     return RT_NO_ROW;
 }
 
+/* A tape may end in thousands of unused slots, of which searching by halves would try many: they
+ * are found once. Threads that find them at the same time find the same. */
+static uint64_t used_end(const struct rt_vectors_view *view, uint32_t tape)
+{
+    uint64_t begin = view->tapes[tape].first_slot;
+    uint64_t end = atomic_load_explicit(&view->used_ends[tape], memory_order_relaxed);
+    if (end != RT_NO_ROW)
+        return end;
+    end = begin + view->tapes[tape].n_slots;
+    while (end > begin && view->ids[end - 1] == RT_NO_ID)
+        end--;
+    atomic_store_explicit(&view->used_ends[tape], end, memory_order_relaxed);
+    return end;
+}
+
 static enum rt_status find_sorted(const struct rt_vectors_view *view, uint64_t id, uint64_t *slot,
                                   struct rt_error *err)
 {
@@ -334,8 +350,9 @@ enum rt_status rt_vectors_find(const struct rt_vectors_view *view, uint64_t id, 
         return find_sorted(view, id, slot, err);
     *slot = RT_NO_ROW;
     for (uint32_t i = 0; i < view->shape.n_tapes && *slot == RT_NO_ROW; i++) {
-        const struct rt_tape_entry *tape = &view->tapes[i];
-        *slot = find_ascending(view, tape->first_slot, tape->first_slot + tape->n_slots, id);
+        uint64_t end = used_end(view, i);
+        if (end > view->tapes[i].first_slot && view->ids[end - 1] >= id)
+            *slot = find_ascending(view, view->tapes[i].first_slot, end, id);
     }
     return RT_OK;
 }
@@ -361,6 +378,9 @@ enum rt_status rt_vectors_open(const char *path, struct rt_vectors_view *view, s
     if (datasets.kept >= 0)
         opened.kept = rt_h5_map_rows(opened.map, (uint32_t)datasets.kept);
     RT_TRY(check_directory(path, &opened, err));
+    RT_TRY(rt_array_new(opened.shape.n_tapes, sizeof *opened.used_ends, &opened.used_ends, err));
+    for (uint32_t i = 0; i < opened.shape.n_tapes; i++)
+        atomic_init(&opened.used_ends[i], RT_NO_ROW);
     *view = opened;
     opened.map = NULL;
 done:
@@ -371,5 +391,6 @@ done:
 void rt_vectors_close(struct rt_vectors_view *view)
 {
     rt_h5_map_close(view->map);
+    rt_array_free(view->used_ends);
     memset(view, 0, sizeof *view);
 }

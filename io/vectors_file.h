@@ -89,6 +89,7 @@ struct rt_vectors_view {
         *segments;                   /* checked: inside their tapes, tapes inside the file */
     const struct rt_id_slot *sorted; /* NULL where ids ascend */
     const struct rt_kept_word *kept; /* NULL where every slot is there */
+    _Atomic uint64_t *used_ends; /* by tape: behind its last used slot, once a look-up has asked */
 };
 enum rt_status rt_vectors_open(const char *path, struct rt_vectors_view *view,
                                struct rt_error *err) RT_MUST_CHECK;
