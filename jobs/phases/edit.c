@@ -172,12 +172,22 @@ enum rt_status rt_edit_again(struct rt_edit *edit, struct rt_error *err)
     return open_generation(edit, err);
 }
 
+/* Whether checkpoint/ holds more than this job's progress: what another job may go on with. */
+static bool is_other_pending(const struct rt_edit *e)
+{
+    struct rt_error ignored;
+    bool is_pending = true;
+    uint64_t current = e->view ? e->view->manifest->generation : 0;
+    return rt_first_run_is_pending(e->context.dir, current, &is_pending, &ignored) != RT_OK ||
+           is_pending;
+}
+
 static void undo(const struct rt_edit *e, enum rt_status st)
 {
     struct rt_error ignored;
     struct rt_index_dir_begin begin = {.state = RT_INDEX_PUBLISHED,
                                        .generation = e->context.generation,
-                                       .keeps_checkpoint = !e->has_begun};
+                                       .keeps_checkpoint = !e->has_begun && is_other_pending(e)};
     if (st != RT_OK && (e->goes_on || (e->has_begun && rt_exit_code(st) != 2)))
         return;
     if (e->lock && begin.generation && !rt_manifest_is_current(e->context.dir, begin.generation) &&

@@ -39,7 +39,7 @@ def release(index):
 
 
 def kept(index):
-    return sorted(os.listdir(f"{index}/checkpoint")) if os.path.exists(f"{index}/checkpoint") else []
+    return sorted(n for n in os.listdir(f"{index}/checkpoint") if n != "progress.json") if os.path.exists(f"{index}/checkpoint") else []
 
 
 def halt(index, *options, rows="rows.fbin"):
