@@ -10,6 +10,7 @@
 #include "io/row_format.h"
 #include "io/row_writer.h"
 #include "io/rows.h"
+#include "jobs/phases/tree_nodes.h"
 #include "mpi/agree.h"
 #include "mpi/partition.h"
 
@@ -28,6 +29,7 @@ struct nodes {
     struct rt_export *e;
     const struct rt_tree *tree;
     bool is_table;
+    struct rt_tree_nodes of;
     uint64_t n;
     struct rt_rotation *rotation;
     struct rt_range mine;
@@ -44,18 +46,9 @@ static bool holds_table(const char *name)
     return suffix && suffix->format == RT_ROW_HDF5;
 }
 
-/* A flat table has no root, but one row alone would be a root without leaves. */
-static bool has_root(const struct rt_tree *tree)
+static enum rt_nodes_wanted wanted(const char *name)
 {
-    return tree->n_levels > 1 || tree->levels[0].n == 1;
-}
-
-static uint64_t count_nodes(const struct rt_tree *tree, bool is_table)
-{
-    uint64_t n = rt_tree_leaves(tree)->n;
-    for (uint32_t l = 0; is_table && l + 1 < tree->n_levels; l++)
-        n += tree->levels[l].n;
-    return n + (is_table && has_root(tree));
+    return holds_table(name) ? RT_NODES_TABLE : RT_NODES_LEAVES;
 }
 
 static enum rt_status check_call(struct rt_export *e, uint64_t *n_bytes, bool *needs_vectors,
@@ -70,7 +63,7 @@ static enum rt_status check_call(struct rt_export *e, uint64_t *n_bytes, bool *n
     if (rt_row_dataset_split(out) || (!is_flat && !holds_table(out)))
         RT_FAIL(RT_USAGE,
                 "'%s': centroids go to a .npy or .fbin file (leaves), or to .h5 (all levels)", out);
-    uint64_t n = count_nodes(tree, holds_table(out));
+    uint64_t n = rt_tree_nodes_most(tree, wanted(out));
     if (n > INT32_MAX)
         RT_FAIL(RT_USAGE, "%s centroids are more than the 2^31-1 that such a file may hold",
                 RT_GROUPED(n));
@@ -88,7 +81,8 @@ static enum rt_status nodes_begin(struct rt_export *e, struct nodes *nodes, stru
     const struct rt_job *job = e->context.job;
     const struct rt_tree *tree = &e->view->tree.tree;
     *nodes = (struct nodes){.e = e, .tree = tree, .is_table = holds_table(e->out[0])};
-    nodes->n = count_nodes(tree, nodes->is_table);
+    RT_TRY(rt_tree_nodes_new(tree, wanted(e->out[0]), &nodes->of, err));
+    nodes->n = nodes->of.n;
     nodes->mine = rt_share(nodes->n, job->rank, job->n_ranks, SHARE_NODES);
     nodes->block = BLOCK_BYTES / (tree->dim * sizeof(float)); /* a row has at most 256 KiB */
     RT_TRY(rt_rotation_new(tree->rotation_seed, tree->dim, &nodes->rotation, err));
@@ -103,46 +97,13 @@ done:
 
 static void nodes_end(struct nodes *nodes)
 {
+    rt_tree_nodes_free(&nodes->of);
     rt_rotation_free(nodes->rotation);
     rt_array_free(nodes->vectors);
     rt_array_free(nodes->found);
     rt_array_free(nodes->ids);
     rt_array_free(nodes->parents);
     rt_array_free(nodes->found_ids);
-}
-
-/* The root of the table: the plain mean of its children, summed in their order. */
-static void find_root(const struct rt_tree *tree, float *vector)
-{
-    const struct rt_level *top = &tree->levels[0];
-    for (uint32_t i = 0; i < tree->dim; i++) {
-        double sum = 0;
-        for (uint32_t c = 0; c < top->n; c++)
-            sum += (double)top->centroids[(size_t)c * tree->dim + i];
-        vector[i] = (float)(sum / top->n);
-    }
-}
-
-/* Node number `node`: its vector, still rotated, and the id of its parent. */
-static void take_node(const struct nodes *nodes, uint64_t node, float *vector, int64_t *parent)
-{
-    const struct rt_tree *tree = nodes->tree;
-    uint64_t first = 0; /* node of the level */
-    for (uint32_t l = tree->n_levels; l-- > 0;) {
-        const struct rt_level *level = &tree->levels[l];
-        if (node - first < level->n) {
-            uint64_t c = node - first;
-            uint64_t above = first + level->n; /* the first node of the level above, or the root */
-            memcpy(vector, level->centroids + c * tree->dim, tree->dim * sizeof(float));
-            *parent = l > 0            ? (int64_t)(above + level->parent[c])
-                      : has_root(tree) ? (int64_t)above
-                                       : -1;
-            return;
-        }
-        first += level->n;
-    }
-    find_root(tree, vector);
-    *parent = -1;
 }
 
 static size_t take_block(const struct nodes *nodes, uint64_t begin)
@@ -152,7 +113,7 @@ static size_t take_block(const struct nodes *nodes, uint64_t begin)
     size_t n = left < nodes->block ? (size_t)left : nodes->block;
     for (size_t i = 0; i < n; i++) {
         nodes->ids[i] = (int64_t)(begin + i);
-        take_node(nodes, begin + i, nodes->vectors + i * dim, &nodes->parents[i]);
+        rt_tree_nodes_take(&nodes->of, begin + i, nodes->vectors + i * dim, &nodes->parents[i]);
     }
     rt_rotation_invert(nodes->rotation, nodes->vectors, n);
     return n;

@@ -7,6 +7,7 @@
 #include "core/rotation.h"
 #include "core/units.h"
 #include "jobs/phases/index_search.h"
+#include "jobs/phases/tree_nodes.h"
 #include "mpi/agree.h"
 
 #include <fcntl.h>
@@ -21,14 +22,12 @@
 #define NUMBER_BYTES ((size_t)20) /* of a value and its comma: -1.17549435e-38, */
 #define HEAD_BYTES ((size_t)64)   /* of id, parent, brackets and line end */
 #define BUFFER_BYTES ((size_t)1 << 20)
-#define PRUNED UINT32_MAX
 
 enum { FILE_SQL, FILE_COPY };
 
 struct table {
     const struct rt_tree *tree;
-    uint32_t *ids[RT_MAX_LEVELS]; /* by level above the leaves; PRUNED: has no leaf below it */
-    uint64_t n_nodes;
+    struct rt_tree_nodes nodes;
     struct rt_rotation *rotation;
     float *vector;
 };
@@ -38,9 +37,7 @@ static enum rt_status check_call(struct rt_export *e, uint64_t *n_bytes, bool *n
 {
     enum rt_status st = RT_OK;
     const struct rt_tree *tree = &e->view->tree.tree;
-    uint64_t n_nodes = 1; /* the root */
-    for (uint32_t l = 0; l < tree->n_levels; l++)
-        n_nodes += tree->levels[l].n;
+    uint64_t n_nodes = rt_tree_nodes_most(tree, RT_NODES_ROOTED);
     if (tree->dim > MOST_DIM)
         RT_FAIL(RT_USAGE, "rows of %" PRIu32 " dimensions: pgvector's vectors have at most %u",
                 tree->dim, MOST_DIM);
@@ -59,32 +56,9 @@ done:
 
 /* ---- nodes ---- */
 
-/* Cells without a leaf below them would count as leaves of another depth: they have no id. */
-static enum rt_status number_nodes(struct table *t, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    const struct rt_tree *tree = t->tree;
-    t->n_nodes = rt_tree_leaves(tree)->n;
-    for (uint32_t l = tree->n_levels - 1; l-- > 0;) {
-        const struct rt_level *level = &tree->levels[l];
-        const uint32_t *below = l + 2 < tree->n_levels ? t->ids[l + 1] : NULL;
-        RT_TRY(rt_array_new(level->n, sizeof *t->ids[l], &t->ids[l], err));
-        for (uint32_t cell = 0; cell < level->n; cell++) {
-            bool has_leaf = false;
-            for (uint32_t c = level->first_child[cell]; c < level->first_child[cell + 1]; c++)
-                has_leaf = has_leaf || !below || below[c] != PRUNED;
-            t->ids[l][cell] = has_leaf ? (uint32_t)t->n_nodes++ : PRUNED;
-        }
-    }
-    t->n_nodes++; /* the root */
-done:
-    return st;
-}
-
 static void table_free(struct table *t)
 {
-    for (uint32_t l = 0; l < RT_MAX_LEVELS; l++)
-        rt_array_free(t->ids[l]);
+    rt_tree_nodes_free(&t->nodes);
     rt_rotation_free(t->rotation);
     rt_array_free(t->vector);
 }
@@ -93,7 +67,7 @@ static enum rt_status table_new(const struct rt_tree *tree, struct table *t, str
 {
     enum rt_status st = RT_OK;
     *t = (struct table){.tree = tree};
-    RT_TRY(number_nodes(t, err));
+    RT_TRY(rt_tree_nodes_new(tree, RT_NODES_ROOTED, &t->nodes, err));
     RT_TRY(rt_rotation_new(tree->rotation_seed, tree->dim, &t->rotation, err));
     RT_TRY(rt_array_new(tree->dim, sizeof *t->vector, &t->vector, err));
 done:
@@ -108,51 +82,16 @@ struct node { /* vector is lent, in the space of the rows */
 typedef enum rt_status (*visit_function)(void *context, const struct node *node,
                                          struct rt_error *err);
 
-static bool is_pruned(const struct table *t, uint32_t level, uint32_t cell)
-{
-    return level + 1 < t->tree->n_levels && t->ids[level][cell] == PRUNED;
-}
-
-/* The plain mean of its children, as VectorChord makes it where it has none. */
-static void find_root(struct table *t)
-{
-    const struct rt_level *top = &t->tree->levels[0];
-    for (uint32_t i = 0; i < t->tree->dim; i++) {
-        double sum = 0;
-        uint32_t n = 0;
-        for (uint32_t c = 0; c < top->n; c++) {
-            if (is_pruned(t, 0, c))
-                continue;
-            sum += (double)top->centroids[(size_t)c * t->tree->dim + i];
-            n++;
-        }
-        t->vector[i] = (float)(sum / n);
-    }
-}
-
 static enum rt_status visit_nodes(struct table *t, visit_function visit, void *context,
                                   struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    const struct rt_tree *tree = t->tree;
     struct node node = {.id = 0, .vector = t->vector};
-    for (uint32_t l = tree->n_levels; l-- > 0;) {
-        const struct rt_level *level = &tree->levels[l];
-        for (uint32_t c = 0; c < level->n; c++) {
-            if (is_pruned(t, l, c))
-                continue;
-            node.parent = l > 0 ? t->ids[l - 1][level->parent[c]] : (int64_t)t->n_nodes - 1;
-            memcpy(t->vector, level->centroids + (size_t)c * tree->dim,
-                   tree->dim * sizeof *t->vector);
-            rt_rotation_invert(t->rotation, t->vector, 1);
-            RT_TRY(visit(context, &node, err));
-            node.id++;
-        }
+    for (; node.id < t->nodes.n; node.id++) {
+        rt_tree_nodes_take(&t->nodes, node.id, t->vector, &node.parent);
+        rt_rotation_invert(t->rotation, t->vector, 1);
+        RT_TRY(visit(context, &node, err));
     }
-    find_root(t);
-    rt_rotation_invert(t->rotation, t->vector, 1);
-    node.parent = -1;
-    RT_TRY(visit(context, &node, err));
 done:
     return st;
 }
@@ -308,7 +247,7 @@ static enum rt_status write_files(struct rt_export *e, struct rt_error *err)
     if (e->context.job->rank != 0)
         goto done;
     RT_TRY(table_new(&e->view->tree.tree, &t, err));
-    rt_progress_set_total(e->context.progress, t.n_nodes);
+    rt_progress_set_total(e->context.progress, t.nodes.n);
     RT_TRY(write_copy(e, &t, err));
     RT_TRY(write_sql(e, err));
 done:
@@ -402,7 +341,7 @@ static enum rt_status prove_files(struct rt_export *e, struct rt_error *err)
     if (e->context.job->rank != 0)
         goto done;
     RT_TRY(table_new(&e->view->tree.tree, &t, err));
-    rt_progress_set_total(e->context.progress, t.n_nodes);
+    rt_progress_set_total(e->context.progress, t.nodes.n);
     RT_TRY(prove_copy(e, &t, err));
     RT_TRY(prove_sql(e, err));
 done:

@@ -51,6 +51,15 @@ def centroids():
         check((np.load(f"{name}.npy") == leaves).all(), f"{name}: other leaves in .npy")
         flat = np.fromfile(f"{name}.fbin", dtype="<f4", offset=8).reshape(-1, DIM)
         check((flat == leaves).all(), f"{name}: other leaves in .fbin")
+    # cells without leaves are not told: as leaves of another depth nobody could take them
+    write_bin("three.fbin", np.repeat(np.eye(3, DIM, dtype=np.float32), 40, axis=0))
+    ok("build", "three.fbin", "three.rt", "--lists", "8,9", ranks=0)
+    ok("export", "three.rt", "three.h5", "--format", "centroids", ranks=2)
+    with h5py.File("three.h5") as f:
+        parents = set(f["parent"][:].tolist()) - {-1}
+        inner = set(range(9, len(f["id"])))
+        check(len(f["id"]) < 9 + 8 + 1 and inner == parents, f"cells {inner}, those with children {parents}")
+    ok("build", "three.fbin", "three-again.rt", "--centroids", "three.h5", ranks=0)
 
 
 def calls():
