@@ -5,6 +5,8 @@ target_compile_definitions(ranktape_flags INTERFACE _POSIX_C_SOURCE=200809L _XOP
 target_include_directories(ranktape_flags INTERFACE ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR})
 target_compile_options(ranktape_flags INTERFACE -ffp-contract=off -fno-math-errno -Wall -Wextra -Wpedantic
                        -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla)
+# Messages and checks name files of the house, not of the machine it was built on.
+target_compile_options(ranktape_flags INTERFACE -fmacro-prefix-map=${PROJECT_SOURCE_DIR}/=)
 if(RANKTAPE_WERROR)
   target_compile_options(ranktape_flags INTERFACE -Werror)
 endif()

@@ -90,7 +90,7 @@ elif which == "queries":
     asked(["absent.fbin"], "absent.fbin")
     wrong(["which queries"], "search", "index", job="search")
     for probes in ("1,2,3", "2,3,4,5"):
-        asked(["--probes"], "query.fbin", "--probes", probes)
+        asked(["numbers of probes", "2 levels"], "query.fbin", "--probes", probes)
     asked(["--k", "5", "truth.ibin"], "query.fbin", "--truth", write_bin("truth.ibin", np.zeros((20, 5), "<i4")), "--k", 10)
     asked(["short.ibin", "19", "20"], "query.fbin", "--truth", write_bin("short.ibin", np.zeros((19, 10), "<i4")))
     asked(["below.ibin"], "query.fbin", "--truth", write_bin("below.ibin", np.full((20, 10), -7, "<i4")))

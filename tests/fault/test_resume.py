@@ -56,7 +56,8 @@ def same_files(name, one, other, kinds):
 
 
 def record(index):
-    return sorted(n for n in os.listdir(f"{index}/checkpoint") if not n.endswith(".before"))
+    """What a run could go on with: not what watch reads of the last one."""
+    return sorted(n for n in os.listdir(f"{index}/checkpoint") if n != "progress.json" and not n.endswith(".before"))
 
 
 if which == "phases":
@@ -198,7 +199,8 @@ elif which == "refusals":
     write_bin("rows.fbin", clustered(3001, 16, seed=4))
     held_to("longer rows", run("build", "rows.fbin", "index", *LISTS, "--resume", ranks=2), 2, ["rows.fbin", "changed"])
     os.replace("kept.fbin", "rows.fbin")
-    check((sorted(os.listdir("index")), record("index")) == before, "refusals have changed what is there to go on with")
+    after = sorted(os.listdir("index")), record("index")
+    check(after == before, f"refusals have changed what is there to go on with: {before} to {after}")
     # files moved elsewhere are the same files; other run and layout options do not matter
     os.rename("rows.fbin", "moved.fbin")
     finished("moved rows", "index", want, *LISTS, "--tapes", "1", "--block-rows", "64", rows="moved.fbin")
