@@ -113,8 +113,8 @@ def states():
 
 def jobs():
     """Real jobs keep the file while they are at work, and leave nothing behind."""
-    write_bin("many.fbin", clustered(60000, 64, clusters=300, seed=4))
-    command = LAUNCHER + ["-n", "2", PROGRAM, "build", "many.fbin", "big", "--lists", "30,900", "--iterations", "40", "--quiet"]
+    write_bin("many.fbin", clustered(250000, 64, clusters=300, seed=4))
+    command = LAUNCHER + ["-n", "2", PROGRAM, "build", "many.fbin", "big", "--lists", "40,1600", "--iterations", "40", "--quiet"]
     build = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     found = None
     while build.poll() is None and not found:
@@ -132,7 +132,7 @@ def jobs():
     check(build.returncode == 0, f"build: {build.returncode} {out}")
     check(sorted(os.listdir("big")) == ["CURRENT", "frozen-1.h5", "manifest-1.json", "tree-1.h5", "vectors-1.h5"],
           f"left: {sorted(os.listdir('big'))}")
-    build = subprocess.Popen([PROGRAM, "build", "many.fbin", "dead", "--lists", "30,900", "--iterations", "40", "--quiet"],
+    build = subprocess.Popen([PROGRAM, "build", "many.fbin", "dead", "--lists", "40,1600", "--iterations", "40", "--quiet"],
                              stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while build.poll() is None and not os.path.exists("dead/checkpoint/progress.json"):
         time.sleep(0.02)
