@@ -161,6 +161,6 @@ def one_by_one(n_built, n_changes):
 
 PARTS = {"model": lambda: model(4, 20), "models": lambda: model(12, 150), "many": lambda: many(2000, 120),
          "thousand": lambda: many(5000, 1000), "rounds": rounds,
-         "singles": lambda: one_by_one(20000, 200), "ten_thousand": lambda: one_by_one(20000, 10000)}
+         "singles": lambda: one_by_one(20000, 80), "ten_thousand": lambda: one_by_one(20000, 10000)}
 PARTS[sys.argv[1]]()
 end()
