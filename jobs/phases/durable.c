@@ -191,7 +191,8 @@ static void find_state(void *context, const char *name)
     if (sscanf(name + strlen(found->name), "-%u-%d%c", &state.start, &state.rank, &behind) != 2 ||
         state.start == 0 || state.rank < 0)
         return;
-    for (size_t i = 0; i < found->n; i++)
+    size_t n_taken = found->n < found->room ? found->n : found->room;
+    for (size_t i = 0; i < n_taken; i++)
         if (found->states[i].start == state.start && found->states[i].rank == state.rank)
             return;
     if (found->n < found->room)
