@@ -139,7 +139,7 @@ def jobs():
     build.send_signal(signal.SIGKILL)
     build.wait()
     tells("a killed build", 1, f"the build of process {build.pid}", "has died", "--resume", index="dead")
-    ok("build", "many.fbin", "dead", "--lists", "30,900", "--iterations", "40", "--quiet", "--resume", ranks=0)
+    ok("build", "many.fbin", "dead", "--lists", "40,1600", "--iterations", "40", "--quiet", "--resume", ranks=0)
     tells("resumed", 0, "no job is running; generation 1", index="dead")
 
 
