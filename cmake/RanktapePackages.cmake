@@ -2,7 +2,7 @@
 # program, the library, and what programs that use it are built with. What they depend on is read from the binaries.
 set(CPACK_PACKAGE_NAME ranktape)
 set(CPACK_PACKAGE_VENDOR ranktape)
-set(CPACK_PACKAGE_CONTACT "ranktape maintainers <maintainers@users.noreply.b-seed-63d2ea52.example>")
+set(CPACK_PACKAGE_CONTACT "ranktape maintainers <maintainers@ranktape.example>")
 set(CPACK_PACKAGE_VERSION ${PROJECT_VERSION})
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "") # each package has its own
 set(CPACK_RESOURCE_FILE_LICENSE ${PROJECT_SOURCE_DIR}/LICENSE)
