@@ -5,7 +5,7 @@
 #include "core/memory.h"
 #include "core/options.h"
 #include "core/record.h"
-#include "core/rotation.h"
+#include "io/tree_head.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -14,18 +14,6 @@
 
 static const char *const column_names[RT_EXPORT_N_COLUMNS] = {"ids", "lists", "codes", "factors",
                                                               "vectors"};
-
-static const char *numbered(const char *stem, uint32_t level, char name[40])
-{
-    (void)snprintf(name, 40, "%s_%u", stem, level);
-    return name;
-}
-
-static uint32_t dataset_of(const struct rt_h5_layout *layout, const char *stem, uint32_t level)
-{
-    char name[40];
-    return (uint32_t)rt_h5_find(layout, numbered(stem, level, name));
-}
 
 /* ---- layout ---- */
 
@@ -65,24 +53,15 @@ static void set_hash(struct rt_h5_layout *layout, const char *name, struct rt_ha
 static void set_attributes(const struct rt_export_hdf5_shape *shape, struct rt_h5_layout *layout)
 {
     const struct rt_tree *tree = &shape->tree;
-    char name[40];
     rt_h5_layout_text(layout, "format", RT_EXPORT_NAME);
     rt_h5_layout_number(layout, "format_version", RT_EXPORT_VERSION);
     set_hash(layout, "fingerprint", shape->fingerprint);
     set_hash(layout, "tree_hash", shape->tree_hash);
     set_hash(layout, "rows_hash", shape->rows_hash);
     set_hash(layout, "digest", rt_digest(shape->tree_hash, shape->rows_hash));
-    rt_h5_layout_number(layout, "dimension", tree->dim);
-    rt_h5_layout_text(layout, "metric", rt_metric_name(tree->metric));
-    rt_h5_layout_text(layout, "element", rt_element_name(shape->element));
-    rt_h5_layout_number(layout, "residual", tree->residual);
-    rt_h5_layout_number(layout, "spherical", tree->spherical);
-    rt_h5_layout_number(layout, "rotation_seed", tree->rotation_seed);
-    rt_h5_layout_number(layout, "rotation_version", RT_ROTATION_VERSION);
+    rt_tree_head_put(layout, tree, shape->element);
     rt_h5_layout_number(layout, "beam", shape->beam);
-    rt_h5_layout_number(layout, "levels", tree->n_levels);
-    for (uint32_t l = 0; l < tree->n_levels; l++)
-        rt_h5_layout_number(layout, numbered("level", l, name), tree->levels[l].n);
+    rt_tree_head_put_levels(layout, tree);
     rt_h5_layout_number(layout, "rows", shape->n_rows);
     rt_h5_layout_number(layout, "rows_skipped", shape->n_skipped);
     rt_h5_layout_number(layout, "largest_id", shape->largest_id);
@@ -120,15 +99,16 @@ enum rt_status rt_export_hdf5_layout(const struct rt_export_hdf5_shape *shape,
 {
     enum rt_status st = RT_OK;
     const struct rt_tree *tree = &shape->tree;
-    char name[40];
+    char name[RT_LEVEL_NAME];
     uint64_t n_lists = rt_tree_leaves(tree)->n;
     memset(layout, 0, sizeof *layout); /* padding too: it is broadcast as bytes */
     set_attributes(shape, layout);
     for (uint32_t l = 0; l < tree->n_levels; l++) {
         uint64_t n = tree->levels[l].n;
-        RT_TRY(add_small(layout, numbered("centroids", l, name), RT_H5_F32, n, tree->dim, err));
+        RT_TRY(
+            add_small(layout, rt_level_name("centroids", l, name), RT_H5_F32, n, tree->dim, err));
         if (l > 0)
-            RT_TRY(add_small(layout, numbered("parents", l, name), RT_H5_U32, n, 0, err));
+            RT_TRY(add_small(layout, rt_level_name("parents", l, name), RT_H5_U32, n, 0, err));
     }
     RT_TRY(add_small(layout, "leaf_rows", RT_H5_U64, n_lists, 0, err));
     RT_TRY(add_small(layout, "leaf_radius", RT_H5_F32, n_lists, 0, err));
@@ -151,9 +131,11 @@ enum rt_status rt_export_hdf5_write_head(struct rt_h5_file *file,
     const struct rt_h5_layout *layout = rt_h5_file_layout(file);
     for (uint32_t l = 0; l < shape->tree.n_levels; l++) {
         const struct rt_level *level = &shape->tree.levels[l];
-        RT_TRY(rt_unit_write_all(file, dataset_of(layout, "centroids", l), level->centroids, err));
+        RT_TRY(rt_unit_write_all(file, rt_level_dataset(layout, "centroids", l), level->centroids,
+                                 err));
         if (l > 0)
-            RT_TRY(rt_unit_write_all(file, dataset_of(layout, "parents", l), level->parent, err));
+            RT_TRY(rt_unit_write_all(file, rt_level_dataset(layout, "parents", l), level->parent,
+                                     err));
     }
     RT_TRY(rt_unit_write_all(file, (uint32_t)rt_h5_find(layout, "leaf_rows"), leaves->rows, err));
     RT_TRY(
@@ -211,41 +193,12 @@ done:
     return st;
 }
 
-static enum rt_status read_tree_shape(const char *path, const struct rt_h5_layout *found,
-                                      struct rt_export_hdf5_shape *shape, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    char text[40];
-    uint32_t flag = 0;
-    struct rt_tree *tree = &shape->tree;
-    RT_TRY(rt_h5_get_u32(found, path, "dimension", 1, RT_MAX_DIM, &tree->dim, err));
-    RT_TRY(rt_h5_get_text(found, path, "metric", text, err));
-    if (rt_metric_parse(text, &tree->metric) != 0)
-        RT_FAIL(RT_DAMAGED, "'%s' is damaged: metric '%s'", path, text);
-    RT_TRY(rt_h5_get_text(found, path, "element", text, err));
-    if (rt_element_parse(text, &shape->element) != 0)
-        RT_FAIL(RT_DAMAGED, "'%s' is damaged: element '%s'", path, text);
-    RT_TRY(rt_h5_get_u32(found, path, "residual", 0, 1, &flag, err));
-    tree->residual = flag;
-    RT_TRY(rt_h5_get_u32(found, path, "spherical", 0, 1, &flag, err));
-    tree->spherical = flag;
-    RT_TRY(rt_h5_get_number(found, path, "rotation_seed", &tree->rotation_seed, err));
-    RT_TRY(rt_h5_get_u32(found, path, "rotation_version", RT_ROTATION_VERSION, RT_ROTATION_VERSION,
-                         &flag, err));
-    RT_TRY(rt_h5_get_u32(found, path, "levels", 1, RT_MAX_LEVELS, &tree->n_levels, err));
-    for (uint32_t l = 0; l < tree->n_levels; l++)
-        RT_TRY(rt_h5_get_u32(found, path, numbered("level", l, text), 1, UINT32_MAX - 1,
-                             &tree->levels[l].n, err));
-done:
-    return st;
-}
-
 static enum rt_status read_shape(const char *path, const struct rt_h5_layout *found,
                                  struct rt_export_hdf5_shape *shape, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     RT_TRY(check_format(path, found, err));
-    RT_TRY(read_tree_shape(path, found, shape, err));
+    RT_TRY(rt_tree_head_get(found, path, &shape->tree, &shape->element, err));
     RT_TRY(rt_h5_get_hash(found, path, "fingerprint", &shape->fingerprint, err));
     RT_TRY(rt_h5_get_hash(found, path, "tree_hash", &shape->tree_hash, err));
     RT_TRY(rt_h5_get_hash(found, path, "rows_hash", &shape->rows_hash, err));
@@ -268,10 +221,10 @@ static const void *rows_of(const struct rt_export_hdf5_view *view, const char *n
 static void lend_rows(struct rt_export_hdf5_view *view)
 {
     struct rt_tree *tree = &view->shape.tree;
-    char name[40];
+    char name[RT_LEVEL_NAME];
     for (uint32_t l = 0; l < tree->n_levels; l++) {
-        tree->levels[l].centroids = rows_of(view, numbered("centroids", l, name));
-        tree->levels[l].parent = l > 0 ? rows_of(view, numbered("parents", l, name)) : NULL;
+        tree->levels[l].centroids = rows_of(view, rt_level_name("centroids", l, name));
+        tree->levels[l].parent = l > 0 ? rows_of(view, rt_level_name("parents", l, name)) : NULL;
     }
     view->leaves.rows = rows_of(view, "leaf_rows");
     view->leaves.radius = rows_of(view, "leaf_radius");
@@ -413,11 +366,11 @@ enum rt_status rt_export_hdf5_check_head(struct rt_export_hdf5_view *view, struc
 {
     enum rt_status st = RT_OK;
     struct rt_tree *tree = &view->shape.tree;
-    char name[40];
+    char name[RT_LEVEL_NAME];
     for (uint32_t l = 0; l < tree->n_levels; l++) {
-        RT_TRY(check_all_rows(view, numbered("centroids", l, name), err));
+        RT_TRY(check_all_rows(view, rt_level_name("centroids", l, name), err));
         if (l > 0)
-            RT_TRY(check_all_rows(view, numbered("parents", l, name), err));
+            RT_TRY(check_all_rows(view, rt_level_name("parents", l, name), err));
     }
     for (uint32_t l = 0; l + 1 < tree->n_levels; l++)
         RT_TRY(find_children(view, l, err));

@@ -54,6 +54,21 @@ void rt_manifest_free(struct rt_manifest *manifest)
     rt_array_free(manifest);
 }
 
+void rt_manifest_take_tree(struct rt_manifest *manifest, const struct rt_tree *tree,
+                           enum rt_element element)
+{
+    manifest->dim = tree->dim;
+    manifest->metric = tree->metric;
+    manifest->element = element;
+    manifest->residual = tree->residual;
+    manifest->spherical = tree->spherical;
+    manifest->rotation_seed = tree->rotation_seed;
+    manifest->rotation_version = RT_ROTATION_VERSION;
+    manifest->n_levels = tree->n_levels;
+    for (uint32_t l = 0; l < tree->n_levels; l++)
+        manifest->levels[l] = tree->levels[l].n;
+}
+
 static int by_kind_and_number(const void *a, const void *b)
 {
     const struct rt_manifest_file *x = a;

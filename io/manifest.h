@@ -65,6 +65,9 @@ struct rt_manifest {
 /* All zero, with empty options, build and history. Fails with RT_NOMEM. */
 enum rt_status rt_manifest_new(struct rt_manifest **out, struct rt_error *err) RT_MUST_CHECK;
 void rt_manifest_free(struct rt_manifest *manifest);
+/* Dimension, metric, levels and all else that a tree and the rows' type decide. */
+void rt_manifest_take_tree(struct rt_manifest *manifest, const struct rt_tree *tree,
+                           enum rt_element element);
 /* Adds a finished file (ranges, hashes and size taken from path and layout; this reads all but its
  * bulk). */
 enum rt_status rt_manifest_add_file(struct rt_manifest *manifest, enum rt_file_kind kind,

@@ -1,16 +1,10 @@
 #include "io/tree_file.h"
 
 #include "core/memory.h"
-#include "core/rotation.h"
+#include "io/tree_head.h"
 
 #include <stdio.h>
 #include <string.h>
-
-static const char *numbered(const char *stem, uint32_t level, char name[40])
-{
-    (void)snprintf(name, 40, "%s_%u", stem, level);
-    return name;
-}
 
 /* unit_rows of a column that one rank writes. */
 static uint64_t unit(uint64_t row_bytes)
@@ -24,45 +18,30 @@ enum rt_status rt_tree_layout(const struct rt_tree *tree, enum rt_element elemen
                               struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    char name[40];
+    char name[RT_LEVEL_NAME];
     char hex[33];
     uint64_t n_leaves = tree->levels[tree->n_levels - 1].n;
     rt_hash128_hex(tree_hash, hex);
     rt_h5_layout_begin(layout, RT_FILE_TREE, generation, fingerprint);
     rt_h5_layout_text(layout, "tree_hash", hex);
-    rt_h5_layout_number(layout, "dimension", tree->dim);
-    rt_h5_layout_text(layout, "metric", rt_metric_name(tree->metric));
-    rt_h5_layout_text(layout, "element", rt_element_name(element));
-    rt_h5_layout_number(layout, "residual", tree->residual);
-    rt_h5_layout_number(layout, "spherical", tree->spherical);
-    rt_h5_layout_number(layout, "rotation_seed", tree->rotation_seed);
-    rt_h5_layout_number(layout, "rotation_version", RT_ROTATION_VERSION);
-    rt_h5_layout_number(layout, "levels", tree->n_levels);
-    for (uint32_t l = 0; l < tree->n_levels; l++)
-        rt_h5_layout_number(layout, numbered("level", l, name), tree->levels[l].n);
+    rt_tree_head_put(layout, tree, element);
+    rt_tree_head_put_levels(layout, tree);
     for (uint32_t l = 0; l < tree->n_levels; l++) {
         uint64_t n = tree->levels[l].n;
-        RT_TRY(rt_h5_layout_add(layout, numbered("centroids", l, name), RT_H5_F32, n, 0, tree->dim,
-                                unit(UINT64_C(4) * tree->dim), err));
+        RT_TRY(rt_h5_layout_add(layout, rt_level_name("centroids", l, name), RT_H5_F32, n, 0,
+                                tree->dim, unit(UINT64_C(4) * tree->dim), err));
         if (l > 0)
-            RT_TRY(rt_h5_layout_add(layout, numbered("parents", l, name), RT_H5_U32, n, 0, 0,
+            RT_TRY(rt_h5_layout_add(layout, rt_level_name("parents", l, name), RT_H5_U32, n, 0, 0,
                                     unit(4), err));
         if (l + 1 < tree->n_levels)
-            RT_TRY(rt_h5_layout_add(layout, numbered("first_child", l, name), RT_H5_U32, n + 1, 0,
-                                    0, unit(4), err));
+            RT_TRY(rt_h5_layout_add(layout, rt_level_name("first_child", l, name), RT_H5_U32, n + 1,
+                                    0, 0, unit(4), err));
     }
     RT_TRY(rt_h5_layout_add(layout, "leaf_rows", RT_H5_U64, n_leaves, 0, 0, unit(8), err));
     RT_TRY(rt_h5_layout_add(layout, "leaf_radius", RT_H5_F32, n_leaves, 0, 0, unit(4), err));
     RT_TRY(rt_h5_layout_add(layout, "leaf_spread", RT_H5_F64, n_leaves, 0, 0, unit(8), err));
 done:
     return st;
-}
-
-/* By name: the number of datasets before it differs from tree to tree. */
-static uint32_t dataset_of(const struct rt_h5_layout *layout, const char *stem, uint32_t level)
-{
-    char name[40];
-    return (uint32_t)rt_h5_find(layout, numbered(stem, level, name));
 }
 
 static enum rt_status write_levels(struct rt_h5_file *file, const struct rt_tree *tree,
@@ -72,12 +51,14 @@ static enum rt_status write_levels(struct rt_h5_file *file, const struct rt_tree
     const struct rt_h5_layout *layout = rt_h5_file_layout(file);
     for (uint32_t l = 0; l < tree->n_levels; l++) {
         const struct rt_level *level = &tree->levels[l];
-        RT_TRY(rt_unit_write_all(file, dataset_of(layout, "centroids", l), level->centroids, err));
+        RT_TRY(rt_unit_write_all(file, rt_level_dataset(layout, "centroids", l), level->centroids,
+                                 err));
         if (l > 0)
-            RT_TRY(rt_unit_write_all(file, dataset_of(layout, "parents", l), level->parent, err));
-        if (l + 1 < tree->n_levels)
-            RT_TRY(rt_unit_write_all(file, dataset_of(layout, "first_child", l), level->first_child,
+            RT_TRY(rt_unit_write_all(file, rt_level_dataset(layout, "parents", l), level->parent,
                                      err));
+        if (l + 1 < tree->n_levels)
+            RT_TRY(rt_unit_write_all(file, rt_level_dataset(layout, "first_child", l),
+                                     level->first_child, err));
     }
 done:
     return st;
@@ -127,29 +108,9 @@ static enum rt_status read_head(const char *path, const struct rt_h5_layout *fou
                                 struct rt_tree_view *view, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    char text[40];
-    uint32_t flag = 0;
-    struct rt_tree *tree = &view->tree;
     RT_TRY(rt_h5_get_head(found, path, RT_FILE_TREE, &view->generation, &view->fingerprint, err));
     RT_TRY(rt_h5_get_hash(found, path, "tree_hash", &view->tree_hash, err));
-    RT_TRY(rt_h5_get_u32(found, path, "dimension", 1, RT_MAX_DIM, &tree->dim, err));
-    RT_TRY(rt_h5_get_text(found, path, "metric", text, err));
-    if (rt_metric_parse(text, &tree->metric) != 0)
-        RT_FAIL(RT_DAMAGED, "'%s' is damaged: metric '%s'", path, text);
-    RT_TRY(rt_h5_get_text(found, path, "element", text, err));
-    if (rt_element_parse(text, &view->element) != 0)
-        RT_FAIL(RT_DAMAGED, "'%s' is damaged: element '%s'", path, text);
-    RT_TRY(rt_h5_get_u32(found, path, "residual", 0, 1, &flag, err));
-    tree->residual = flag;
-    RT_TRY(rt_h5_get_u32(found, path, "spherical", 0, 1, &flag, err));
-    tree->spherical = flag;
-    RT_TRY(rt_h5_get_number(found, path, "rotation_seed", &tree->rotation_seed, err));
-    RT_TRY(rt_h5_get_u32(found, path, "rotation_version", RT_ROTATION_VERSION, RT_ROTATION_VERSION,
-                         &flag, err));
-    RT_TRY(rt_h5_get_u32(found, path, "levels", 1, RT_MAX_LEVELS, &tree->n_levels, err));
-    for (uint32_t l = 0; l < tree->n_levels; l++)
-        RT_TRY(rt_h5_get_u32(found, path, numbered("level", l, text), 1, RT_NO_LIST - 1,
-                             &tree->levels[l].n, err));
+    RT_TRY(rt_tree_head_get(found, path, &view->tree, &view->element, err));
 done:
     return st;
 }
@@ -184,12 +145,13 @@ enum rt_status rt_tree_file_open(const char *path, struct rt_tree_view *view, st
     RT_TRY(rt_h5_map_open(path, &layout, &opened.map, err));
     for (uint32_t l = 0; l < tree->n_levels; l++) {
         struct rt_level *level = &tree->levels[l];
-        level->centroids = rt_h5_map_rows(opened.map, dataset_of(&layout, "centroids", l));
+        level->centroids = rt_h5_map_rows(opened.map, rt_level_dataset(&layout, "centroids", l));
         level->parent =
-            l > 0 ? rt_h5_map_rows(opened.map, dataset_of(&layout, "parents", l)) : NULL;
+            l > 0 ? rt_h5_map_rows(opened.map, rt_level_dataset(&layout, "parents", l)) : NULL;
         bool is_leaf = l + 1 == tree->n_levels;
         level->first_child =
-            is_leaf ? NULL : rt_h5_map_rows(opened.map, dataset_of(&layout, "first_child", l));
+            is_leaf ? NULL
+                    : rt_h5_map_rows(opened.map, rt_level_dataset(&layout, "first_child", l));
         if (!is_leaf)
             RT_TRY(check_children(path, tree, l, err));
     }
@@ -208,10 +170,11 @@ enum rt_status rt_tree_file_touch(const struct rt_tree_view *view, uint32_t leve
 {
     enum rt_status st = RT_OK;
     const struct rt_h5_layout *layout = rt_h5_map_layout(view->map);
-    RT_TRY(rt_h5_map_check_rows(view->map, dataset_of(layout, "centroids", level), first, n, err));
+    RT_TRY(rt_h5_map_check_rows(view->map, rt_level_dataset(layout, "centroids", level), first, n,
+                                err));
     if (level + 1 < view->tree.n_levels)
-        RT_TRY(rt_h5_map_check_rows(view->map, dataset_of(layout, "first_child", level), first,
-                                    n + 1, err));
+        RT_TRY(rt_h5_map_check_rows(view->map, rt_level_dataset(layout, "first_child", level),
+                                    first, n + 1, err));
 done:
     return st;
 }

@@ -215,17 +215,8 @@ static enum rt_status fill_manifest(struct build *b, struct rt_manifest **out, s
     m->fingerprint = b->train.fingerprint;
     m->tree_hash = b->train.tree_hash;
     m->rows_hash = b->compact.rows_hash;
-    m->dim = tree->dim;
-    m->metric = tree->metric;
-    m->element = rows->type;
-    m->residual = tree->residual;
-    m->spherical = tree->spherical;
+    rt_manifest_take_tree(m, tree, rows->type);
     m->rerank_in_heap = options->rerank_in_heap;
-    m->rotation_seed = tree->rotation_seed;
-    m->rotation_version = RT_ROTATION_VERSION;
-    m->n_levels = tree->n_levels;
-    for (uint32_t l = 0; l < tree->n_levels; l++)
-        m->levels[l] = tree->levels[l].n;
     m->beam = b->train.trained.beam;
     m->n_rows = b->insert.n_rows;
     m->n_rows_frozen = b->insert.n_rows;

@@ -3,7 +3,6 @@
 #include "jobs/job.h"
 
 #include "core/fingerprint.h"
-#include "core/rotation.h"
 #include "core/units.h"
 #include "io/export_hdf5.h"
 #include "io/tree_file.h"
@@ -132,23 +131,13 @@ static enum rt_status fill_manifest(struct import *im, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const struct rt_export_hdf5_shape *shape = &im->file.shape;
-    const struct rt_tree *tree = &shape->tree;
     RT_TRY(rt_manifest_new(&im->manifest, err));
     struct rt_manifest *m = im->manifest;
     m->generation = im->context.generation;
     m->fingerprint = shape->fingerprint;
     m->tree_hash = shape->tree_hash;
     m->rows_hash = shape->rows_hash;
-    m->dim = tree->dim;
-    m->metric = tree->metric;
-    m->element = shape->element;
-    m->residual = tree->residual;
-    m->spherical = tree->spherical;
-    m->rotation_seed = tree->rotation_seed;
-    m->rotation_version = RT_ROTATION_VERSION;
-    m->n_levels = tree->n_levels;
-    for (uint32_t l = 0; l < tree->n_levels; l++)
-        m->levels[l] = tree->levels[l].n;
+    rt_manifest_take_tree(m, &shape->tree, shape->element);
     m->beam = shape->beam;
     m->n_rows = shape->n_rows;
     m->n_rows_frozen = shape->n_rows;

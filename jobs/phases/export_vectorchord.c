@@ -240,7 +240,10 @@ static enum rt_status write_sql(struct rt_export *e, struct rt_error *err)
 }
 
 /* Rank 0 alone: a tree is small beside its rows, and text has no offsets to share out. */
-static enum rt_status write_files(struct rt_export *e, struct rt_error *err)
+static enum rt_status
+on_rank_0(struct rt_export *e,
+          enum rt_status (*of_copy)(struct rt_export *e, struct table *t, struct rt_error *err),
+          enum rt_status (*of_sql)(struct rt_export *e, struct rt_error *err), struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct table t = {.tree = NULL};
@@ -248,11 +251,16 @@ static enum rt_status write_files(struct rt_export *e, struct rt_error *err)
         goto done;
     RT_TRY(table_new(&e->view->tree.tree, &t, err));
     rt_progress_set_total(e->context.progress, t.nodes.n);
-    RT_TRY(write_copy(e, &t, err));
-    RT_TRY(write_sql(e, err));
+    RT_TRY(of_copy(e, &t, err));
+    RT_TRY(of_sql(e, err));
 done:
     table_free(&t);
     return st;
+}
+
+static enum rt_status write_files(struct rt_export *e, struct rt_error *err)
+{
+    return on_rank_0(e, write_copy, write_sql, err);
 }
 
 /* ---- proof ---- */
@@ -336,17 +344,7 @@ done:
 
 static enum rt_status prove_files(struct rt_export *e, struct rt_error *err)
 {
-    enum rt_status st = RT_OK;
-    struct table t = {.tree = NULL};
-    if (e->context.job->rank != 0)
-        goto done;
-    RT_TRY(table_new(&e->view->tree.tree, &t, err));
-    rt_progress_set_total(e->context.progress, t.nodes.n);
-    RT_TRY(prove_copy(e, &t, err));
-    RT_TRY(prove_sql(e, err));
-done:
-    table_free(&t);
-    return st;
+    return on_rank_0(e, prove_copy, prove_sql, err);
 }
 
 const struct rt_export_format rt_export_vectorchord = {.name = "vectorchord",
