@@ -1,6 +1,6 @@
 /* What a set of centroids holds beside them so that proposals (B3) can be made about rows, and the
- * constants of their proven bounds. Private to assign.c and centroid_set.c; the constructors are
- * declared in assign.h.
+ * constants of their proven bounds. Private to core; the constructors are declared in
+ * assign.h.
  *
  * Centroids lie in slots: in order of number, 16 slots a group, and in a set in cells each cell
  * begins a group; slots left over have norm +infinity, so no proposal picks them. */

@@ -1,0 +1,165 @@
+/* Down a tree, a batch of rows at a time, cell by cell. */
+#include "core/assign.h"
+
+#include "core/decide.h"
+#include "core/propose.h"
+
+#include <string.h>
+
+struct descent {
+    const struct rt_tree *tree;
+    struct rt_centroid_set *const *sets;
+    uint32_t beams[RT_MAX_LEVELS]; /* capped; of the leaves: count */
+    uint32_t *kept[2];
+    struct rt_pair *pairs[2];
+    char *lists;
+};
+
+/* Pairs in order of cell, stable, by bytes of the cell's number. Returns where they end up. */
+static struct rt_pair *sort_pairs(struct rt_pair *pairs, struct rt_pair *other, size_t n,
+                                  uint32_t n_cells)
+{
+    for (unsigned shift = 0; shift < 32 && (n_cells - 1) >> shift; shift += 8) {
+        uint32_t start[257] = {0};
+        for (size_t i = 0; i < n; i++)
+            start[(pairs[i].cell >> shift & 255) + 1]++;
+        for (size_t b = 0; b < 256; b++)
+            start[b + 1] += start[b];
+        for (size_t i = 0; i < n; i++)
+            other[start[pairs[i].cell >> shift & 255]++] = pairs[i];
+        struct rt_pair *swap = pairs;
+        pairs = other;
+        other = swap;
+    }
+    return pairs;
+}
+
+static void source_of_cell(const struct rt_target *t, uint32_t n_cells, uint32_t cell,
+                           struct rt_source *out)
+{
+    const struct rt_centroid_set *set = t->set;
+    memset(out, 0, sizeof *out);
+    if (set->n_cells == n_cells) {
+        out->first_group = set->first_slot[cell] / 16;
+        out->n_groups = set->first_slot[cell + 1] / 16 - out->first_group;
+    } else {
+        out->is_gathered = true;
+        out->begin = t->first_child[cell];
+        out->n = t->first_child[cell + 1] - out->begin;
+    }
+}
+
+/* Shows each row the children of its kept cells begin..end, cell by cell. */
+static void propose_children(struct rt_assigner *a, const struct descent *d,
+                             const struct rt_target *t, uint32_t n_cells, size_t begin, size_t end)
+{
+    uint32_t rows[RT_BATCH];
+    size_t n = 0;
+    for (size_t row = 0; row < t->n_rows; row++)
+        for (size_t i = begin; i < end; i++) {
+            d->pairs[0][n] = (struct rt_pair){t->kept[row * t->n_kept + i], (uint32_t)row};
+            n += d->pairs[0][n].cell != UINT32_MAX;
+        }
+    struct rt_pair *pairs = sort_pairs(d->pairs[0], d->pairs[1], n, n_cells);
+    for (size_t i = 0; i < n;) {
+        struct rt_source source;
+        uint32_t cell = pairs[i].cell;
+        size_t n_here = 0;
+        for (; i < n && pairs[i].cell == cell; i++)
+            rows[n_here++] = pairs[i].row;
+        source_of_cell(t, n_cells, cell, &source);
+        rt_propose(a, t, &source, rows, n_here);
+    }
+}
+
+static struct rt_target target_of(const struct descent *d, uint32_t l, const float *rows,
+                                  size_t n_rows, const struct rt_target *above)
+{
+    struct rt_target t = {.set = d->sets[l], .rows = rows, .n_rows = n_rows, .best = d->beams[l]};
+    if (above) {
+        t.first_child = d->tree->levels[l - 1].first_child;
+        t.kept = d->kept[(l - 1) % 2];
+        t.n_kept = above->best;
+    }
+    return t;
+}
+
+/* Level l of the descent: the kept cells of each row, or at the leaves the answer. */
+static void descend(struct rt_assigner *a, const struct descent *d, struct rt_target *t, uint32_t l,
+                    uint32_t *out_list, float *out_distance)
+{
+    bool is_leaf = l + 1 == d->tree->n_levels;
+    uint32_t *kept = d->kept[l % 2];
+    uint32_t n = d->tree->levels[l].n;
+    if (l == 0 && !is_leaf && t->best == n) { /* a beam as wide as the level keeps all */
+        for (size_t row = 0; row < t->n_rows; row++)
+            for (uint32_t i = 0; i < n; i++)
+                kept[row * n + i] = i;
+        return;
+    }
+    char *lists = d->lists;
+    rt_assigner_carve_lists(t, t->n_rows, &lists);
+    rt_propose_prepare(a, t, 0, t->n_rows);
+    if (t->first_child) {
+        propose_children(a, d, t, d->tree->levels[l - 1].n, 0, 1);
+        propose_children(a, d, t, d->tree->levels[l - 1].n, 1, t->n_kept);
+    } else {
+        uint32_t numbers[RT_BATCH];
+        struct rt_source source = {.n_groups = t->set->n_groups};
+        for (uint32_t i = 0; i < t->n_rows; i++)
+            numbers[i] = i;
+        rt_propose(a, t, &source, numbers, t->n_rows);
+    }
+    if (is_leaf) {
+        rt_decide_rows(a, t, out_list, out_distance);
+        return;
+    }
+    rt_decide_sets(a, t, kept); /* filled up where there are fewer children than the beam is wide */
+}
+
+void rt_assign_tree_best(struct rt_assigner *assigner, const struct rt_tree *tree,
+                         struct rt_centroid_set *const *sets, const uint32_t *beams,
+                         const float *rows, size_t n_rows, uint32_t count, uint32_t *out_list,
+                         float *out_distance)
+{
+    struct descent d = {.tree = tree, .sets = sets};
+    uint32_t most = count;
+    if (count == 0)
+        return;
+    for (uint32_t l = 0; l + 1 < tree->n_levels; l++) {
+        uint32_t n = tree->levels[l].n;
+        d.beams[l] = beams[l] < n ? beams[l] : n;
+        d.beams[l] = d.beams[l] ? d.beams[l] : 1;
+        most = d.beams[l] > most ? d.beams[l] : most;
+    }
+    d.beams[tree->n_levels - 1] = count;
+    rt_assigner_check(assigner, tree->dim, n_rows, most);
+    size_t n_batch = rt_assigner_batch(assigner, most);
+    for (size_t at = 0; at < n_rows; at += n_batch) {
+        size_t n = n_rows - at < n_batch ? n_rows - at : n_batch;
+        char *arena = assigner->arena;
+        struct rt_target above;
+        for (int i = 0; i < 2; i++) {
+            d.kept[i] = rt_assigner_carve(&arena, n * most * sizeof *d.kept[i]);
+            d.pairs[i] = rt_assigner_carve(&arena, n * most * sizeof *d.pairs[i]);
+        }
+        d.lists = arena;
+        for (uint32_t l = 0; l < tree->n_levels; l++) {
+            struct rt_target t = target_of(&d, l, rows + at * tree->dim, n, l ? &above : NULL);
+            descend(assigner, &d, &t, l, out_list + at * count,
+                    out_distance ? out_distance + at * count : NULL);
+            above = t;
+        }
+        assigner->rows += n;
+    }
+}
+
+void rt_assign_tree(struct rt_assigner *assigner, const struct rt_tree *tree,
+                    struct rt_centroid_set *const *sets, uint32_t beam, const float *rows,
+                    size_t n_rows, uint32_t *out_list, float *out_distance)
+{
+    uint32_t beams[RT_MAX_LEVELS];
+    for (int l = 0; l < RT_MAX_LEVELS; l++)
+        beams[l] = beam;
+    rt_assign_tree_best(assigner, tree, sets, beams, rows, n_rows, 1, out_list, out_distance);
+}

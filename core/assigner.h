@@ -1,0 +1,119 @@
+/* The scratch of one thread that assigns rows, and what its parts share: rows of a batch against a
+ * target T (B2). Private to core: assigner.c makes it, propose.c lists what could be among the
+ * best, decide.c measures what is left, assign.c and assign_tree.c are the calls of core/assign.h.
+ */
+#ifndef RT_CORE_ASSIGNER_H
+#define RT_CORE_ASSIGNER_H
+
+#include "core/assign.h"
+#include "core/centroid_set.h"
+#include "core/kernels/kernels.h"
+
+#include <stdbool.h>
+
+#define RT_TILE 64      /* slots of a tile */
+#define RT_BATCH 2048   /* rows that descend a tree together: their codes fit the second cache */
+#define RT_ROW_BLOCK 64 /* rows of a tile where codes multiply */
+#define RT_SPARE 16     /* entries that pick may write beyond its end */
+#define RT_GEMM_TILES 4 /* tiles that BLAS multiplies at once */
+
+struct rt_pair { /* a cell that a row descends into */
+    uint32_t cell, row;
+};
+
+struct rt_assigner_sizes {
+    size_t n_batch; /* rows */
+    size_t arena;
+    size_t gemm_rows, gemm_tiles;
+};
+
+struct rt_assigner {
+    size_t max_rows;
+    uint32_t dim, max_beam;
+    enum rt_proposer proposer; /* never AUTO */
+    const struct rt_kernels *kernels;
+    struct rt_assigner_sizes sizes;
+    uint64_t rows, candidates;
+
+    /* of each row of the batch */
+    uint8_t *codes; /* code_stride each */
+    size_t code_stride;
+    const uint8_t **code_of;
+    float *row_scale;
+    struct rt_row_bound *bound;
+    float *threshold; /* T */
+    uint32_t *n_listed;
+    uint8_t *wants_all; /* E over all of T */
+
+    char *arena; /* lists, kept cells and pairs: laid out anew for each call */
+    float *a;    /* rows x slots of a tile */
+    float *gemm_rows, *gemm_centroids;
+    struct rt_packed *packed;
+    uint32_t *numbers; /* candidates to measure, and their E */
+    float *distances;
+    uint64_t *keys;
+};
+
+/* Slots gathered from anywhere in a set. */
+struct rt_packed {
+    int8_t *codes;
+    uint32_t ids[RT_TILE];
+    float scale[RT_TILE], norm[RT_TILE], p[RT_TILE], w[RT_TILE];
+    int32_t sums[RT_TILE];
+};
+
+struct rt_tile {
+    struct rt_int8_tile products;
+    const uint32_t *ids; /* UINT32_MAX: empty slot */
+    const float *p, *w;
+    float most_p, most_w;
+};
+
+/* The T of B2: all of a set, or the children of the cells kept for each row. */
+struct rt_target {
+    const struct rt_centroid_set *set;
+    const float *rows;            /* of this batch, or */
+    const struct rt_coded *coded; /* not NULL: index[first..] of these */
+    size_t first;
+    size_t n_rows;
+    uint32_t best;               /* A */
+    const uint32_t *first_child; /* not NULL: T = children of kept[row][0..n_kept) */
+    const uint32_t *kept;
+    uint32_t n_kept;
+    size_t room; /* of a list */
+    float *list_a;
+    uint32_t *list_id;
+};
+/* Bytes of a row's or centroid's codes: dim rounded up to whole steps of 4. */
+static inline size_t rt_code_stride(uint32_t dim)
+{
+    return ((size_t)dim + 3) / 4 * 4;
+}
+
+static inline size_t rt_target_index(const struct rt_target *t, size_t row)
+{
+    return t->coded->index ? t->coded->index[t->first + row] : t->first + row;
+}
+
+/* The row's f32 values, rotated. */
+static inline const float *rt_target_values(const struct rt_assigner *a, const struct rt_target *t,
+                                            size_t row)
+{
+    return t->coded ? t->coded->row(t->coded->ctx, (uint32_t)rt_target_index(t, row))
+                    : t->rows + row * a->dim;
+}
+
+/* Room of a row's list for `best` of T. */
+size_t rt_assigner_room(uint32_t best);
+/* Rows of a batch for `best` of T. */
+size_t rt_assigner_batch(const struct rt_assigner *a, uint32_t best);
+/* Candidates of one row, sure and open, at most. */
+size_t rt_assigner_most_measured(uint32_t max_beam);
+/* The next part of the arena; begins a cache line. */
+void *rt_assigner_carve(char **at, size_t bytes);
+/* The rows' lists. */
+void rt_assigner_carve_lists(struct rt_target *t, size_t n_rows, char **at);
+/* Ends the program where a call is beyond what the assigner is for. */
+void rt_assigner_check(const struct rt_assigner *a, uint32_t dim, size_t n_rows, uint32_t most);
+
+#endif

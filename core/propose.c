@@ -1,0 +1,327 @@
+#include "core/propose.h"
+
+#include "core/gemm.h"
+#include "core/memory.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+/* What a row needs before tiles pass by; false: E over all. */
+static bool prepare_row(struct rt_assigner *a, const struct rt_target *t, size_t row)
+{
+    const struct rt_centroid_set *set = t->set;
+    struct rt_row_sizes sizes;
+    uint8_t *codes = a->codes + row * a->code_stride;
+    a->code_of[row] = codes;
+    if (a->proposer == RT_PROPOSE_NONE || !set->can_propose)
+        return false;
+    if (t->coded) {
+        a->code_of[row] = t->coded->codes + rt_target_index(t, row) * rt_row_code_bytes(a->dim);
+        memcpy(&sizes, a->code_of[row] + a->code_stride, sizeof sizes);
+    } else {
+        struct rt_quantised q;
+        a->kernels->quantise(t->rows + row * a->dim, set->is_ip ? NULL : set->mean, a->dim, codes,
+                             &q);
+        sizes = rt_row_sizes(q.scale, q.norm2, q.error2);
+    }
+    a->row_scale[row] = set->is_ip ? -sizes.scale : -2 * sizes.scale;
+    return rt_row_bound(set, a->proposer == RT_PROPOSE_SGEMM, &sizes, &a->bound[row]);
+}
+
+/* Coded rows lie anywhere: their cache lines are asked for some rows ahead. */
+static void prefetch_code(const struct rt_assigner *a, const struct rt_target *t, size_t row)
+{
+    if (!t->coded || row >= t->n_rows)
+        return;
+    size_t bytes = rt_row_code_bytes(a->dim);
+    const uint8_t *code = t->coded->codes + rt_target_index(t, row) * bytes;
+    for (size_t at = 0; at < bytes + 63; at += 64)
+        __builtin_prefetch(code + (at < bytes ? at : bytes - 1));
+}
+
+void rt_propose_prepare(struct rt_assigner *a, const struct rt_target *t, size_t begin, size_t end)
+{
+    for (size_t row = begin; row < end; row++) {
+        prefetch_code(a, t, row + 8);
+        a->n_listed[row] = 0;
+        a->wants_all[row] = !prepare_row(a, t, row);
+        if (a->wants_all[row]) { /* no slot may pass */
+            a->code_of[row] = memset(a->codes + row * a->code_stride, 128, a->code_stride);
+            a->row_scale[row] = 0;
+            a->bound[row] = (struct rt_row_bound){0, 0, 0, 0};
+        }
+        a->threshold[row] = a->wants_all[row] ? -INFINITY : INFINITY;
+    }
+}
+
+void rt_propose_prune(struct rt_assigner *a, const struct rt_target *t, size_t row)
+{
+    float *values = t->list_a + row * t->room;
+    uint32_t *ids = t->list_id + row * t->room;
+    uint32_t n = a->n_listed[row];
+    float most;
+    uint32_t kept = 0;
+    if (t->best == 1) { /* values are a - b */
+        most = a->threshold[row];
+    } else {
+        float next;
+        float b = rt_bound(t->set, &a->bound[row], t->set->most_p, t->set->most_w);
+        if (n <= t->best)
+            return;
+        a->kernels->find_rank(values, n, t->best, &most, &next);
+        a->threshold[row] = most + b;
+        most = rt_propose_capped(a->threshold[row] + b);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        values[kept] = values[i];
+        ids[kept] = ids[i];
+        kept += values[i] <= most;
+    }
+    a->n_listed[row] = kept;
+}
+
+static void overflow(struct rt_assigner *a, size_t row)
+{
+    a->wants_all[row] = 1;
+    a->n_listed[row] = 0;
+    a->threshold[row] = -INFINITY;
+}
+
+/* Makes room for as many as a tile can bring; false: the list is full of true candidates. */
+static bool has_room(struct rt_assigner *a, const struct rt_target *t, size_t row, size_t n)
+{
+    if (a->n_listed[row] + n <= t->room)
+        return true;
+    rt_propose_prune(a, t, row);
+    if (a->n_listed[row] + n <= t->room)
+        return true;
+    overflow(a, row);
+    return false;
+}
+
+static void list_nearest(struct rt_assigner *a, const struct rt_target *t,
+                         const struct rt_tile *tile, size_t row, const float *values, uint64_t mask)
+{
+    float *lows = t->list_a + row * t->room;
+    uint32_t *ids = t->list_id + row * t->room;
+    for (; mask; mask &= mask - 1) {
+        int slot = __builtin_ctzll(mask);
+        float b = rt_bound(t->set, &a->bound[row], tile->p[slot], tile->w[slot]);
+        float low = values[slot] - b;
+        float high = values[slot] + b;
+        if (!(low <= a->threshold[row]))
+            continue;
+        if (high < a->threshold[row])
+            a->threshold[row] = high;
+        if (!has_room(a, t, row, 1))
+            return;
+        lows[a->n_listed[row]] = low;
+        ids[a->n_listed[row]++] = tile->ids[slot];
+    }
+}
+
+static void list_best(struct rt_assigner *a, const struct rt_target *t, const struct rt_tile *tile,
+                      size_t row, const float *values, uint64_t mask)
+{
+    if (!has_room(a, t, row, (size_t)__builtin_popcountll(mask) + RT_SPARE))
+        return;
+    size_t end = row * t->room + a->n_listed[row];
+    a->n_listed[row] +=
+        (uint32_t)a->kernels->pick(values, tile->ids, mask, t->list_a + end, t->list_id + end);
+}
+
+/* a-values of one row's tile are known: values, and the least of them. */
+static void list_seeded(struct rt_assigner *a, const struct rt_target *t,
+                        const struct rt_tile *tile, size_t row, const float *values, float least)
+{
+    float b = rt_bound(t->set, &a->bound[row], tile->most_p, tile->most_w);
+    if (t->best == 1 && least + b < a->threshold[row])
+        a->threshold[row] = least + b;
+    uint64_t mask = a->kernels->at_most(values, 16 * tile->products.n_groups,
+                                        rt_propose_capped(a->threshold[row] + b));
+    if (mask)
+        (t->best == 1 ? list_nearest : list_best)(a, t, tile, row, values, mask);
+}
+
+static void tile_by_codes(struct rt_assigner *a, const struct rt_target *t,
+                          const struct rt_tile *tile, const uint32_t *rows, size_t n)
+{
+    const uint8_t *codes[RT_ROW_BLOCK];
+    float scale[RT_ROW_BLOCK];
+    float threshold[RT_ROW_BLOCK];
+    uint64_t mask[RT_ROW_BLOCK];
+    float least[RT_ROW_BLOCK];
+    bool is_seeded = true;
+    if (n == 0)
+        return;
+    for (size_t i = 0; i < n; i++) {
+        size_t row = rows[i];
+        float b = rt_bound(t->set, &a->bound[row], tile->most_p, tile->most_w);
+        codes[i] = a->code_of[row];
+        scale[i] = a->row_scale[row];
+        threshold[i] = rt_propose_capped(a->threshold[row] + b);
+        is_seeded &= threshold[i] < FLT_MAX || t->best > 1;
+    }
+    a->kernels->int8_tile(&tile->products, codes, n, scale, threshold, a->a, mask,
+                          is_seeded ? NULL : least);
+    for (size_t i = 0; i < n; i++) {
+        if (!is_seeded)
+            list_seeded(a, t, tile, rows[i], a->a + i * RT_TILE, least[i]);
+        else if (mask[i])
+            (t->best == 1 ? list_nearest : list_best)(a, t, tile, rows[i], a->a + i * RT_TILE,
+                                                      mask[i]);
+    }
+}
+
+/* Centroids of a tile, centred, as rows for BLAS. */
+static void centre_tile(struct rt_assigner *a, const struct rt_target *t,
+                        const struct rt_tile *tile, float *out)
+{
+    const struct rt_centroid_set *set = t->set;
+    for (size_t slot = 0; slot < 16 * tile->products.n_groups; slot++, out += a->dim) {
+        if (tile->ids[slot] == UINT32_MAX)
+            memset(out, 0, a->dim * sizeof *out);
+        else
+            (void)a->kernels->centre(set->centroids + (size_t)tile->ids[slot] * a->dim, set->mean,
+                                     a->dim, out);
+    }
+}
+
+/* Rows are centred in gemm_rows. */
+static void tiles_by_gemm(struct rt_assigner *a, const struct rt_target *t,
+                          const struct rt_tile *tiles, size_t n_tiles, const uint32_t *rows,
+                          size_t n)
+{
+    size_t width = 0;
+    for (size_t i = 0; i < n_tiles; i++) {
+        centre_tile(a, t, &tiles[i], a->gemm_centroids + width * a->dim);
+        width += 16 * tiles[i].products.n_groups;
+    }
+    rt_gemm(n, width, a->dim, a->gemm_rows, a->gemm_centroids, a->a, width);
+    for (size_t r = 0; r < n; r++) {
+        float *values = a->a + r * width;
+        for (size_t i = 0; i < n_tiles; i++) {
+            size_t some = 16 * tiles[i].products.n_groups;
+            float least = a->kernels->scale_products(values, tiles[i].products.norm,
+                                                     t->set->is_ip ? -1.0f : -2.0f, some);
+            list_seeded(a, t, &tiles[i], rows[r], values, least);
+            values += some;
+        }
+    }
+}
+
+static size_t n_tiles_of(const struct rt_source *s)
+{
+    return s->is_gathered ? (s->n + RT_TILE - 1) / RT_TILE : (s->n_groups + 3) / 4;
+}
+
+/* Where a slot's codes begin: [group][step][16][4]. */
+static size_t place_of(size_t slot, size_t n_steps)
+{
+    return slot / 16 * n_steps * 64 + slot % 16 * 4;
+}
+
+static void gather(struct rt_assigner *a, const struct rt_centroid_set *set,
+                   const struct rt_source *s, size_t index, struct rt_tile *out)
+{
+    struct rt_packed *packed = a->packed;
+    size_t n_steps = a->code_stride / 4;
+    uint32_t at = (uint32_t)(index * RT_TILE);
+    uint32_t n = s->n - at < RT_TILE ? s->n - at : RT_TILE;
+    size_t n_groups = (n + 15) / 16;
+    out->most_p = out->most_w = 0;
+    for (uint32_t i = 0; i < 16 * n_groups; i++) {
+        int8_t *to = packed->codes + place_of(i, n_steps);
+        bool is_empty = i >= n;
+        uint32_t id = is_empty ? s->begin : s->begin + at + i;
+        uint32_t slot = set->slot_of[id];
+        const int8_t *from = set->codes + place_of(slot, n_steps);
+        for (size_t step = 0; step < n_steps; step++)
+            memcpy(to + step * 64, from + step * 64, 4);
+        packed->ids[i] = is_empty ? UINT32_MAX : id;
+        packed->scale[i] = set->scale[slot];
+        packed->norm[i] = is_empty ? INFINITY : set->norm[slot];
+        packed->p[i] = set->p[slot];
+        packed->w[i] = set->w[slot];
+        packed->sums[i] = set->sums[slot];
+        out->most_p = packed->p[i] > out->most_p ? packed->p[i] : out->most_p;
+        out->most_w = packed->w[i] > out->most_w ? packed->w[i] : out->most_w;
+    }
+    out->products = (struct rt_int8_tile){packed->codes, packed->scale, packed->norm,
+                                          packed->sums,  n_groups,      n_steps};
+    out->ids = packed->ids;
+    out->p = packed->p;
+    out->w = packed->w;
+}
+
+static void tile_of(struct rt_assigner *a, const struct rt_centroid_set *set,
+                    const struct rt_source *s, size_t index, struct rt_tile *out)
+{
+    if (s->is_gathered) {
+        gather(a, set, s, index, out);
+        return;
+    }
+    size_t n_tiles = n_tiles_of(s); /* of about the same size */
+    size_t group = s->first_group + s->n_groups * index / n_tiles;
+    size_t end = s->first_group + s->n_groups * (index + 1) / n_tiles;
+    size_t n_steps = a->code_stride / 4;
+    out->products = (struct rt_int8_tile){set->codes + group * n_steps * 64,
+                                          set->scale + 16 * group,
+                                          set->norm + 16 * group,
+                                          set->sums + 16 * group,
+                                          end - group,
+                                          n_steps};
+    out->ids = set->id_of + 16 * group;
+    out->p = set->p + 16 * group;
+    out->w = set->w + 16 * group;
+    out->most_p = out->most_w = 0;
+    for (; group < end; group++) {
+        out->most_p = set->group_p[group] > out->most_p ? set->group_p[group] : out->most_p;
+        out->most_w = set->group_w[group] > out->most_w ? set->group_w[group] : out->most_w;
+    }
+}
+
+static void propose_by_codes(struct rt_assigner *a, const struct rt_target *t,
+                             const struct rt_source *source, const uint32_t *rows, size_t n)
+{
+    size_t n_tiles = n_tiles_of(source);
+    for (size_t index = 0; index < n_tiles; index++) {
+        struct rt_tile tile;
+        tile_of(a, t->set, source, index, &tile);
+        for (size_t at = 0; at < n; at += RT_ROW_BLOCK)
+            tile_by_codes(a, t, &tile, rows + at, n - at < RT_ROW_BLOCK ? n - at : RT_ROW_BLOCK);
+    }
+}
+
+static void propose_by_gemm(struct rt_assigner *a, const struct rt_target *t,
+                            const struct rt_source *source, const uint32_t *rows, size_t n)
+{
+    size_t n_tiles = n_tiles_of(source);
+    size_t at_once = source->is_gathered ? 1 : a->sizes.gemm_tiles; /* packed holds one */
+    for (size_t at = 0; at < n; at += a->sizes.gemm_rows) {
+        size_t some = n - at < a->sizes.gemm_rows ? n - at : a->sizes.gemm_rows;
+        for (size_t i = 0; i < some; i++)
+            (void)a->kernels->centre(rt_target_values(a, t, rows[at + i]),
+                                     t->set->is_ip ? NULL : t->set->mean, a->dim,
+                                     a->gemm_rows + i * a->dim);
+        for (size_t index = 0; index < n_tiles;) {
+            struct rt_tile tiles[RT_GEMM_TILES];
+            size_t n_here = 0;
+            while (n_here < at_once && index < n_tiles)
+                tile_of(a, t->set, source, index++, &tiles[n_here++]);
+            tiles_by_gemm(a, t, tiles, n_here, rows + at, some);
+        }
+    }
+}
+
+void rt_propose(struct rt_assigner *a, const struct rt_target *t, const struct rt_source *source,
+                const uint32_t *rows, size_t n)
+{
+    if (a->proposer == RT_PROPOSE_NONE || !t->set->can_propose)
+        return;
+    if (a->proposer == RT_PROPOSE_SGEMM)
+        propose_by_gemm(a, t, source, rows, n);
+    else
+        propose_by_codes(a, t, source, rows, n);
+}

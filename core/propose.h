@@ -1,0 +1,34 @@
+/* What could be among the best of T. The centroids of T pass by in tiles of up to 64, as products
+ * of codes (or of BLAS) turned into a(c). What could still be among the best, a(c) - b(c) <= T, is
+ * put on the row's list; T is an upper bound of the A-th least a + b, so far. Private to core. */
+#ifndef RT_CORE_PROPOSE_H
+#define RT_CORE_PROPOSE_H
+
+#include "core/assigner.h"
+
+#include <float.h>
+
+/* Where a walk over tiles gets them: whole groups of the set, or numbers begin..begin + n to
+ * gather. */
+struct rt_source {
+    uint32_t first_group, n_groups;
+    uint32_t begin, n;
+    bool is_gathered;
+};
+
+/* What rows [begin, end) of the batch need before tiles pass by. */
+void rt_propose_prepare(struct rt_assigner *a, const struct rt_target *t, size_t begin, size_t end);
+
+/* Shows the source's centroids to these rows of the batch. */
+void rt_propose(struct rt_assigner *a, const struct rt_target *t, const struct rt_source *source,
+                const uint32_t *rows, size_t n);
+
+/* Takes off a row's list what cannot be among the best any more. */
+void rt_propose_prune(struct rt_assigner *a, const struct rt_target *t, size_t row);
+/* A threshold that empty slots (a = infinity) do not pass. */
+static inline float rt_propose_capped(float threshold)
+{
+    return threshold < FLT_MAX ? threshold : FLT_MAX;
+}
+
+#endif
