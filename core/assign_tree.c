@@ -102,6 +102,9 @@ static void descend(struct rt_assigner *a, const struct descent *d, struct rt_ta
     rt_propose_prepare(a, t, 0, t->n_rows);
     if (t->first_child) {
         propose_children(a, d, t, d->tree->levels[l - 1].n, 0, 1);
+        for (size_t row = 0; row < t->n_rows; row++) /* a first T, so that few of the others pass */
+            if (t->best > 1 && !a->wants_all[row])
+                rt_propose_prune(a, t, row);
         propose_children(a, d, t, d->tree->levels[l - 1].n, 1, t->n_kept);
     } else {
         uint32_t numbers[RT_BATCH];

@@ -25,6 +25,12 @@ static inline float rt_key_distance(uint64_t key)
     return distance;
 }
 
+static inline uint32_t rt_key_number(uint64_t key)
+{
+    return (uint32_t)key;
+}
+
+/* Ascending; no two keys are equal, and none is UINT64_MAX. */
 void rt_keys_sort(uint64_t *keys, size_t n);
 /* Brings the `wanted` least keys to the front, in any order. */
 void rt_keys_select(uint64_t *keys, size_t n, size_t wanted);

@@ -3,6 +3,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#define FEW 64u
+
 static const struct rt_hit missing = {INFINITY, INFINITY, RT_NO_ID};
 
 float rt_topk_bound(const struct rt_topk *top)
@@ -74,6 +76,15 @@ static int by_distance(const void *left, const void *right)
 
 void rt_topk_show(struct rt_hit *hits, uint32_t k)
 {
-    if (k > 1)
+    if (k > FEW) {
         qsort(hits, k, sizeof *hits, by_distance);
+        return;
+    }
+    for (uint32_t i = 1; i < k; i++) { /* most lie in order: key and distance seldom differ */
+        struct rt_hit hit = hits[i];
+        uint32_t at = i;
+        for (; at > 0 && by_distance(&hits[at - 1], &hit) > 0; at--)
+            hits[at] = hits[at - 1];
+        hits[at] = hit;
+    }
 }

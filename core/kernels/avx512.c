@@ -3,6 +3,8 @@
 
 #include <immintrin.h>
 
+#define FEW 3u /* ranks that are gone through one by one */
+
 static void f16_to_f32(const void *src, float *dst, size_t n)
 {
     const unsigned char *from = src;
@@ -170,6 +172,75 @@ static uint64_t at_most(const float *a, size_t n, float threshold)
     return bits;
 }
 
+ALWAYS __mmask16 lanes_at(size_t i, size_t n)
+{
+    return (__mmask16)(n - i < 16 ? 0xffffu >> (16 - (n - i)) : 0xffffu);
+}
+
+ALWAYS size_t count_at_most_512(const float *values, size_t n, float most)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 here = lanes_at(i, n);
+        __m512 x = _mm512_maskz_loadu_ps(here, values + i);
+        count += (unsigned)__builtin_popcount(
+            _mm512_mask_cmp_ps_mask(here, x, _mm512_set1_ps(most), _CMP_LE_OQ));
+    }
+    return count;
+}
+
+/* The least value greater than `above`; infinity: there is none. */
+ALWAYS float least_above_512(const float *values, size_t n, float above)
+{
+    __m512 least = _mm512_set1_ps(INFINITY);
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 here = lanes_at(i, n);
+        __m512 x = _mm512_maskz_loadu_ps(here, values + i);
+        here = _mm512_mask_cmp_ps_mask(here, x, _mm512_set1_ps(above), _CMP_GT_OQ);
+        least = _mm512_mask_min_ps(least, here, least, x);
+    }
+    return _mm512_reduce_min_ps(least);
+}
+
+ALWAYS float greatest_512(const float *values, size_t n)
+{
+    __m512 most = _mm512_set1_ps(-INFINITY);
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 here = lanes_at(i, n);
+        most = _mm512_mask_max_ps(most, here, most, _mm512_maskz_loadu_ps(here, values + i));
+    }
+    return _mm512_reduce_max_ps(most);
+}
+
+/* As propose_lanes.h has it, but that a few least values are gone through one by one. */
+static void find_rank_512(const float *values, size_t n, size_t rank, float *at, float *next)
+{
+    float low = least_above_512(values, n, -INFINITY);
+    size_t count = count_at_most_512(values, n, low);
+    for (; rank <= FEW && count < rank; count = count_at_most_512(values, n, low))
+        low = least_above_512(values, n, low);
+    if (rank == n) {
+        *at = greatest_512(values, n);
+        *next = INFINITY;
+        return;
+    }
+    float high = count < rank ? greatest_512(values, n) : low;
+    while (count < rank) { /* fewer than rank are <= low, at least rank are <= high */
+        float middle = low + (high - low) * 0.5f;
+        if (!(middle > low && middle < high))
+            break;
+        size_t here = count_at_most_512(values, n, middle);
+        if (here > rank) {
+            high = middle;
+        } else {
+            low = middle;
+            count = here;
+        }
+    }
+    *at = count < rank ? high : low;
+    *next = count > rank ? low : least_above_512(values, n, low);
+}
+
 static size_t pick(const float *values, const uint32_t *ids, uint64_t mask, float *out_values,
                    uint32_t *out_ids)
 {
@@ -197,6 +268,7 @@ void rt_kernels_avx512(struct rt_kernels *table)
     table->quantise_group = quantise_group;
     table->int8_tile = int8_tile;
     table->at_most = at_most;
+    table->find_rank = find_rank_512;
     table->pick = pick;
     table->f16_to_f32 = f16_to_f32;
 }
