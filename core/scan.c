@@ -3,21 +3,23 @@
 #include "core/block.h"
 #include "core/code.h"
 #include "core/kernels/kernels.h"
+#include "core/keys.h"
 #include "core/memory.h"
 
 #include <float.h>
 #include <math.h>
 #include <string.h>
 
-#define SLICE 16u        /* queries that share one pass over a chunk of a list's blocks */
+#define GROUP 16u        /* pairs of query and list that are scanned side by side */
 #define CHUNK_BLOCKS 64u /* 2,048 rows: their codes and factors stay in the cache meanwhile */
+#define AHEAD 2u         /* queries whose vectors are on their way while another's are measured */
 #define GOOD_BUFFER 512u
 #define PREFETCH_BYTES ((size_t)512) /* of a vector; the hardware follows from there */
 #define DIGIT_BITS 11u
 #define SPARE_SEEDS 2u /* measured for a first tau beside the k */
 
 /* A row that may be among the k least: its bound was <= tau when it was kept. What is compared is
- * kept apart, in 8 bytes: order_of(bound) << 32 | number of the row. */
+ * kept apart, in 8 bytes: rt_key_of the bound and the number of the row. */
 struct row {
     uint64_t id;
     struct rt_place place;
@@ -26,12 +28,35 @@ struct row {
 struct query {
     struct rt_topk top;
     float limit;          /* tau from outside (I5), +infinity without */
-    uint32_t n;           /* candidates */
+    uint32_t first, end;  /* candidates; those before are measured */
     uint32_t n_rows;      /* places of rows taken, those of candidates gone included */
     uint32_t n_seeds;     /* measured for a first tau */
-    uint64_t *candidates; /* a min-heap while they are measured, else unordered */
+    uint64_t *candidates; /* ascending while they are measured, else in any order */
     struct row *rows;
     struct rt_scan_count count;
+};
+
+/* Candidates taken out to be measured, and their vectors, which are on their way. */
+struct fetch {
+    size_t n;
+    uint64_t taken[RT_SCAN_FETCH]; /* ascending */
+    const void *vectors[RT_SCAN_FETCH];
+};
+
+/* A query against a run of a list. Pairs of a group take each step together, so that what one waits
+ * for arrives while the others work. */
+struct pair {
+    struct query *query;
+    struct rt_scan_run run;
+    struct rt_scan_table own; /* residual */
+    const struct rt_scan_table *table;
+    size_t n_blocks; /* of the chunk at hand */
+    bool is_seeding;
+    float seed;       /* the greatest bound that is measured for a first tau */
+    uint32_t n_seeds; /* rows that are */
+    float bounds[CHUNK_BLOCKS * RT_BLOCK_ROWS];
+    uint32_t kept[CHUNK_BLOCKS];
+    struct fetch fetch;
 };
 
 struct rt_scanner {
@@ -39,6 +64,8 @@ struct rt_scanner {
     struct rt_scan_options options;
     const struct rt_scan_kernels *kernels;
     rt_row_distance *distance;
+    uint64_t (*at_most)(const float *a, size_t n, float threshold);
+    void (*find_rank)(const float *values, size_t n, size_t rank, float *at, float *next);
     bool is_ip, is_residual;
     uint32_t dim, n_groups, n_factors, n_lists;
     size_t row_bytes;
@@ -47,16 +74,13 @@ struct rt_scanner {
     struct rt_hit *hits;     /* k of each query */
     uint64_t *candidates;    /* buffer of each query */
     struct row *rows;        /* buffer of each query, and of one more */
-    uint64_t *seeds;         /* first_few: the complements of candidates */
     uint64_t *pairs, *spare; /* list << 32 | query << 1 | (its nearest list: 0) */
     size_t n_pairs;
-    struct rt_scan_table *tables; /* residual: of one slice; else of every query */
-    uint8_t *entries;
-    float *difference; /* v - c, padded to 16 */
-    const struct rt_scan_table *slice_tables[SLICE];
-    struct query *slice[SLICE];
-    float bounds[CHUNK_BLOCKS * RT_BLOCK_ROWS];
-    uint32_t kept[CHUNK_BLOCKS];
+    struct rt_scan_table *tables; /* of every query, without residual */
+    uint8_t *entries;             /* residual: of a group's tables; else of all queries' */
+    float *difference;            /* v - c, padded to 16 */
+    struct pair group[GROUP];
+    size_t n_group;
     size_t digits[1u << DIGIT_BITS];
 };
 
@@ -77,7 +101,7 @@ float rt_scan_distance(enum rt_metric metric, enum rt_element element, const flo
 }
 
 struct sizes { /* entries of each array */
-    size_t queries, hits, candidates, rows, seeds, pairs, tables, entries, difference;
+    size_t queries, hits, candidates, rows, pairs, tables, entries, difference;
 };
 
 static size_t product(size_t a, size_t b) /* SIZE_MAX where it overflows: refused as memory */
@@ -102,10 +126,9 @@ static struct sizes sizes_of(const struct rt_scan_source *source,
     s.hits = product(s.queries, options->k);
     s.candidates = product(s.queries, buffer_of(options));
     s.rows = product(s.queries + 1, buffer_of(options));
-    s.seeds = (size_t)options->k + SPARE_SEEDS;
     s.pairs = product(s.queries, options->max_probes);
-    s.tables = source->tree->residual ? SLICE : s.queries;
-    s.entries = product(s.tables, groups * 16);
+    s.tables = source->tree->residual ? 0 : s.queries;
+    s.entries = product(s.tables ? s.tables : GROUP, groups * 16);
     s.difference = ((size_t)source->tree->dim + 15) / 16 * 16;
     return s;
 }
@@ -117,7 +140,6 @@ size_t rt_scanner_bytes(const struct rt_scan_source *source, const struct rt_sca
                             product(s.hits, sizeof(struct rt_hit)),
                             product(s.candidates, sizeof(uint64_t)),
                             product(s.rows, sizeof(struct row)),
-                            product(s.seeds, sizeof(uint64_t)),
                             product(s.pairs, 2 * sizeof(uint64_t)),
                             product(s.tables, sizeof(struct rt_scan_table)),
                             s.entries,
@@ -145,6 +167,8 @@ enum rt_status rt_scanner_new(const struct rt_scan_source *source,
     s->options.buffer = buffer_of(options);
     s->kernels = &rt_kernels()->scan;
     s->distance = distance_for(tree->metric, source->element);
+    s->at_most = rt_kernels()->at_most;
+    s->find_rank = rt_kernels()->find_rank;
     s->is_ip = tree->metric == RT_IP;
     s->is_residual = tree->residual;
     s->dim = tree->dim;
@@ -156,7 +180,6 @@ enum rt_status rt_scanner_new(const struct rt_scan_source *source,
     RT_TRY(rt_array_new(n.hits, sizeof *s->hits, &s->hits, err));
     RT_TRY(rt_array_new(n.candidates, sizeof *s->candidates, &s->candidates, err));
     RT_TRY(rt_array_new(n.rows, sizeof *s->rows, &s->rows, err));
-    RT_TRY(rt_array_new(n.seeds, sizeof *s->seeds, &s->seeds, err));
     RT_TRY(rt_array_new(n.pairs, sizeof *s->pairs, &s->pairs, err));
     RT_TRY(rt_array_new(n.pairs, sizeof *s->spare, &s->spare, err));
     RT_TRY(rt_array_new(n.tables, sizeof *s->tables, &s->tables, err));
@@ -177,7 +200,6 @@ void rt_scanner_free(struct rt_scanner *s)
     rt_array_free(s->hits);
     rt_array_free(s->candidates);
     rt_array_free(s->rows);
-    rt_array_free(s->seeds);
     rt_array_free(s->pairs);
     rt_array_free(s->spare);
     rt_array_free(s->tables);
@@ -194,86 +216,34 @@ static float tau_of(const struct query *q)
     return bound < q->limit ? bound : q->limit;
 }
 
-/* Unsigned numbers in the order of the floats, both zeros alike. */
-static uint32_t order_of(float x)
-{
-    uint32_t bits = 0;
-    x += 0.0f;
-    memcpy(&bits, &x, sizeof bits);
-    return bits & 1u << 31 ? ~bits : bits | 1u << 31;
-}
-static float bound_of(uint64_t candidate)
-{
-    uint32_t order = (uint32_t)(candidate >> 32);
-    uint32_t bits = order & 1u << 31 ? order & ~(1u << 31) : ~order;
-    float x = 0;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
 /* The greatest candidate whose bound is <= tau. */
 static uint64_t last_within(float tau)
 {
-    return (uint64_t)order_of(tau) << 32 | UINT32_MAX;
+    return rt_key_of(tau, UINT32_MAX);
 }
 
-static void sift_down(uint64_t *heap, uint32_t n, uint32_t hole)
-{
-    uint64_t moved = heap[hole];
-    for (uint64_t child; (child = 2 * (uint64_t)hole + 1) < n; hole = (uint32_t)child) {
-        if (child + 1 < n)
-            child += heap[child + 1] < heap[child];
-        if (moved <= heap[child])
-            break;
-        heap[hole] = heap[child];
-    }
-    heap[hole] = moved;
-}
-
-/* Takes the least out. The hole goes down to a leaf before the last comes in, and hardly rises: no
- * branch to guess. */
-static uint64_t pop(uint64_t *heap, uint32_t *n)
-{
-    const uint64_t least = heap[0];
-    const uint64_t last = heap[--*n];
-    const size_t count = *n;
-    size_t hole = 0;
-    size_t child = 1;
-    for (; child + 1 < count; child = 2 * hole + 1) {
-        child += heap[child + 1] < heap[child];
-        heap[hole] = heap[child];
-        hole = child;
-    }
-    if (child < count) {
-        heap[hole] = heap[child];
-        hole = child;
-    }
-    for (size_t parent; hole > 0 && heap[parent = (hole - 1) / 2] > last; hole = parent)
-        heap[hole] = heap[parent];
-    heap[hole] = last;
-    return least;
-}
-
-/* Drops what cannot be among the k least any more and makes a heap of the rest. */
-static void make_heap(struct query *q)
+/* Drops what cannot be among the k least any more and sorts the rest. */
+static void sort_candidates(struct query *q)
 {
     const uint64_t limit = last_within(tau_of(q));
     uint32_t n = 0;
-    for (uint32_t i = 0; i < q->n; i++) {
+    for (uint32_t i = q->first; i < q->end; i++) {
         q->candidates[n] = q->candidates[i];
         n += q->candidates[i] <= limit;
     }
-    q->n = n;
-    for (uint32_t i = n / 2; i-- > 0;)
-        sift_down(q->candidates, n, i);
+    q->first = 0;
+    q->end = n;
+    rt_keys_sort(q->candidates, n);
 }
 
-static size_t pop_least(struct query *q, uint64_t *taken, size_t most)
+/* Lends the least; they are taken. */
+static const uint64_t *take_least(struct query *q, size_t most, size_t *n)
 {
     const uint64_t limit = last_within(tau_of(q));
-    size_t n = 0;
-    while (n < most && q->n > 0 && q->candidates[0] <= limit)
-        taken[n++] = pop(q->candidates, &q->n);
-    return n;
+    const uint64_t *taken = q->candidates + q->first;
+    for (*n = 0; *n < most && q->first < q->end && q->candidates[q->first] <= limit; q->first++)
+        ++*n;
+    return taken;
 }
 
 static void prefetch_rows(const void *const *rows, size_t n, size_t bytes)
@@ -287,33 +257,51 @@ static void prefetch_rows(const void *const *rows, size_t n, size_t bytes)
     }
 }
 
+/* Takes the `most` least bounds out (no more than a fetch holds), while they are <= tau, and asks
+ * for their vectors. The candidates must be sorted. */
+static enum rt_status begin_fetch(struct rt_scanner *s, struct query *q, size_t most,
+                                  struct fetch *fetch, struct rt_error *err)
+{
+    struct rt_place places[RT_SCAN_FETCH];
+    const uint64_t *taken = take_least(q, most < RT_SCAN_FETCH ? most : RT_SCAN_FETCH, &fetch->n);
+    for (size_t i = 0; i < fetch->n; i++) {
+        fetch->taken[i] = taken[i];
+        places[i] = q->rows[rt_key_number(taken[i])].place;
+    }
+    if (fetch->n == 0)
+        return RT_OK;
+    enum rt_status st =
+        s->source.read_vectors(s->source.context, places, fetch->n, fetch->vectors, err);
+    if (st == RT_OK)
+        prefetch_rows(fetch->vectors, fetch->n, s->row_bytes);
+    return st;
+}
+
+static void end_fetch(struct rt_scanner *s, struct query *q, const struct fetch *fetch)
+{
+    const float *vector = s->batch.queries + (size_t)(q - s->queries) * s->dim;
+    for (size_t i = 0; i < fetch->n && fetch->taken[i] <= last_within(tau_of(q)); i++) {
+        float bound = rt_key_distance(fetch->taken[i]);
+        float distance = s->distance(vector, fetch->vectors[i], s->dim);
+        float key = distance > bound ? distance : bound;
+        uint64_t id = q->rows[rt_key_number(fetch->taken[i])].id;
+        rt_topk_push(&q->top, &(struct rt_hit){key, distance, id});
+        q->count.reranked++;
+    }
+}
+
 /* Measures the `most` least bounds, in ascending order, while they are <= tau. The candidates must
- * be a heap. */
+ * be sorted. */
 static enum rt_status measure(struct rt_scanner *s, struct query *q, size_t most,
                               struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    const float *vector = s->batch.queries + (size_t)(q - s->queries) * s->dim;
-    uint64_t taken[RT_SCAN_FETCH];
-    struct rt_place places[RT_SCAN_FETCH];
-    const void *rows[RT_SCAN_FETCH];
-    while (most > 0) {
-        size_t n = pop_least(q, taken, most < RT_SCAN_FETCH ? most : RT_SCAN_FETCH);
-        if (n == 0)
+    struct fetch fetch;
+    for (; most > 0; most -= fetch.n) {
+        RT_TRY(begin_fetch(s, q, most, &fetch, err));
+        if (fetch.n == 0)
             break;
-        for (size_t i = 0; i < n; i++)
-            places[i] = q->rows[(uint32_t)taken[i]].place;
-        RT_TRY(s->source.read_vectors(s->source.context, places, n, rows, err));
-        prefetch_rows(rows, n, s->row_bytes);
-        for (size_t i = 0; i < n && taken[i] <= last_within(tau_of(q)); i++) {
-            float bound = bound_of(taken[i]);
-            float distance = s->distance(vector, rows[i], s->dim);
-            float key = distance > bound ? distance : bound;
-            uint64_t id = q->rows[(uint32_t)taken[i]].id;
-            rt_topk_push(&q->top, &(struct rt_hit){key, distance, id});
-            q->count.reranked++;
-        }
-        most -= n;
+        end_fetch(s, q, &fetch);
     }
 done:
     return st;
@@ -326,17 +314,21 @@ static enum rt_status make_room(struct rt_scanner *s, struct query *q, struct rt
     enum rt_status st = RT_OK;
     const uint32_t buffer = s->options.buffer;
     struct row *kept = s->rows + (size_t)s->options.max_queries * buffer;
-    make_heap(q);
-    while (q->n > buffer / 2) {
+    sort_candidates(q);
+    while (q->end - q->first > buffer / 2) {
         RT_TRY(measure(s, q, buffer / 8, err));
-        make_heap(q);
+        sort_candidates(q);
     }
-    for (uint32_t i = 0; i < q->n; i++) {
-        kept[i] = q->rows[(uint32_t)q->candidates[i]];
-        q->candidates[i] = q->candidates[i] >> 32 << 32 | i;
+    const uint32_t n = q->end - q->first;
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t candidate = q->candidates[q->first + i];
+        kept[i] = q->rows[rt_key_number(candidate)];
+        q->candidates[i] = candidate >> 32 << 32 | i;
     }
-    memcpy(q->rows, kept, q->n * sizeof *kept);
-    q->n_rows = q->n;
+    memcpy(q->rows, kept, n * sizeof *kept);
+    q->first = 0;
+    q->end = n;
+    q->n_rows = n;
 done:
     return st;
 }
@@ -382,7 +374,7 @@ static enum rt_status keep_row(struct rt_scanner *s, struct query *q, const stru
     if (q->n_rows == s->options.buffer)
         RT_TRY(make_room(s, q, err));
     q->rows[q->n_rows] = (struct row){run->ids[row], run->places[row]};
-    q->candidates[q->n++] = (uint64_t)order_of(bound) << 32 | q->n_rows++;
+    q->candidates[q->end++] = rt_key_of(bound, q->n_rows++);
 done:
     return st;
 }
@@ -393,179 +385,243 @@ static bool is_live(const struct rt_scanner *s, const struct rt_scan_run *run, u
            s->source.is_live(s->source.context, run->ids[row], run->generation);
 }
 
-/* Takes the rows of one block that the kernel kept. */
-static enum rt_status keep_rows(struct rt_scanner *s, struct query *q,
-                                const struct rt_scan_run *run, uint64_t block, const float *bounds,
-                                uint32_t kept, struct rt_error *err)
+/* Takes the rows of one block whose bits are set; *n_live counts them. */
+static enum rt_status keep_block(struct rt_scanner *s, struct pair *pair, uint64_t block,
+                                 const float *bounds, uint32_t kept, uint32_t *n_live,
+                                 struct rt_error *err)
 {
     enum rt_status st = RT_OK;
+    const struct rt_scan_run *run = &pair->run;
     const uint64_t first = block * RT_BLOCK_ROWS;
     if (run->n_rows - first < RT_BLOCK_ROWS)
         kept &= (1u << (run->n_rows - first)) - 1;
     for (; kept; kept &= kept - 1) {
         unsigned r = (unsigned)__builtin_ctz(kept);
-        if (is_live(s, run, first + r))
-            RT_TRY(keep_row(s, q, run, first + r, bounds[r], err));
+        if (!is_live(s, run, first + r))
+            continue;
+        RT_TRY(keep_row(s, pair->query, run, first + r, bounds[r], err));
+        ++*n_live;
     }
 done:
     return st;
 }
 
-/* Bounds of a chunk of blocks for one query. */
-static void bound_rows(struct rt_scanner *s, const struct rt_scan_table *table, float tau,
-                       const struct rt_scan_run *run, uint64_t begin, size_t n)
+/* Those of the chunk that begins at block `begin`. */
+static enum rt_status keep_rows(struct rt_scanner *s, struct pair *pair, uint64_t begin,
+                                uint32_t *n_live, struct rt_error *err)
 {
-    const uint8_t *codes = run->codes + (size_t)begin * s->n_groups * 16;
-    const float *factors = run->factors + (size_t)begin * s->n_factors * RT_BLOCK_ROWS;
-    if (!s->options.exact) {
-        s->kernels->scan(table, codes, factors, n, tau, s->bounds, s->kept);
-        return;
-    }
-    for (size_t i = 0; i < n * RT_BLOCK_ROWS; i++)
-        s->bounds[i] = -INFINITY;
-    memset(s->kept, 0xff, n * sizeof *s->kept);
-}
-
-/* The `most` least bounds among a chunk's live rows (the first n_rows of s->bounds), into s->seeds
- * as complements of candidates: 0 is more than any. How many there are. */
-static uint32_t least_bounds(struct rt_scanner *s, const struct rt_scan_run *run, uint64_t first,
-                             size_t n_rows, uint32_t most)
-{
-    uint64_t *heap = s->seeds; /* the greatest candidate is on top */
-    float greatest = INFINITY;
-    uint32_t n = 0;
-    memset(heap, 0, most * sizeof *heap);
-    for (size_t i = 0; i < n_rows; i++) {
-        uint64_t other = ~((uint64_t)order_of(s->bounds[i]) << 32 | i);
-        if (!(s->bounds[i] <= greatest) || other <= heap[0] || !is_live(s, run, first + i))
-            continue;
-        heap[0] = other;
-        sift_down(heap, most, 0);
-        if (heap[0])
-            greatest = bound_of(~heap[0]);
-    }
-    for (uint32_t i = 0; i < most; i++)
-        if (heap[i])
-            heap[n++] = heap[i];
-    return n;
+    enum rt_status st = RT_OK;
+    *n_live = 0;
+    for (size_t b = 0; b < pair->n_blocks; b++)
+        if (pair->kept[b])
+            RT_TRY(keep_block(s, pair, begin + b, pair->bounds + b * RT_BLOCK_ROWS, pair->kept[b],
+                              n_live, err));
+done:
+    return st;
 }
 
 /* Ids and places lie far from the codes: they are on their way while others are taken. */
-static void prefetch_kept(const struct rt_scan_run *run, uint64_t first, uint32_t kept)
+static void prefetch_kept(const struct pair *pair, uint64_t begin)
 {
-    for (; kept; kept &= kept - 1) {
-        uint64_t row = first + (unsigned)__builtin_ctz(kept);
-        __builtin_prefetch(run->ids + row);
-        __builtin_prefetch(run->places + row);
-    }
-}
-
-/* While no tau is known every row would be a candidate: a chunk's least bounds are measured first,
- * and then only those rows are kept that tau leaves. */
-static enum rt_status seed(struct rt_scanner *s, struct query *q, const struct rt_scan_run *run,
-                           uint64_t begin, size_t n_blocks, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    const uint64_t first = begin * RT_BLOCK_ROWS;
-    size_t n_rows = n_blocks * RT_BLOCK_ROWS;
-    n_rows = run->n_rows - first < n_rows ? (size_t)(run->n_rows - first) : n_rows;
-    uint32_t n = least_bounds(s, run, first, n_rows, first_few(s) - q->n_seeds);
-    for (uint32_t i = 0; i < n; i++)
-        prefetch_kept(run, first + (uint32_t)~s->seeds[i], 1);
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t row = (uint32_t)~s->seeds[i];
-        RT_TRY(keep_row(s, q, run, first + row, s->bounds[row], err));
-        s->bounds[row] = NAN; /* kept once */
-    }
-    q->n_seeds += n;
-    make_heap(q);
-    RT_TRY(measure(s, q, n, err));
-    const float tau = tau_of(q);
-    for (size_t b = 0; b < n_blocks; b++) {
-        s->kept[b] = 0;
-        for (size_t r = 0; r < RT_BLOCK_ROWS; r++)
-            s->kept[b] |= (uint32_t)(s->bounds[b * RT_BLOCK_ROWS + r] <= tau) << r;
-    }
-done:
-    return st;
-}
-
-/* One run of a list against a slice of queries, chunk by chunk, so that a long list is read once.
- */
-static enum rt_status scan_run(struct rt_scanner *s, const struct rt_scan_run *run, size_t n_slice,
-                               struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    const uint64_t n_blocks = (run->n_rows + RT_BLOCK_ROWS - 1) / RT_BLOCK_ROWS;
-    for (uint64_t begin = 0; begin < n_blocks; begin += CHUNK_BLOCKS) {
-        size_t n = n_blocks - begin < CHUNK_BLOCKS ? (size_t)(n_blocks - begin) : CHUNK_BLOCKS;
-        for (size_t i = 0; i < n_slice; i++) {
-            struct query *q = s->slice[i];
-            bound_rows(s, s->slice_tables[i], tau_of(q), run, begin, n);
-            if (q->n_seeds < first_few(s))
-                RT_TRY(seed(s, q, run, begin, n, err));
-            for (size_t b = 0; b < n; b++)
-                prefetch_kept(run, (begin + b) * RT_BLOCK_ROWS, s->kept[b]);
-            for (size_t b = 0; b < n; b++)
-                if (s->kept[b])
-                    RT_TRY(keep_rows(s, q, run, begin + b, s->bounds + b * RT_BLOCK_ROWS,
-                                     s->kept[b], err));
+    for (size_t b = 0; b < pair->n_blocks; b++)
+        for (uint32_t kept = pair->kept[b]; kept; kept &= kept - 1) {
+            uint64_t row = (begin + b) * RT_BLOCK_ROWS + (unsigned)__builtin_ctz(kept);
+            __builtin_prefetch(pair->run.ids + row);
+            __builtin_prefetch(pair->run.places + row);
         }
+}
+
+/* kept := the rows with low < bound <= high. */
+static void keep_between(const struct rt_scanner *s, struct pair *pair, float low, float high)
+{
+    for (size_t b = 0; b < pair->n_blocks; b++) {
+        const float *bounds = pair->bounds + b * RT_BLOCK_ROWS;
+        pair->kept[b] = (uint32_t)(s->at_most(bounds, RT_BLOCK_ROWS, high) &
+                                   ~s->at_most(bounds, RT_BLOCK_ROWS, low));
+    }
+}
+
+/* A number that at least `most` of n bounds are not above, and few more. */
+static float seed_bound(const struct rt_scanner *s, const float *bounds, size_t n, uint32_t most)
+{
+    enum { LANES = 16 };
+    float least[LANES];
+    float at = INFINITY;
+    float next;
+    size_t i = 0;
+    if (most > LANES) {
+        s->find_rank(bounds, n, most, &at, &next);
+        return at;
+    }
+    for (size_t l = 0; l < LANES; l++)
+        least[l] = INFINITY;
+    for (; i + LANES <= n; i += LANES)
+        for (size_t l = 0; l < LANES; l++)
+            least[l] = bounds[i + l] < least[l] ? bounds[i + l] : least[l];
+    for (size_t l = 0; i + l < n; l++)
+        least[l] = bounds[i + l] < least[l] ? bounds[i + l] : least[l];
+    for (size_t l = 0; l < LANES; l++) { /* the most-th of the least of all lanes */
+        uint32_t n_below = 0;
+        for (size_t j = 0; j < LANES; j++)
+            n_below += least[j] <= least[l];
+        at = n_below >= most && least[l] < at ? least[l] : at;
+    }
+    return at;
+}
+
+/* Bounds of a chunk of blocks and what tau leaves of them. While no tau is known every row would be
+ * a candidate: then only a chunk's least bounds are kept at first, up to pair->seed. */
+static void bound_rows(struct rt_scanner *s, struct pair *pair, uint64_t begin)
+{
+    const struct rt_scan_run *run = &pair->run;
+    const uint64_t n_rows = run->n_rows - begin * RT_BLOCK_ROWS;
+    const size_t n = pair->n_blocks;
+    const uint8_t *codes = run->codes + (size_t)begin * s->n_groups * 16;
+    const float *factors = run->factors + (size_t)begin * s->n_factors * RT_BLOCK_ROWS;
+    pair->is_seeding = pair->query->n_seeds < first_few(s);
+    if (s->options.exact) {
+        for (size_t i = 0; i < n * RT_BLOCK_ROWS; i++)
+            pair->bounds[i] = -INFINITY;
+        memset(pair->kept, 0xff, n * sizeof *pair->kept);
+    } else {
+        s->kernels->scan(pair->table, codes, factors, n, tau_of(pair->query), pair->bounds,
+                         pair->kept);
+    }
+    const uint32_t most = first_few(s) - pair->query->n_seeds;
+    pair->seed = INFINITY;
+    if (pair->is_seeding && n_rows > most) {
+        size_t n_here = n_rows < n * RT_BLOCK_ROWS ? (size_t)n_rows : n * RT_BLOCK_ROWS;
+        pair->seed = seed_bound(s, pair->bounds, n_here, most);
+        keep_between(s, pair, NAN, pair->seed);
+    }
+    prefetch_kept(pair, begin);
+}
+
+/* A seeding pair's least bounds become candidates, and the first of them are asked for. */
+static enum rt_status keep_seeds(struct rt_scanner *s, struct pair *pair, uint64_t begin,
+                                 struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const uint32_t most = first_few(s) - pair->query->n_seeds;
+    RT_TRY(keep_rows(s, pair, begin, &pair->n_seeds, err));
+    pair->n_seeds = pair->n_seeds < most ? pair->n_seeds : most;
+    sort_candidates(pair->query);
+    pair->fetch.n = 0;
+    if (s->source.vectors_last)
+        RT_TRY(begin_fetch(s, pair->query, pair->n_seeds, &pair->fetch, err));
+done:
+    return st;
+}
+
+/* They are measured; of the others only what tau leaves now is to be kept. */
+static enum rt_status measure_seeds(struct rt_scanner *s, struct pair *pair, uint64_t begin,
+                                    struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    end_fetch(s, pair->query, &pair->fetch);
+    RT_TRY(measure(s, pair->query, pair->n_seeds - pair->fetch.n, err));
+    pair->query->n_seeds += pair->n_seeds;
+    keep_between(s, pair, pair->seed, tau_of(pair->query));
+    prefetch_kept(pair, begin);
+done:
+    return st;
+}
+
+/* The next chunk of every pair of the group. */
+static enum rt_status scan_chunk(struct rt_scanner *s, uint64_t begin, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct pair *end = s->group + s->n_group;
+    for (struct pair *p = s->group; p < end; p++)
+        if (p->n_blocks)
+            bound_rows(s, p, begin);
+    for (struct pair *p = s->group; p < end; p++)
+        if (p->n_blocks && p->is_seeding)
+            RT_TRY(keep_seeds(s, p, begin, err));
+    for (struct pair *p = s->group; p < end; p++)
+        if (p->n_blocks && p->is_seeding)
+            RT_TRY(measure_seeds(s, p, begin, err));
+    for (struct pair *p = s->group; p < end; p++) {
+        uint32_t n_live;
+        RT_TRY(keep_rows(s, p, begin, &n_live, err));
     }
 done:
     return st;
 }
 
-static void count_list(struct query *q, const struct rt_scan_run *runs, size_t n_runs,
-                       bool has_first)
+/* Scans the pairs of the group, chunk by chunk, so that a long list is read once for all that probe
+ * it; the group is empty then. */
+static enum rt_status scan_group(struct rt_scanner *s, struct rt_error *err)
 {
-    q->count.lists += has_first; /* a list that lies across parts counts once */
-    for (size_t i = 0; i < n_runs; i++)
-        q->count.rows += runs[i].n_rows;
-}
-
-/* The next slice of a list's pairs that belong to this pass: their queries and tables. */
-static size_t fill_slice(struct rt_scanner *s, const uint64_t *pairs, size_t n_pairs, uint64_t pass,
-                         size_t *next)
-{
-    const uint32_t list = (uint32_t)(pairs[0] >> 32);
-    const float *centroid = rt_tree_leaves(s->source.tree)->centroids + (size_t)list * s->dim;
-    const size_t table_bytes = ((size_t)s->n_groups + 3) / 4 * 64;
-    size_t n = 0;
-    for (; *next < n_pairs && n < SLICE; ++*next) {
-        size_t number = (uint32_t)pairs[*next] >> 1;
-        if ((pairs[*next] & 1) != pass)
-            continue;
-        s->slice[n] = s->queries + number;
-        s->slice_tables[n] = s->tables + (s->is_residual ? n : number);
-        if (s->is_residual)
-            make_table(s, s->batch.rotated + number * s->dim, centroid, s->tables + n,
-                       s->entries + n * table_bytes);
-        n++;
+    enum rt_status st = RT_OK;
+    uint64_t most = 0;
+    for (size_t i = 0; i < s->n_group; i++) {
+        uint64_t n_blocks = rt_block_count(s->group[i].run.n_rows);
+        most = n_blocks > most ? n_blocks : most;
     }
-    return n;
+    for (uint64_t begin = 0; begin < most; begin += CHUNK_BLOCKS) {
+        for (size_t i = 0; i < s->n_group; i++) {
+            struct pair *p = &s->group[i];
+            uint64_t n_blocks = rt_block_count(p->run.n_rows);
+            uint64_t left = n_blocks > begin ? n_blocks - begin : 0;
+            p->n_blocks = left < CHUNK_BLOCKS ? (size_t)left : CHUNK_BLOCKS;
+        }
+        RT_TRY(scan_chunk(s, begin, err));
+    }
+done:
+    s->n_group = 0;
+    return st;
 }
 
-/* Blocks [begin, end) of a list for those of its pairs that belong to this pass. */
+/* A query and a run of a list join the group; a full one is scanned first. */
+static enum rt_status add_pair(struct rt_scanner *s, size_t number, uint32_t list,
+                               const struct rt_scan_run *run, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    if (s->n_group == GROUP)
+        RT_TRY(scan_group(s, err));
+    const size_t table_bytes = ((size_t)s->n_groups + 3) / 4 * 64;
+    struct pair *pair = &s->group[s->n_group];
+    pair->query = s->queries + number;
+    pair->run = *run;
+    pair->table = &s->tables[number];
+    if (s->is_residual) {
+        const float *centroid = rt_tree_leaves(s->source.tree)->centroids + (size_t)list * s->dim;
+        make_table(s, s->batch.rotated + number * s->dim, centroid, &pair->own,
+                   s->entries + s->n_group * table_bytes);
+        pair->table = &pair->own;
+    }
+    pair->query->count.rows += run->n_rows;
+    s->n_group++;
+done:
+    return st;
+}
+
+/* Blocks [begin, end) of a list for those of its pairs that belong to this pass. Runs that are lent
+ * until the next list is read are scanned before it is, one by one. */
 static enum rt_status scan_list(struct rt_scanner *s, const uint64_t *pairs, size_t n_pairs,
                                 uint64_t pass, uint64_t begin, uint64_t end, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const struct rt_scan_run *runs = NULL;
+    const uint32_t list = (uint32_t)(pairs[0] >> 32);
     size_t n_runs = 0;
-    size_t next = 0;
-    while (next < n_pairs && (pairs[next] & 1) != pass)
-        next++;
-    if (next == n_pairs)
+    size_t first = 0;
+    while (first < n_pairs && (pairs[first] & 1) != pass)
+        first++;
+    if (first == n_pairs)
         return st;
-    RT_TRY(s->source.read_list(s->source.context, (uint32_t)(pairs[0] >> 32), begin, end, &runs,
-                               &n_runs, err));
-    for (size_t n; (n = fill_slice(s, pairs, n_pairs, pass, &next)) > 0;) {
-        for (size_t i = 0; i < n; i++)
-            count_list(s->slice[i], runs, n_runs, begin == 0);
-        for (size_t i = 0; i < n_runs; i++)
-            RT_TRY(scan_run(s, runs + i, n, err));
+    RT_TRY(s->source.read_list(s->source.context, list, begin, end, &runs, &n_runs, err));
+    for (size_t i = 0; i < n_runs; i++) {
+        for (size_t next = first; next < n_pairs; next++)
+            if ((pairs[next] & 1) == pass)
+                RT_TRY(add_pair(s, (uint32_t)pairs[next] >> 1, list, &runs[i], err));
+        if (!runs[i].lasts)
+            RT_TRY(scan_group(s, err));
     }
+    for (size_t next = first; next < n_pairs && begin == 0; next++)
+        if ((pairs[next] & 1) == pass) /* a list that lies across parts counts once */
+            s->queries[(uint32_t)pairs[next] >> 1].count.lists++;
 done:
     return st;
 }
@@ -664,6 +720,7 @@ static enum rt_status scan_pass(struct rt_scanner *s, const struct share *share,
         if (begin < end)
             RT_TRY(scan_list(s, s->pairs + i, after - i, pass, begin, end, err));
     }
+    RT_TRY(scan_group(s, err));
 done:
     return st;
 }
@@ -674,6 +731,7 @@ static void begin_batch(struct rt_scanner *s, const struct rt_scan_batch *batch)
     rt_assert(batch->n_queries <= s->options.max_queries);
     rt_assert(batch->n_probes <= s->options.max_probes && batch->part < batch->n_parts);
     s->batch = *batch;
+    s->n_group = 0; /* a batch that failed may have left some */
     for (size_t i = 0; i < batch->n_queries; i++) {
         struct query *q = s->queries + i;
         *q = (struct query){.top = {s->options.k, 0, s->hits + i * s->options.k},
@@ -691,9 +749,19 @@ static void begin_batch(struct rt_scanner *s, const struct rt_scan_batch *batch)
 static enum rt_status measure_all(struct rt_scanner *s, size_t most, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    for (size_t i = 0; i < s->batch.n_queries; i++) {
-        make_heap(s->queries + i);
-        RT_TRY(measure(s, s->queries + i, most, err));
+    struct fetch fetches[AHEAD + 1];
+    const size_t n = s->batch.n_queries;
+    const size_t ahead = s->source.vectors_last ? AHEAD : 0;
+    for (size_t i = 0; i < n + ahead; i++) {
+        if (i < n) {
+            sort_candidates(s->queries + i);
+            RT_TRY(begin_fetch(s, s->queries + i, most, &fetches[i % (AHEAD + 1)], err));
+        }
+        if (i >= ahead) {
+            const struct fetch *fetch = &fetches[(i - ahead) % (AHEAD + 1)];
+            end_fetch(s, s->queries + i - ahead, fetch);
+            RT_TRY(measure(s, s->queries + i - ahead, most - fetch->n, err));
+        }
     }
 done:
     return st;

@@ -29,6 +29,7 @@ struct rt_scan_run {
                            * at [f x RT_BLOCK_ROWS + r] */
     const uint64_t *ids;  /* blocks x RT_BLOCK_ROWS */
     const struct rt_place *places; /* blocks x RT_BLOCK_ROWS */
+    bool lasts; /* the arrays stay as they are for the scanner's life; else until the next list */
 };
 
 #define RT_SCAN_FETCH 16u /* vectors asked for at once, at most */
@@ -41,16 +42,17 @@ struct rt_scan_source {
     enum rt_element element;    /* of original vectors */
     /* Blocks of a list over all its runs: the same on every rank. Cheap. */
     uint64_t (*n_blocks)(void *context, uint32_t list);
-    /* Lends the runs that hold blocks [begin, end) of a list, in order, nothing beside them, until
-     * the next call. Asked once or twice a batch for each list (I3). Only the last block of a run
-     * may be partly filled. */
+    /* Lends the runs that hold blocks [begin, end) of a list, in order, nothing beside them; *runs
+     * until the next call, their arrays as each run says. Asked once or twice a batch for each list
+     * (I3). Only the last block of a run may be partly filled. */
     enum rt_status (*read_list)(void *context, uint32_t list, uint64_t begin, uint64_t end,
                                 const struct rt_scan_run **runs, size_t *n_runs,
                                 struct rt_error *err);
-    /* Lends the original vectors of n <= RT_SCAN_FETCH places, in any alignment, until the next
-     * call. */
+    /* Lends the original vectors of n <= RT_SCAN_FETCH places, in any alignment: for the scanner's
+     * life where vectors_last, else until the next call. */
     enum rt_status (*read_vectors)(void *context, const struct rt_place *places, size_t n,
                                    const void **vectors, struct rt_error *err);
+    bool vectors_last;
     /* May this row be found (tombstones, --filter)? NULL: every row. */
     bool (*is_live)(void *context, uint64_t id, uint64_t generation);
 };

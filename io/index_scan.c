@@ -16,8 +16,16 @@ struct appended_blocks {
     struct rt_place *places;
 };
 
+/* A segment whose vectors lie in order, every slot there: most do. */
+struct plain_segment {
+    uint32_t number;
+    uint32_t n_slots;    /* 0: another kind of segment */
+    const char *vectors; /* of its first slot */
+};
+
 struct rt_index_scan {
     struct rt_index_scan_source source;
+    struct plain_segment *segments; /* as the view numbers them */
     struct rt_scanner *scanner;
     struct rt_scan_run *runs;         /* one of frozen blocks and one an appendable file */
     struct appended_blocks *appended; /* by appendable file */
@@ -94,7 +102,8 @@ static enum rt_status lend_frozen(struct rt_index_scan *s, uint32_t list, uint64
                                                 .codes = part.codes,
                                                 .factors = part.factors,
                                                 .ids = part.ids,
-                                                .places = part.places};
+                                                .places = part.places,
+                                                .lasts = true};
 done:
     return st;
 }
@@ -190,6 +199,28 @@ done:
     return st;
 }
 
+static struct plain_segment plain_segment(const struct rt_segment_ref *segment, size_t row_bytes)
+{
+    const struct rt_segment_entry *entry = segment->entry;
+    struct plain_segment plain = {.number = (uint32_t)entry->number};
+    if (segment->file->vectors && entry->first_kept == RT_ALL_KEPT) {
+        plain.n_slots = (uint32_t)entry->n_slots;
+        plain.vectors = (const char *)segment->file->vectors + entry->first_slot * row_bytes;
+    }
+    return plain;
+}
+
+/* Segments are numbered one after the other, but where a vacuum has left some out. */
+static const void *plain_vector(const struct rt_index_scan *s, const struct rt_place *place,
+                                size_t row_bytes)
+{
+    size_t guess = place->segment - s->segments[0].number;
+    if (guess >= s->source.view->n_segments || s->segments[guess].number != place->segment ||
+        place->slot >= s->segments[guess].n_slots)
+        return NULL;
+    return s->segments[guess].vectors + place->slot * row_bytes;
+}
+
 static enum rt_status read_vectors(void *context, const struct rt_place *places, size_t n,
                                    const void **vectors, struct rt_error *err)
 {
@@ -199,6 +230,9 @@ static enum rt_status read_vectors(void *context, const struct rt_place *places,
     size_t row_bytes = view->manifest->dim * rt_element_size(view->manifest->element);
     for (size_t i = 0; i < n; i++) {
         struct rt_place_view place;
+        vectors[i] = plain_vector(s, &places[i], row_bytes);
+        if (vectors[i])
+            continue;
         RT_TRY(rt_index_place(view, places[i].segment, places[i].slot, &place, err));
         vectors[i] = place.vector;
         if (!place.vector) {
@@ -234,14 +268,18 @@ enum rt_status rt_index_scan_new(const struct rt_index_scan_source *source,
                                   .n_blocks = n_blocks,
                                   .read_list = read_list,
                                   .read_vectors = read_vectors,
+                                  .vectors_last = !source->heap,
                                   .is_live = source->is_wanted || view->n_tombstones ? may_be_found
                                                                                      : NULL};
+    size_t row_bytes = manifest->dim * rt_element_size(manifest->element);
+    RT_TRY(rt_array_zero(view->n_segments + 1, sizeof *s->segments, &s->segments, err));
+    for (size_t i = 0; i < view->n_segments; i++)
+        s->segments[i] = plain_segment(&view->segments[i], row_bytes);
     RT_TRY(rt_array_new(1 + view->n_appendable, sizeof *s->runs, &s->runs, err));
     RT_TRY(rt_array_zero(view->n_appendable, sizeof *s->appended, &s->appended, err));
     RT_TRY(rt_scanner_new(&rows, options, &s->scanner, err));
     if (source->heap)
-        RT_TRY(rt_array_new(RT_SCAN_FETCH, manifest->dim * rt_element_size(manifest->element),
-                            &s->vectors, err));
+        RT_TRY(rt_array_new(RT_SCAN_FETCH, row_bytes, &s->vectors, err));
     *out = s;
     s = NULL;
 done:
@@ -260,6 +298,7 @@ void rt_index_scan_free(struct rt_index_scan *s)
         rt_array_free(s->appended[i].places);
     }
     rt_array_free(s->appended);
+    rt_array_free(s->segments);
     rt_array_free(s->runs);
     rt_scanner_free(s->scanner);
     rt_array_free(s->vectors);

@@ -65,6 +65,8 @@ struct memory_index {
     uint32_t *list_of;
     struct rt_scan_run *runs; /* two a list */
     struct rt_scan_run cut[2];
+    void *lent[5]; /* of the second run, as appendable records are: until the next list; vectors */
+    bool vectors_last;
     uint64_t dead_mask; /* rows whose id & mask == 0 are dead, 0: none */
     uint64_t reads;     /* calls of read_list */
     float *queries, *rotated_queries;
@@ -241,6 +243,8 @@ static inline void index_free(struct memory_index *x)
         rt_array_free((void *)(uintptr_t)x->runs[r].ids);
         rt_array_free((void *)(uintptr_t)x->runs[r].places);
     }
+    for (size_t i = 0; i < sizeof x->lent / sizeof *x->lent; i++)
+        free(x->lent[i]);
     rt_array_free(x->runs);
     rt_array_free(x->stored);
     rt_array_free(x->prepared);
@@ -264,6 +268,15 @@ static inline uint64_t index_n_blocks(void *context, uint32_t list)
 {
     const struct memory_index *x = context;
     return run_blocks(x->runs + 2 * (size_t)list) + run_blocks(x->runs + 2 * (size_t)list + 1);
+}
+
+/* A copy of n bytes in place of the one lent before, which says nothing any more. */
+static inline void *index_lend(void **lent, const void *bytes, size_t n)
+{
+    void *copy = malloc(n);
+    memcpy(copy, bytes, n);
+    free(*lent);
+    return *lent = copy;
 }
 
 static inline enum rt_status index_read_list(void *context, uint32_t list, uint64_t begin,
@@ -293,6 +306,15 @@ static inline enum rt_status index_read_list(void *context, uint32_t list, uint6
         cut->factors += from * n_factors * RT_BLOCK_ROWS;
         cut->ids += from * RT_BLOCK_ROWS;
         cut->places += from * RT_BLOCK_ROWS;
+        cut->lasts = r == 0;
+        if (cut->lasts)
+            continue;
+        size_t some = (size_t)(to - from) * RT_BLOCK_ROWS;
+        cut->codes = index_lend(&x->lent[0], cut->codes,
+                                some / RT_BLOCK_ROWS * rt_block_code_bytes(x->shape.dim));
+        cut->factors = index_lend(&x->lent[1], cut->factors, some * n_factors * sizeof(float));
+        cut->ids = index_lend(&x->lent[2], cut->ids, some * sizeof *cut->ids);
+        cut->places = index_lend(&x->lent[3], cut->places, some * sizeof *cut->places);
     }
     *runs = x->cut;
     return RT_OK;
@@ -302,10 +324,16 @@ static inline enum rt_status index_read_vectors(void *context, const struct rt_p
                                                 size_t n, const void **vectors,
                                                 struct rt_error *err)
 {
-    const struct memory_index *x = context;
+    struct memory_index *x = context;
+    unsigned char *copies = malloc(n * x->row_bytes + 1);
     (void)err;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         vectors[i] = x->stored + ((size_t)places[i].slot * 3 + places[i].segment) * x->row_bytes;
+        if (!x->vectors_last)
+            vectors[i] = memcpy(copies + i * x->row_bytes, vectors[i], x->row_bytes);
+    }
+    free(x->lent[4]);
+    x->lent[4] = copies;
     return RT_OK;
 }
 
@@ -324,6 +352,7 @@ static inline struct rt_scan_source index_source(struct memory_index *x)
                                    .n_blocks = index_n_blocks,
                                    .read_list = index_read_list,
                                    .read_vectors = index_read_vectors,
+                                   .vectors_last = x->vectors_last,
                                    .is_live = index_is_live};
 }
 

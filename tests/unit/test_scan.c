@@ -394,6 +394,7 @@ RT_TEST("answers do not depend on batch, buffer, parts, order of lists or instru
                 how.batch = (uint32_t[]){1, 3, 40, 7, 40, 16, 2}[other];
                 how.n_parts = (uint32_t[]){1, 1, 2, 3, 7, 7, 2}[other];
                 how.buffer = (uint32_t[]){0, 64, 0, 64, 0, 100, 64}[other];
+                x->vectors_last = other % 2;
                 struct found f = search(x, how, lists);
                 CHECK(same_hits(first.hits, f.hits, n_queries * how.k));
                 for (size_t q = 0; q < n_queries; q++) {
