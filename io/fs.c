@@ -1,3 +1,4 @@
+#define _GNU_SOURCE /* sync_file_range */
 #include "io/fs.h"
 
 #include "core/fault.h"
@@ -148,6 +149,18 @@ enum rt_status rt_fs_sync(int fd, const char *path, struct rt_error *err)
         while (result != 0 && errno == EINTR);
     if (result != 0)
         RT_FAIL(RT_IO, "sync of '%s': %s", path, strerror(errno));
+done:
+    return st;
+}
+
+enum rt_status rt_fs_begin_sync(int fd, const char *path, uint64_t offset, uint64_t n_bytes,
+                                struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    int result = sync_file_range(fd, (off_t)offset, (off_t)n_bytes, SYNC_FILE_RANGE_WRITE);
+    /* where the file system cannot, the sync to come does all of it */
+    if (result != 0 && (errno == EIO || errno == ENOSPC || errno == EDQUOT))
+        RT_FAIL(RT_IO, "write to '%s': %s", path, strerror(errno));
 done:
     return st;
 }

@@ -31,6 +31,11 @@ enum rt_status rt_fs_read_at(int fd, const char *path, void *data, size_t n_byte
                              struct rt_error *err) RT_MUST_CHECK;
 /* fdatasync; fsync of a directory by path. */
 enum rt_status rt_fs_sync(int fd, const char *path, struct rt_error *err) RT_MUST_CHECK;
+/* The bytes, written before, begin their way to the disk, so that the sync to come finds them
+ * there; nothing is durable before that. A hint: where the file system knows no such call it does
+ * nothing. Fails with RT_IO where the disk has refused them. */
+enum rt_status rt_fs_begin_sync(int fd, const char *path, uint64_t offset, uint64_t n_bytes,
+                                struct rt_error *err) RT_MUST_CHECK;
 enum rt_status rt_fs_sync_path(const char *path, struct rt_error *err) RT_MUST_CHECK;
 enum rt_status rt_fs_sync_dir(const char *dir, struct rt_error *err) RT_MUST_CHECK;
 enum rt_status rt_fs_rename(const char *from, const char *to, struct rt_error *err) RT_MUST_CHECK;

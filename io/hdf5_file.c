@@ -160,6 +160,16 @@ enum rt_status rt_h5_read_sums(struct rt_h5_file *file, uint32_t dataset, uint64
                          offset_of(file, dataset, true, first_unit, n_units), err);
 }
 
+enum rt_status rt_h5_begin_sync(struct rt_h5_file *file, uint32_t dataset, uint64_t first_row,
+                                uint64_t n_rows, struct rt_error *err)
+{
+    uint64_t offset = offset_of(file, dataset, false, first_row, n_rows);
+    uint64_t row_bytes = rt_h5_row_bytes(&file->layout.datasets[dataset]);
+    if (file->mpio)
+        return RT_OK;
+    return rt_fs_begin_sync(file->fd, file->path, offset, n_rows * row_bytes, err);
+}
+
 enum rt_status rt_h5_sync(struct rt_h5_file *file, struct rt_error *err)
 {
     return rt_fs_sync(file->fd, file->path, err);

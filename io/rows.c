@@ -15,6 +15,8 @@
 #define MOST_OPEN 64
 #define SCRATCH_BYTES ((size_t)1 << 20) /* more than any row of a file: 4 + 65,535 x 8 */
 #define MOST_AHEAD ((uint64_t)32 << 20)
+#define AHEAD_BYTES                                                                                \
+    ((uint64_t)256 << 10) /* of a call: the kernel cuts larger ones to its own limit */
 
 struct open_file {
     size_t number; /* of the file in the heap */
@@ -358,9 +360,12 @@ static void read_ahead(const struct rt_rows *rows, const struct open_file *file,
     if (!layout->is_plain || next >= layout->n_rows)
         return;
     uint64_t n = n_rows < layout->n_rows - next ? n_rows : layout->n_rows - next;
+    uint64_t begin = layout->data_offset + next * layout->stride_bytes;
     uint64_t n_bytes = n * layout->stride_bytes;
-    (void)posix_fadvise(file->input.fd, (off_t)(layout->data_offset + next * layout->stride_bytes),
-                        (off_t)(n_bytes < MOST_AHEAD ? n_bytes : MOST_AHEAD), POSIX_FADV_WILLNEED);
+    n_bytes = n_bytes < MOST_AHEAD ? n_bytes : MOST_AHEAD;
+    for (uint64_t at = 0; at < n_bytes; at += AHEAD_BYTES)
+        (void)posix_fadvise(file->input.fd, (off_t)(begin + at), (off_t)AHEAD_BYTES,
+                            POSIX_FADV_WILLNEED);
 }
 
 enum rt_status rt_rows_read(struct rt_rows *rows, uint64_t begin, size_t n_rows, void *buffer,

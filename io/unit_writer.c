@@ -137,6 +137,21 @@ void rt_unit_writer_free(struct rt_unit_writer *writer)
     rt_array_free(writer);
 }
 
+#define DIRECT_BYTES (UINT64_C(1) << 20) /* from here on copying costs more than another call */
+
+/* Rows that lie together go into the file; what is large is on its way to the disk from now on,
+ * while the next rows are computed. */
+static enum rt_status write_rows(struct rt_unit_writer *writer, const struct column *column,
+                                 uint64_t first, uint64_t n, const void *rows, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    RT_TRY(rt_h5_write(writer->file, column->dataset, first, n, rows, err));
+    if (n * column->row_bytes >= DIRECT_BYTES)
+        RT_TRY(rt_h5_begin_sync(writer->file, column->dataset, first, n, err));
+done:
+    return st;
+}
+
 /* The rows up to `row` go into the file; what has become a whole unit (at the datasets' end: the
  * short one too) is hashed and leaves the buffer, an open unit stays. */
 static enum rt_status write_out(struct rt_unit_writer *writer, struct column *column, uint64_t row,
@@ -146,9 +161,8 @@ static enum rt_status write_out(struct rt_unit_writer *writer, struct column *co
     uint64_t held = row - column->begin;
     uint64_t whole = row == writer->end ? held : held / column->unit_rows * column->unit_rows;
     if (held > column->written)
-        RT_TRY(rt_h5_write(writer->file, column->dataset, column->begin + column->written,
-                           held - column->written,
-                           column->buffer + column->written * column->row_bytes, err));
+        RT_TRY(write_rows(writer, column, column->begin + column->written, held - column->written,
+                          column->buffer + column->written * column->row_bytes, err));
     column->written = held;
     for (uint64_t first = 0; first < whole; first += column->unit_rows) {
         uint64_t n = whole - first < column->unit_rows ? whole - first : column->unit_rows;
@@ -165,8 +179,6 @@ done:
     return st;
 }
 
-#define DIRECT_BYTES (UINT64_C(1) << 20) /* from here on copying costs more than another call */
-
 /* Whole units straight from the caller's rows, past the empty buffer. */
 static enum rt_status write_through(struct rt_unit_writer *writer, struct column *column,
                                     const unsigned char *rows, uint64_t n_rows,
@@ -177,7 +189,7 @@ static enum rt_status write_through(struct rt_unit_writer *writer, struct column
     for (uint64_t first = 0; first < n_rows; first += column->unit_rows, unit++)
         column->sums[unit] = rt_hash64(rows + first * column->row_bytes,
                                        (size_t)(column->unit_rows * column->row_bytes));
-    RT_TRY(rt_h5_write(writer->file, column->dataset, column->begin, n_rows, rows, err));
+    RT_TRY(write_rows(writer, column, column->begin, n_rows, rows, err));
     column->begin += n_rows;
 done:
     return st;
