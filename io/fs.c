@@ -3,6 +3,7 @@
 
 #include "core/fault.h"
 #include "core/memory.h"
+#include "io/file_clock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -87,6 +88,7 @@ enum rt_status rt_fs_write_at(int fd, const char *path, const void *data, size_t
 {
     enum rt_status st = RT_OK;
     const char *at = data;
+    double began = rt_file_clock_begin();
     if (offset > INT64_MAX || n_bytes > INT64_MAX - offset)
         RT_FAIL(RT_IO, "write to '%s': beyond what a file can hold", path);
     while (n_bytes > 0) {
@@ -106,6 +108,7 @@ enum rt_status rt_fs_write_at(int fd, const char *path, const void *data, size_t
         n_bytes -= (size_t)written;
     }
 done:
+    rt_file_clock_end(began);
     return st;
 }
 
@@ -114,6 +117,7 @@ enum rt_status rt_fs_read_at(int fd, const char *path, void *data, size_t n_byte
 {
     enum rt_status st = RT_OK;
     char *at = data;
+    double began = rt_file_clock_begin();
     if (offset > INT64_MAX || n_bytes > INT64_MAX - offset)
         RT_FAIL(RT_DAMAGED, "'%s' is cut short: no byte %llu", path, (unsigned long long)offset);
     while (n_bytes > 0) {
@@ -134,6 +138,7 @@ enum rt_status rt_fs_read_at(int fd, const char *path, void *data, size_t n_byte
         n_bytes -= (size_t)got;
     }
 done:
+    rt_file_clock_end(began);
     return st;
 }
 
@@ -141,6 +146,7 @@ enum rt_status rt_fs_sync(int fd, const char *path, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     int result = -1;
+    double began = rt_file_clock_begin();
     if (RT_FAULT("fsync"))
         errno = EIO;
     else
@@ -150,6 +156,7 @@ enum rt_status rt_fs_sync(int fd, const char *path, struct rt_error *err)
     if (result != 0)
         RT_FAIL(RT_IO, "sync of '%s': %s", path, strerror(errno));
 done:
+    rt_file_clock_end(began);
     return st;
 }
 
@@ -157,11 +164,13 @@ enum rt_status rt_fs_begin_sync(int fd, const char *path, uint64_t offset, uint6
                                 struct rt_error *err)
 {
     enum rt_status st = RT_OK;
+    double began = rt_file_clock_begin();
     int result = sync_file_range(fd, (off_t)offset, (off_t)n_bytes, SYNC_FILE_RANGE_WRITE);
     /* where the file system cannot, the sync to come does all of it */
     if (result != 0 && (errno == EIO || errno == ENOSPC || errno == EDQUOT))
         RT_FAIL(RT_IO, "write to '%s': %s", path, strerror(errno));
 done:
+    rt_file_clock_end(began);
     return st;
 }
 

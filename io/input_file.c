@@ -1,5 +1,7 @@
 #include "io/input_file.h"
 
+#include "io/file_clock.h"
+
 #include "core/fault.h"
 
 #include <errno.h>
@@ -54,6 +56,7 @@ enum rt_status rt_input_read(const struct rt_input_file *file, void *buffer, siz
 {
     enum rt_status st = RT_OK;
     char *at = buffer;
+    double began = rt_file_clock_begin();
     if (offset > INT64_MAX || n_bytes > INT64_MAX - offset)
         RT_FAIL(RT_INPUT, "'%s': byte %s is beyond what a file can hold", file->path,
                 RT_GROUPED(offset));
@@ -77,5 +80,6 @@ enum rt_status rt_input_read(const struct rt_input_file *file, void *buffer, siz
         n_bytes -= (size_t)got;
     }
 done:
+    rt_file_clock_end(began);
     return st;
 }

@@ -14,9 +14,10 @@ json_t *rt_record_phase(const char *name, const struct rt_phase_record *record,
 {
     const struct rt_phase_record *r = record;
     json_t *phase = json_pack(
-        "{s:s, s:f, s:f, s:f, s:i, s:I, s:f, s:I, s:I, s:I, s:I}", "name", name, "seconds",
+        "{s:s, s:f, s:f, s:f, s:i, s:f, s:I, s:f, s:I, s:I, s:I, s:I}", "name", name, "seconds",
         r->seconds, "busy_seconds_fastest", r->busy.least, "busy_seconds_slowest", r->busy.most,
-        "slowest_rank", r->busy.most_rank, "units", (json_int_t)r->units, "units_per_second",
+        "slowest_rank", r->busy.most_rank, "file_seconds", r->file_seconds, "units",
+        (json_int_t)r->units, "units_per_second",
         r->seconds > 0 ? (double)r->units / r->seconds : 0.0, "bytes_read",
         (json_int_t)r->bytes_read, "bytes_written", (json_int_t)r->bytes_written, "bytes_exchanged",
         (json_int_t)r->bytes_exchanged, "memory_bytes", (json_int_t)r->memory_bytes);

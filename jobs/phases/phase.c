@@ -2,6 +2,7 @@
 
 #include "core/fault.h"
 #include "core/memory.h"
+#include "io/file_clock.h"
 #include "mpi/agree.h"
 #include "mpi/partition.h"
 #include "mpi/signals.h"
@@ -32,8 +33,11 @@ void rt_phase_begin(struct rt_phase_context *context, const char *name, const ch
     rt_watchdog_set_phase(name);
     (void)RT_FAULT(name);
     rt_memory_reset_peak();
-    *clock = (struct rt_phase_clock){
-        .name = name, .unit = unit, .began = rt_phase_now(), .waited = rt_waiting_seconds()};
+    *clock = (struct rt_phase_clock){.name = name,
+                                     .unit = unit,
+                                     .began = rt_phase_now(),
+                                     .waited = rt_waiting_seconds(),
+                                     .in_files = rt_file_clock_seconds()};
     rt_progress_begin(context->progress, name, unit, total);
 }
 
@@ -43,14 +47,15 @@ static void measure(struct rt_phase_context *context, const struct rt_phase_cloc
     MPI_Comm comm = context->job->comm;
     uint64_t memory = context->base_bytes + rt_memory_peak() + context->shared_bytes;
     rt_max_u64(comm, &memory, 1);
-    double seconds = rt_phase_now() - clock->began;
+    double seconds[2] = {rt_phase_now() - clock->began, rt_file_clock_seconds() - clock->in_files};
     double began = clock->began;
-    MPI_Allreduce(MPI_IN_PLACE, &seconds, 1, MPI_DOUBLE, MPI_MAX, comm);
+    MPI_Allreduce(MPI_IN_PLACE, seconds, 2, MPI_DOUBLE, MPI_MAX, comm);
     MPI_Bcast(&began, 1, MPI_DOUBLE, 0, comm);
     const struct rt_progress *progress = context->progress;
     *record = (struct rt_phase_record){
         .began = began,
-        .seconds = seconds,
+        .seconds = seconds[0],
+        .file_seconds = seconds[1],
         .units =
             rt_progress_total_of(progress, RT_COUNT_DONE) - rt_progress_total_resumed(progress),
         .bytes_read = rt_progress_total_of(progress, RT_COUNT_BYTES_READ),

@@ -17,6 +17,7 @@ struct rt_phase_record {
     double began;          /* rt_phase_now of rank 0 */
     double seconds;        /* of the slowest rank, waiting included */
     struct rt_spread busy; /* seconds of work over the ranks, without what they waited for others */
+    double file_seconds;   /* in reads and writes of files, of the rank with most */
     uint64_t units;        /* rows, records.. that this run has done */
     uint64_t bytes_read;
     uint64_t bytes_written;
@@ -66,7 +67,8 @@ struct rt_phase_context {
 struct rt_phase_clock {
     const char *name, *unit;
     double began;
-    double waited; /* rt_waiting_seconds then */
+    double waited;   /* rt_waiting_seconds then */
+    double in_files; /* rt_file_clock_seconds then */
 };
 void rt_phase_begin(struct rt_phase_context *context, const char *name, const char *unit,
                     uint64_t total, struct rt_phase_clock *clock);
