@@ -90,6 +90,15 @@ uint64_t rt_list_share_blocks(const struct rt_list_shape *shape)
     return rt_share_rows(bytes, RT_LIST_COLUMNS, cap_blocks(shape->n_blocks));
 }
 
+uint64_t rt_list_writer_bytes(const struct rt_list_shape *shape, uint64_t n_blocks,
+                              size_t buffer_bytes)
+{
+    uint64_t bytes[RT_LIST_COLUMNS];
+    column_bytes(shape, bytes);
+    return rt_unit_writer_bytes(bytes, RT_LIST_COLUMNS, cap_blocks(shape->n_blocks), n_blocks,
+                                buffer_bytes);
+}
+
 enum rt_status rt_list_writer_new(struct rt_h5_file *file, uint64_t begin, uint64_t end,
                                   size_t buffer_bytes, struct rt_unit_writer **out,
                                   struct rt_error *err)

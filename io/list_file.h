@@ -49,6 +49,10 @@ enum rt_status rt_list_check(const char *path, const struct rt_h5_layout *found,
  * n_factors, 16 blocks for small files, up to 4096 for large ones. */
 uint64_t rt_list_share_blocks(const struct rt_list_shape *shape);
 
+/* Private memory of a writer over n_blocks of them; of the shape n_blocks, dim and n_factors count.
+ */
+uint64_t rt_list_writer_bytes(const struct rt_list_shape *shape, uint64_t n_blocks,
+                              size_t buffer_bytes);
 /* A writer over blocks [begin, end), in order. */
 enum rt_status rt_list_writer_new(struct rt_h5_file *file, uint64_t begin, uint64_t end,
                                   size_t buffer_bytes, struct rt_unit_writer **out,

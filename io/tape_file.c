@@ -85,6 +85,14 @@ uint64_t rt_tape_share_records(const struct rt_tape_shape *shape)
     return rt_share_rows(bytes, RT_TAPE_COLUMNS, shape->chunk_rows);
 }
 
+uint64_t rt_tape_writer_bytes(const struct rt_tape_shape *shape, uint64_t n_records,
+                              size_t buffer_bytes)
+{
+    uint64_t bytes[RT_TAPE_COLUMNS];
+    column_bytes(shape, bytes);
+    return rt_unit_writer_bytes(bytes, RT_TAPE_COLUMNS, shape->chunk_rows, n_records, buffer_bytes);
+}
+
 enum rt_status rt_tape_writer_new(struct rt_h5_file *file, uint64_t begin, uint64_t end,
                                   size_t buffer_bytes, struct rt_unit_writer **out,
                                   struct rt_error *err)

@@ -67,6 +67,10 @@ enum rt_status rt_tape_check(const char *path, const struct rt_h5_layout *found,
 /* Shares (ranks' parts) begin at multiples of this many records. */
 uint64_t rt_tape_share_records(const struct rt_tape_shape *shape);
 
+/* Private memory of a writer over so many records; of the shape chunk_rows, code_bytes and
+ * n_factors count. */
+uint64_t rt_tape_writer_bytes(const struct rt_tape_shape *shape, uint64_t n_records,
+                              size_t buffer_bytes);
 /* A writer over records [begin, end): rt_unit_writer over the five columns. */
 enum rt_status rt_tape_writer_new(struct rt_h5_file *file, uint64_t begin, uint64_t end,
                                   size_t buffer_bytes, struct rt_unit_writer **out,

@@ -55,38 +55,35 @@ struct rt_unit_writer {
     struct column columns[RT_UNIT_COLUMNS];
 };
 
-/* Bytes of a row over all columns decide how the buffer is shared, so that columns fill up
- * together. */
-static uint64_t capacity_rows(const struct rt_h5_layout *layout, const uint32_t *datasets,
-                              uint32_t n_datasets, uint32_t which, uint64_t n_rows,
-                              size_t buffer_bytes)
-{
-    uint64_t all_bytes = 0;
-    for (uint32_t i = 0; i < n_datasets; i++)
-        all_bytes += rt_h5_row_bytes(&layout->datasets[datasets[i]]);
-    uint64_t unit = layout->datasets[datasets[which]].unit_rows;
-    uint64_t rows = buffer_bytes / all_bytes / unit * unit;
-    uint64_t most = (n_rows + unit - 1) / unit * unit;
-    rows = rows > most ? most : rows;
-    return rows < unit ? unit : rows;
-}
-
 static uint64_t units_of(uint64_t n_rows, uint64_t unit_rows)
 {
     return n_rows / unit_rows + (n_rows % unit_rows != 0);
 }
 
-size_t rt_unit_writer_bytes(const struct rt_h5_layout *layout, const uint32_t *datasets,
-                            uint32_t n_datasets, uint64_t n_rows, size_t buffer_bytes)
+/* Bytes of a row over all columns decide how the buffer is shared, so that columns fill up
+ * together. */
+static uint64_t capacity_rows(uint64_t all_bytes, uint64_t unit_rows, uint64_t n_rows,
+                              size_t buffer_bytes)
+{
+    uint64_t rows = buffer_bytes / all_bytes / unit_rows * unit_rows;
+    uint64_t most = units_of(n_rows, unit_rows) * unit_rows;
+    rows = rows > most ? most : rows;
+    return rows < unit_rows ? unit_rows : rows;
+}
+
+uint64_t rt_unit_writer_bytes(const uint64_t *row_bytes, uint32_t n, uint64_t cap_rows,
+                              uint64_t n_rows, size_t buffer_bytes)
 {
     uint64_t bytes = sizeof(struct rt_unit_writer);
-    for (uint32_t i = 0; i < n_datasets; i++) {
-        const struct rt_h5_dataset *dataset = &layout->datasets[datasets[i]];
-        bytes += capacity_rows(layout, datasets, n_datasets, i, n_rows, buffer_bytes) *
-                 rt_h5_row_bytes(dataset);
-        bytes += 8 * units_of(n_rows, dataset->unit_rows);
+    uint64_t all_bytes = 0;
+    for (uint32_t i = 0; i < n; i++)
+        all_bytes += row_bytes[i];
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t unit = rt_unit_rows(row_bytes[i], cap_rows);
+        bytes += capacity_rows(all_bytes, unit, n_rows, buffer_bytes) * row_bytes[i];
+        bytes += 8 * units_of(n_rows, unit);
     }
-    return (size_t)bytes;
+    return bytes;
 }
 
 enum rt_status rt_unit_writer_new(struct rt_h5_file *file, const uint32_t *datasets,
@@ -97,6 +94,9 @@ enum rt_status rt_unit_writer_new(struct rt_h5_file *file, const uint32_t *datas
     enum rt_status st = RT_OK;
     struct rt_unit_writer *writer = NULL;
     const struct rt_h5_layout *layout = rt_h5_file_layout(file);
+    uint64_t all_bytes = 0;
+    for (uint32_t i = 0; i < n_datasets; i++)
+        all_bytes += rt_h5_row_bytes(&layout->datasets[datasets[i]]);
     RT_TRY(rt_array_zero(1, sizeof *writer, &writer, err));
     *writer = (struct rt_unit_writer){.file = file, .begin = begin, .end = end, .row = begin};
     if (n_datasets > RT_UNIT_COLUMNS)
@@ -111,8 +111,7 @@ enum rt_status rt_unit_writer_new(struct rt_h5_file *file, const uint32_t *datas
                    (unsigned long long)begin, (unsigned long long)end, (unsigned long long)unit);
         *column = (struct column){
             .dataset = datasets[i], .row_bytes = rt_h5_row_bytes(dataset), .unit_rows = unit};
-        column->capacity =
-            capacity_rows(layout, datasets, n_datasets, i, end - begin, buffer_bytes);
+        column->capacity = capacity_rows(all_bytes, unit, end - begin, buffer_bytes);
         column->begin = begin;
         RT_TRY(rt_array_new((size_t)column->capacity, (size_t)column->row_bytes, &column->buffer,
                             err));

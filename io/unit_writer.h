@@ -16,9 +16,10 @@ uint64_t rt_share_rows(const uint64_t *row_bytes, uint32_t n, uint64_t cap_rows)
 /* Writes several datasets of one layout (columns) whose rows go together. */
 struct rt_unit_writer;
 #define RT_UNIT_COLUMNS 8
-/* Private memory of a writer: its buffers and the checksums of n_rows. */
-size_t rt_unit_writer_bytes(const struct rt_h5_layout *layout, const uint32_t *datasets,
-                            uint32_t n_datasets, uint64_t n_rows, size_t buffer_bytes);
+/* Private memory of a writer over n_rows rows of n columns of so many bytes a row: its buffers and
+ * their checksums. cap_rows as for rt_unit_rows. */
+uint64_t rt_unit_writer_bytes(const uint64_t *row_bytes, uint32_t n, uint64_t cap_rows,
+                              uint64_t n_rows, size_t buffer_bytes);
 /* For rows [begin, end) of the datasets given. begin: a multiple of rt_share_rows; end too, or the
  * datasets' end. buffer_bytes over all columns; what is below one unit a column is raised to that.
  * `file` is lent for the writer's life. */

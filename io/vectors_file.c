@@ -89,10 +89,29 @@ done:
     return st;
 }
 
+#define COLUMNS 3
+
+static uint32_t column_bytes(const struct rt_vectors_shape *shape, uint64_t bytes[COLUMNS])
+{
+    bytes[0] = 4;
+    bytes[1] = 8;
+    bytes[2] = (uint64_t)rt_element_size(shape->element) * shape->dim;
+    return shape->has_vectors ? COLUMNS : COLUMNS - 1;
+}
+
 uint64_t rt_vectors_share_slots(const struct rt_vectors_shape *shape)
 {
-    const uint64_t bytes[] = {4, 8, rt_element_size(shape->element) * shape->dim};
-    return rt_share_rows(bytes, shape->has_vectors ? 3 : 2, shape->cap_rows);
+    uint64_t bytes[COLUMNS];
+    uint32_t n = column_bytes(shape, bytes);
+    return rt_share_rows(bytes, n, shape->cap_rows);
+}
+
+uint64_t rt_vectors_writer_bytes(const struct rt_vectors_shape *shape, uint64_t n_slots,
+                                 size_t buffer_bytes)
+{
+    uint64_t bytes[COLUMNS];
+    uint32_t n = column_bytes(shape, bytes);
+    return rt_unit_writer_bytes(bytes, n, shape->cap_rows, n_slots, buffer_bytes);
 }
 
 static uint64_t segments_of(uint64_t n_slots)

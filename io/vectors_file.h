@@ -64,6 +64,10 @@ enum rt_status rt_vectors_write_directory(struct rt_h5_file *file,
                                           uint32_t first_number, const uint64_t *row_of_tape,
                                           struct rt_error *err) RT_MUST_CHECK;
 
+/* Private memory of a writer over so many slots; of the shape dim, element, has_vectors and
+ * cap_rows count. */
+uint64_t rt_vectors_writer_bytes(const struct rt_vectors_shape *shape, uint64_t n_slots,
+                                 size_t buffer_bytes);
 /* A writer over slots [begin, end): vectors (where they are), ids, lists. */
 enum rt_status rt_vectors_writer_new(struct rt_h5_file *file, uint64_t begin, uint64_t end,
                                      size_t buffer_bytes, struct rt_unit_writer **out,

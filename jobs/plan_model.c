@@ -153,6 +153,7 @@ struct model { /* what the phases' figures share */
     uint64_t base;
     uint64_t tree_bytes;   /* of a node: centroids and what proposals need beside them */
     uint64_t record_bytes; /* of a code record on a tape */
+    uint64_t n_blocks;     /* frozen */
     uint64_t frozen_bytes; /* of all frozen blocks */
     uint64_t vector_bytes; /* of all vectors tapes */
 };
@@ -196,7 +197,8 @@ static void measure_files(struct model *m)
     uint64_t fixed = sizeof(uint64_t) + 2 * sizeof(uint32_t); /* id and place */
     uint64_t block = rt_block_code_bytes(dim) + RT_BLOCK_ROWS * (n_factors * sizeof(float) + fixed);
     m->record_bytes = sizeof(uint32_t) + fixed + rt_code_bytes(dim) + n_factors * sizeof(float);
-    m->frozen_bytes = (m->n / RT_BLOCK_ROWS + m->plan->leaves / 2 + 1) * block;
+    m->n_blocks = m->n / RT_BLOCK_ROWS + m->plan->leaves / 2 + 1;
+    m->frozen_bytes = m->n_blocks * block;
     m->vector_bytes = m->n * (sizeof(uint64_t) + sizeof(uint32_t));
     if (!m->options->rerank_in_heap)
         m->vector_bytes += m->n * row_bytes(m->in);
@@ -287,8 +289,8 @@ static void plan_train(const struct model *m, struct rt_plan_cost *cost)
     uint64_t reading =
         rt_sample_read_bytes(up(sampled, m->ranks), m->in->dim, m->in->type, plan->sample_native);
     uint64_t training = rt_train_bytes(&train, sampled, m->in->dim, m->in->type,
-                                       plan->sample_native, (uint32_t)m->ranks);
-    cost->memory_bytes = m->base + tree_of_rank(m) + (reading > training ? reading : training);
+                                       plan->sample_native, (uint32_t)m->ranks, tree_of_rank(m));
+    cost->memory_bytes = m->base + (reading > training ? reading : training);
     cost->flops = train_flops(m);
     cost->bytes_read = sampled * row_bytes(m->in);
     cost->bytes_written = m->tree_bytes;
@@ -319,9 +321,17 @@ static void plan_insert(const struct model *m, struct rt_plan_cost *cost)
     uint32_t tapes = o->chooser == RT_CHOOSER_RNG ? (uint32_t)o->tapes : 1;
     uint64_t input = m->n * (row_bytes(m->in) + (o->ids[0] ? sizeof(uint64_t) : 0));
     beam = beam < cells ? beam : cells;
-    uint64_t rows =
-        rt_insert_phase_bytes(m->in->dim, m->in->type, (enum rt_metric)o->metric, m->rows_local,
-                              o->block_rows, most_leaves(m), beam, tapes);
+    struct rt_insert_sizes sizes = {.dim = m->in->dim,
+                                    .element = m->in->type,
+                                    .metric = (enum rt_metric)o->metric,
+                                    .in_heap = o->rerank_in_heap,
+                                    .n_rows = m->n,
+                                    .n_ranks = m->in->ranks,
+                                    .block_rows = o->block_rows,
+                                    .n_lists = most_leaves(m),
+                                    .beam = beam,
+                                    .tapes_of_rank = tapes};
+    uint64_t rows = rt_insert_phase_bytes(&sizes);
     uint64_t sorting = /* afterwards, where ids do not ascend */
         o->ids[0] ? rt_pair_sort_bytes(m->plan->budget_bytes, m->n, (int)m->ranks) : 0;
     cost->memory_bytes =
@@ -341,7 +351,7 @@ static void plan_compact(const struct model *m, struct rt_plan_cost *cost)
     uint64_t records = m->n * m->record_bytes;
     cost->memory_bytes = m->base + tree_of_rank(m) +
                          rt_compact_phase_bytes(m->in->dim, (enum rt_metric)m->options->metric,
-                                                most_leaves(m), window, share, (int)m->ranks);
+                                                most_leaves(m), window, m->n_blocks, (int)m->ranks);
     cost->bytes_read = records;
     cost->bytes_written = m->frozen_bytes;
     cost->bytes_exchanged = (uint64_t)times(m->travels, records);

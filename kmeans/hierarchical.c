@@ -704,14 +704,18 @@ uint64_t rt_hierarchical_bytes(uint64_t n_local, uint32_t k, uint32_t dim, uint6
 {
     uint64_t n_cells = (uint64_t)sqrt((double)k);
     uint64_t travel =
-        n_local * (row_bytes + sizeof(uint64_t)                 /* what arrives */
+        n_local * (row_bytes /* of the rows that arrive; their numbers are the sample's */
                    + 2 * sizeof(uint32_t) + sizeof(uint64_t)) + /* cell, order, position */
         rt_exchange_bytes((int)n_ranks, 0) +
         4 * sizeof(uint64_t) * n_ranks;
-    uint64_t coarse_rows = UINT64_C(2) * COARSE_ROWS_PER_CELL * n_cells / n_ranks + 1;
+    uint64_t coarse_rows = COARSE_ROWS_PER_CELL * n_cells / n_ranks;
+    coarse_rows += coarse_rows / 16 + 1; /* they are drawn */
+    if (n_local <= 2 * COARSE_ROWS_PER_CELL * n_cells / n_ranks)
+        coarse_rows = n_local;
     uint64_t coarse = coarse_rows * dim * sizeof(float) +
-                      rt_lloyd_bytes(coarse_rows, (uint32_t)n_cells, dim, dim);
-    uint64_t cells = rt_lloyd_bytes(n_local, (uint32_t)(4 * n_cells), dim, dim);
+                      rt_lloyd_bytes(coarse_rows, (uint32_t)n_cells, dim, dim, n_ranks);
+    /* where the codes of a cell's rows are kept they are fewer than those of refinement */
+    uint64_t cells = rt_lloyd_bytes(n_local, (uint32_t)(4 * n_cells), dim, dim, 1);
     uint64_t most = travel > coarse ? travel : coarse;
     return (most > cells ? most : cells) + n_cells * (dim * sizeof(float) + 6 * sizeof(uint64_t));
 }

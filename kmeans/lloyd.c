@@ -103,9 +103,9 @@ static void work_free(struct work *w)
     rt_centroid_set_free(w->near);
 }
 
-static bool keeps_codes(const struct work *w)
+static bool keeps_codes(uint32_t n_ranks, bool is_direct, uint64_t n_local, size_t code_bytes)
 {
-    return w->n_ranks == 1 && w->is_direct && w->n_local <= CODES_BYTES / w->code_bytes;
+    return n_ranks == 1 && is_direct && n_local <= CODES_BYTES / code_bytes;
 }
 
 static enum rt_status codes_new(struct work *w, struct rt_error *err)
@@ -141,7 +141,7 @@ static enum rt_status work_new(struct work *w, struct rt_error *err)
     RT_TRY(rt_array_new(rt_centroid_set_bytes(w->k, w->dim), 1, &w->store, err));
     RT_TRY(rt_assigner_new(w->batch, w->dim, 1, w->setting->proposer, &w->assigner, err));
     w->code_bytes = rt_row_code_bytes(w->dim);
-    if (keeps_codes(w))
+    if (keeps_codes((uint32_t)w->n_ranks, w->is_direct, w->n_local, w->code_bytes))
         RT_TRY(codes_new(w, err));
     memset(w->list, 0xff,
            w->n_local * sizeof *w->list); /* nowhere yet: all move in the first iteration */
@@ -149,18 +149,20 @@ done:
     return st;
 }
 
-uint64_t rt_lloyd_bytes(uint64_t n_local, uint32_t k, uint32_t dim, uint32_t row_dim)
+uint64_t rt_lloyd_bytes(uint64_t n_local, uint32_t k, uint32_t dim, uint32_t row_dim,
+                        uint32_t n_ranks)
 {
     uint64_t batch = rt_lloyd_batch_rows(dim);
     uint64_t slice = slice_of(k, dim);
-    uint64_t codes = n_local * rt_row_code_bytes(dim);
-    uint64_t bytes = (codes < CODES_BYTES ? codes : CODES_BYTES) + rt_small_set_bytes(k, dim) +
-                     batch * row_dim * sizeof(float) + batch * sizeof(float) +
+    size_t code = rt_row_code_bytes(dim);
+    uint64_t bytes = batch * row_dim * sizeof(float) + batch * sizeof(float) +
                      n_local * sizeof(uint32_t) + (3 * (uint64_t)k + 1) * sizeof(int64_t) +
                      slice * dim * sizeof(int64_t) + rt_centroid_set_bytes(k, dim) +
                      rt_assigner_bytes((size_t)batch, dim, 1);
     if (slice < k)
         bytes += n_local * sizeof(uint32_t) + (uint64_t)k * sizeof(size_t);
+    if (keeps_codes(n_ranks, slice == k, n_local, code))
+        bytes += n_local * code + rt_small_set_bytes(k, dim);
     return bytes;
 }
 

@@ -46,8 +46,9 @@ struct rt_lloyd_result {
     bool has_settled;      /* stopped by D4, not by n_iterations */
 };
 
-/* Bytes a call allocates on a rank beside what it is given. */
-uint64_t rt_lloyd_bytes(uint64_t n_local, uint32_t k, uint32_t dim, uint32_t row_dim);
+/* Bytes a call on n_ranks allocates on a rank beside what it is given. */
+uint64_t rt_lloyd_bytes(uint64_t n_local, uint32_t k, uint32_t dim, uint32_t row_dim,
+                        uint32_t n_ranks);
 
 /* Trains k centroids over local rows [begin, begin + n_local) of sample on each rank. Collective
  * over comm; k, place and setting agree. 1 <= k <= the rows of all ranks. centroids: k x dim of

@@ -613,7 +613,7 @@ static uint64_t level_bytes(const struct rt_train_options *options, uint32_t k, 
                             uint32_t n_ranks)
 {
     uint32_t cells = cells_of(options);
-    uint64_t lloyd = cells > 0 ? rt_lloyd_bytes(k / n_ranks + 1, cells, dim, dim) : 0;
+    uint64_t lloyd = cells > 0 ? rt_lloyd_bytes(k / n_ranks + 1, cells, dim, dim, n_ranks) : 0;
     uint64_t copy = (uint64_t)k * (dim * sizeof(float) + 2 * sizeof(uint32_t));
     return (uint64_t)cells * dim * sizeof(float) + (uint64_t)k * sizeof(uint32_t) +
            (lloyd > copy ? lloyd : copy);
@@ -631,24 +631,27 @@ static uint64_t beam_bytes(const struct rt_train_options *options, uint32_t k, u
 }
 
 uint64_t rt_train_bytes(const struct rt_train_options *options, uint64_t sample_rows, uint32_t dim,
-                        enum rt_element type, bool native, uint32_t n_ranks)
+                        enum rt_element type, bool native, uint32_t n_ranks, uint64_t shared_bytes)
 {
     uint64_t n_local = (sample_rows + n_ranks - 1) / n_ranks;
     uint32_t k = options->lists[options->n_levels - 1];
     bool in_cells = options->training == RT_TRAINING_HIERARCHICAL ||
                     (options->training == RT_TRAINING_AUTO && k > HIERARCHICAL_ABOVE);
     uint64_t tree = (uint64_t)k * dim * sizeof(float);
-    uint64_t work = rt_lloyd_bytes(n_local, k, dim, dim);
+    uint64_t state = n_local * 2 * sizeof(uint32_t) + rt_exchange_bytes((int)n_ranks, 0);
+    uint64_t work = rt_lloyd_bytes(n_local, k, dim, dim, n_ranks) + state;
     if (in_cells) {
         uint64_t row_bytes = (uint64_t)dim * (native ? rt_element_size(type) : sizeof(float));
         uint64_t cells = rt_hierarchical_bytes(n_local, k, dim, row_bytes, n_ranks);
-        uint64_t refine = rt_refine_bytes(n_local, k, dim, n_ranks) + n_local * sizeof(uint32_t);
+        uint64_t refine =
+            rt_refine_bytes(n_local, k, dim, n_ranks) + n_local * sizeof(uint32_t) + state;
         work = cells > refine ? cells : refine;
     }
-    work += n_local * 2 * sizeof(uint32_t) + rt_exchange_bytes((int)n_ranks, 0); /* a state */
     uint64_t levels = level_bytes(options, k, dim, n_ranks);
     uint64_t beam = options->beam == RT_TRAIN_AUTO ? beam_bytes(options, k, dim) : 0;
     work = work > levels ? work : levels;
     work = work > beam ? work : beam;
+    if (shared_bytes > work) /* all of that is over when the tree goes there */
+        work = shared_bytes;
     return rt_sample_bytes(n_local, dim, type, native) + tree + work;
 }

@@ -82,8 +82,9 @@ void rt_trained_free(struct rt_trained *trained);
 enum rt_status rt_train(MPI_Comm comm, const struct rt_train_options *options,
                         struct rt_sample *sample, struct rt_trained *out,
                         struct rt_error *err) RT_MUST_CHECK;
-/* Most bytes a rank allocates, the sample included, for a sample of sample_rows rows in all. */
+/* Most bytes a rank holds, the sample included, for a sample of sample_rows rows in all.
+ * shared_bytes: its part of what shared_new gives, at the end. */
 uint64_t rt_train_bytes(const struct rt_train_options *options, uint64_t sample_rows, uint32_t dim,
-                        enum rt_element type, bool native, uint32_t n_ranks);
+                        enum rt_element type, bool native, uint32_t n_ranks, uint64_t shared_bytes);
 
 #endif

@@ -87,12 +87,14 @@ uint64_t rt_compact_window_bytes(uint64_t budget_bytes, uint64_t share_bytes)
 }
 
 uint64_t rt_compact_phase_bytes(uint32_t dim, enum rt_metric metric, uint32_t n_lists,
-                                uint64_t window_bytes, uint64_t share_bytes, int n_ranks)
+                                uint64_t window_bytes, uint64_t n_blocks, int n_ranks)
 {
     uint64_t block = block_bytes(dim, rt_code_n_factors(metric));
-    uint64_t writer = WRITE_BUFFER_BYTES + RT_LIST_COLUMNS * RT_UNIT_BYTES;
+    struct rt_list_shape shape = {
+        .n_blocks = n_blocks, .dim = dim, .n_factors = rt_code_n_factors(metric)};
+    uint64_t share = n_blocks / (uint64_t)n_ranks + 1;
     return 4 * sizeof(uint64_t) * ((uint64_t)n_lists + 1) + (window_bytes / block + 1) * block +
-           (share_bytes < writer ? share_bytes : writer) + /* it holds no more than it writes */
+           rt_list_writer_bytes(&shape, share, WRITE_BUFFER_BYTES) +
            rt_exchange_bytes(n_ranks, RT_EXCHANGE_PIECE);
 }
 

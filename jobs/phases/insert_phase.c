@@ -39,32 +39,43 @@ static size_t sums_of(size_t n_counted)
     return 2 * n_counted + 2 + RT_HASH128_LIMBS;
 }
 
-/* A writer's buffers hold no more than its rows. */
-static uint64_t writer_bytes(uint64_t n_rows, uint64_t row_bytes)
+/* Of a rank, in whole chunks. */
+static uint64_t most_rows(const struct rt_chunks *chunks, uint64_t n_ranks)
 {
-    uint64_t most = WRITE_BUFFER_BYTES + 6 * RT_UNIT_BYTES;
-    uint64_t all = n_rows * row_bytes;
-    return all < most ? all : most;
+    return (chunks->n_chunks + n_ranks - 1) / n_ranks << chunks->shift;
 }
 
-uint64_t rt_insert_phase_bytes(uint32_t dim, enum rt_element element, enum rt_metric metric,
-                               uint64_t n_rows, uint64_t block_rows, uint32_t n_lists,
-                               uint32_t beam, uint32_t tapes_of_rank)
+/* A rank's rows may all lie on any of its tapes. */
+static uint64_t writers_bytes(const struct rt_insert_sizes *sizes, const struct rt_chunks *chunks,
+                              uint64_t n_local)
+{
+    struct rt_tape_shape tape = {.chunk_rows = UINT64_C(1) << chunks->shift,
+                                 .code_bytes = rt_code_bytes(sizes->dim),
+                                 .n_factors = rt_code_n_factors(sizes->metric)};
+    struct rt_vectors_shape vectors = {.cap_rows = tape.chunk_rows,
+                                       .dim = sizes->dim,
+                                       .element = sizes->element,
+                                       .has_vectors = !sizes->in_heap};
+    return rt_tape_writer_bytes(&tape, n_local, WRITE_BUFFER_BYTES) +
+           sizes->tapes_of_rank * rt_vectors_writer_bytes(&vectors, n_local, WRITE_BUFFER_BYTES);
+}
+
+uint64_t rt_insert_phase_bytes(const struct rt_insert_sizes *sizes)
 {
     size_t block = 0;
     size_t group = 0;
-    struct rt_chunks chunks = rt_chunks_of(n_rows);
-    size_blocks(block_rows, &chunks, n_rows, &block, &group);
-    uint64_t bytes = rt_row_coder_bytes(dim, beam, block);
-    bytes += block * (uint64_t)dim * rt_element_size(element);
-    uint64_t record_bytes = rt_tape_record_bytes(rt_code_bytes(dim), rt_code_n_factors(metric));
+    uint32_t dim = sizes->dim;
+    struct rt_chunks chunks = rt_chunks_of(sizes->n_rows);
+    uint64_t n_local = most_rows(&chunks, sizes->n_ranks);
+    size_blocks(sizes->block_rows, &chunks, n_local, &block, &group);
+    uint64_t bytes = rt_row_coder_bytes(dim, sizes->beam, block);
+    bytes += block * (uint64_t)dim * rt_element_size(sizes->element);
+    uint64_t record_bytes =
+        rt_tape_record_bytes(rt_code_bytes(dim), rt_code_n_factors(sizes->metric));
     bytes += group * (2 * record_bytes + 3 * sizeof(uint32_t));
-    bytes += n_lists * (uint64_t)(sizeof(struct rt_objective) + 2 * sizeof(uint64_t) +
-                                  sizeof(float) + sizeof(double));
-    uint64_t vector_bytes = (uint64_t)dim * rt_element_size(element) + 12;
-    bytes += writer_bytes(n_rows, record_bytes);
-    bytes += tapes_of_rank * writer_bytes(n_rows, vector_bytes);
-    return bytes;
+    bytes += sizes->n_lists * (uint64_t)(sizeof(struct rt_objective) + 2 * sizeof(uint64_t) +
+                                         sizeof(float) + sizeof(double));
+    return bytes + writers_bytes(sizes, &chunks, n_local);
 }
 
 uint64_t rt_insert_phase_kept_bytes(uint64_t n_rows, uint32_t n_lists, int ranks_per_node)
@@ -542,9 +553,8 @@ enum rt_status rt_insert_phase(struct rt_phase_context *context,
     in.n_counted = input->counts_leaves ? in.n_lists : 0;
     in.n_sums = sums_of(in.n_counted);
     in.scale = rt_scale_new(input->exponent, n_rows, info->dim, distance, input->tree->spherical);
-    uint64_t n_ranks = (uint64_t)context->job->n_ranks;
-    uint64_t most_chunks = (in.chunks.n_chunks + n_ranks - 1) / n_ranks; /* of a rank */
-    size_blocks(input->block_rows, &in.chunks, most_chunks << in.chunks.shift, &in.block_rows,
+    size_blocks(input->block_rows, &in.chunks,
+                most_rows(&in.chunks, (uint64_t)context->job->n_ranks), &in.block_rows,
                 &in.group_rows);
     rt_phase_begin(context, "insert", "rows", in.chunks.n_rows, &clock);
     RT_TRY(rt_insert_files_place(&in, &shape, err));

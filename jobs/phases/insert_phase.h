@@ -69,9 +69,19 @@ enum rt_status rt_insert_phase(struct rt_phase_context *context,
 void rt_insert_output_free(struct rt_insert_output *output);
 
 /* Private bytes of a rank in this phase, J1: for plan, and for sizing the buffers here. */
-uint64_t rt_insert_phase_bytes(uint32_t dim, enum rt_element element, enum rt_metric metric,
-                               uint64_t n_rows, uint64_t block_rows, uint32_t n_lists,
-                               uint32_t beam, uint32_t tapes_of_rank);
+struct rt_insert_sizes {
+    uint32_t dim;
+    enum rt_element element;
+    enum rt_metric metric;
+    bool in_heap;    /* vectors stay there */
+    uint64_t n_rows; /* of all ranks */
+    uint32_t n_ranks;
+    uint64_t block_rows;
+    uint32_t n_lists;
+    uint32_t beam;
+    uint32_t tapes_of_rank;
+};
+uint64_t rt_insert_phase_bytes(const struct rt_insert_sizes *sizes);
 /* What its checkpoints add to that, and to the node's shared memory, of a build of n_rows. */
 uint64_t rt_insert_phase_kept_bytes(uint64_t n_rows, uint32_t n_lists, int ranks_per_node);
 

@@ -281,7 +281,7 @@ RT_TEST("a rank allocates no more than planned, and not half of it")
         rt_memory_reset_peak();
         CHECK_OK(rt_train(MPI_COMM_WORLD, &options, sample, &trained, &err));
         size_t used = rt_memory_peak() - before;
-        uint64_t planned = rt_train_bytes(&options, 30000, 64, RT_F32, false, (uint32_t)n_ranks);
+        uint64_t planned = rt_train_bytes(&options, 30000, 64, RT_F32, false, (uint32_t)n_ranks, 0);
         if (used > planned + planned / 10 || used < planned / 2)
             RT_TEST_FAILED("%s: used %zu, planned %zu", hierarchical ? "hierarchical" : "lloyd",
                            used, (size_t)planned);
