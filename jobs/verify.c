@@ -219,26 +219,30 @@ static uint64_t errors_of_all(const struct verifier *v)
     return n;
 }
 
-/* Rank 0 collects what ranks have to tell: bounded lines each, one rank after the other. */
+/* The first lines that ranks have to tell, in the order of ranks, to rank 0: every rank puts its
+ * own into their places of one table, so that rank 0 hears no more from many ranks than from few.
+ */
 static json_t *collect(struct verifier *v)
 {
+    MPI_Comm comm = v->job->comm;
     json_t *errors = v->job->rank == 0 ? json_array() : NULL;
-    uint32_t n_kept = 0;
-    for (int r = 0; r < v->job->n_ranks; r++) {
-        uint32_t n = v->n_told;
-        if (r > 0 && v->job->rank == r) {
-            MPI_Send(&n, 1, MPI_UINT32_T, 0, 0, v->job->comm);
-            MPI_Send(v->told, (int)(n * LINE), MPI_CHAR, 0, 0, v->job->comm);
-        } else if (v->job->rank == 0) {
-            if (r > 0) {
-                MPI_Recv(&n, 1, MPI_UINT32_T, r, 0, v->job->comm, MPI_STATUS_IGNORE);
-                MPI_Recv(v->told, (int)(n * LINE), MPI_CHAR, r, 0, v->job->comm, MPI_STATUS_IGNORE);
-            }
-            for (uint32_t i = 0; i < n && n_kept < MOST_TOLD; i++, n_kept++) {
-                rt_job_print(v->job, "  %s", v->told + i * LINE);
-                (void)json_array_append_new(errors, rt_job_text_json(v->told + i * LINE));
-            }
-        }
+    uint64_t n = v->n_told;
+    uint64_t before = 0;
+    uint64_t n_kept = n;
+    rt_exscan_u64(comm, &n, &before, 1);
+    rt_sum_u64(comm, &n_kept, 1);
+    n_kept = n_kept < MOST_TOLD ? n_kept : MOST_TOLD;
+    before = before < n_kept ? before : n_kept;
+    n = n < n_kept - before ? n : n_kept - before;
+    memmove(v->told + before * LINE, v->told, n * LINE);
+    memset(v->told, 0, before * LINE);
+    memset(v->told + (before + n) * LINE, 0, (n_kept - before - n) * LINE);
+    if (n_kept > 0)
+        MPI_Reduce(v->job->rank == 0 ? MPI_IN_PLACE : v->told, v->told, (int)(n_kept * LINE),
+                   MPI_UNSIGNED_CHAR, MPI_BOR, 0, comm);
+    for (uint64_t i = 0; i < n_kept && v->job->rank == 0; i++) {
+        rt_job_print(v->job, "  %s", v->told + i * LINE);
+        (void)json_array_append_new(errors, rt_job_text_json(v->told + i * LINE));
     }
     return errors;
 }
