@@ -22,11 +22,11 @@ static inline struct rt_pace rt_pace_new(uint64_t delay_ms)
 
 static inline void rt_pace_spend(struct rt_pace *pace, uint64_t bytes)
 {
+    const struct timespec delay = {.tv_sec = (time_t)(pace->delay_ms / 1000),
+                                   .tv_nsec = (long)(pace->delay_ms % 1000) * 1000000};
     pace->bytes += bytes;
     for (; pace->delay_ms && pace->bytes >= RT_PACE_BYTES; pace->bytes -= RT_PACE_BYTES) {
-        (void)nanosleep(&(struct timespec){.tv_sec = (time_t)(pace->delay_ms / 1000),
-                                           .tv_nsec = (long)(pace->delay_ms % 1000) * 1000000},
-                        NULL);
+        (void)nanosleep(&delay, NULL);
         rt_watchdog_beat();
     }
 }
