@@ -9,6 +9,7 @@
 #include "jobs/phases/compact_phase.h"
 #include "jobs/phases/insert_phase.h"
 #include "jobs/phases/pair_sort.h"
+#include "kmeans/hierarchical.h"
 #include "kmeans/refine.h"
 #include "kmeans/sample.h"
 #include "kmeans/train.h"
@@ -20,7 +21,7 @@
 /* Estimates of what only the data decide. */
 #define AUTO_REFINEMENTS 10
 #define GUESSED_NEIGHBOURS 120 /* of a leaf, mean over the rounds of refinement */
-#define GUESSED_MOVED 0.3      /* of the sample rows, that a round of refinement moves */
+#define SUMS_OF_A_LEAF 4.0     /* ranks whose rows come to a leaf or leave it, in a round */
 #define GUESSED_BEAM 12
 #define ROTATION_ROUNDS 4
 
@@ -224,20 +225,30 @@ static uint64_t tree_of_rank(const struct model *m)
     return m->plan->tree_is_private ? m->tree_bytes : up(m->tree_bytes, m->in->ranks_per_node);
 }
 
+static double train_iterations(const struct model *m)
+{
+    return (double)m->options->iterations + 1;
+}
+
+static double train_rounds(const struct model *m)
+{
+    return is_auto(m->options, RT_OPT_refinements) ? AUTO_REFINEMENTS
+                                                   : (double)m->options->refinements;
+}
+
 static double train_flops(const struct model *m)
 {
     double d = m->options->kmeans_dimension ? (double)m->options->kmeans_dimension : m->in->dim;
     double s = (double)m->plan->sample_rows;
     double k = m->plan->leaves;
-    double iterations = (double)m->options->iterations + 1;
+    double iterations = train_iterations(m);
     double pairs = s * k * iterations;
     if (m->plan->cells) {
-        double rounds = is_auto(m->options, RT_OPT_refinements) ? AUTO_REFINEMENTS
-                                                                : (double)m->options->refinements;
         double cells = m->plan->cells;
+        double coarse = fmin(s, RT_COARSE_ROWS_PER_CELL * cells);
         double searched = k <= RT_REFINE_FLAT_LEAVES ? k : cells + 8 * k / cells;
-        pairs = iterations * s * (cells + k / cells);
-        pairs += rounds * s * GUESSED_NEIGHBOURS + rounds / 2 * k * searched;
+        pairs = (iterations * coarse + s) * cells + iterations * s * k / cells;
+        pairs += train_rounds(m) * (s * GUESSED_NEIGHBOURS + k * searched);
     }
     if (m->options->centroids[0])
         pairs = 0;
@@ -246,20 +257,43 @@ static double train_flops(const struct model *m)
     return 2 * d * pairs;
 }
 
+/* k centroids that all ranks train together: in each iteration their sums are reduced and
+ * scattered, new means go to all, counts and objectives are summed on all. */
+static double means_exchange(const struct model *m, double k)
+{
+    double d = m->in->dim;
+    double ranks = (double)m->ranks;
+    double iteration = (ranks - 1) * d * (sizeof(int64_t) + sizeof(float)) +
+                       ranks * 3 * sizeof(int64_t); /* of a centroid */
+    return k * (train_iterations(m) * iteration + ranks * d * sizeof(float));
+}
+
+/* In each round every rank gets all centroids and, where leaves are few, the neighbours of all
+ * (D9); sums travel where rows have moved. */
+static double refine_exchange(const struct model *m)
+{
+    double d = m->in->dim;
+    double table = d * sizeof(float);
+    double sums = SUMS_OF_A_LEAF * (2 + d) * sizeof(int64_t) * m->travels;
+    if (m->plan->leaves <= RT_REFINE_FLAT_LEAVES)
+        table += GUESSED_NEIGHBOURS * sizeof(uint32_t);
+    return train_rounds(m) * m->plan->leaves * ((double)(m->ranks - 1) * table + sums);
+}
+
 static double train_exchange(const struct model *m)
 {
-    uint64_t d = m->in->dim;
-    uint64_t sums =
-        (m->ranks - 1) * (d + 1) * sizeof(int64_t); /* of one centroid, reduced and scattered */
-    uint64_t means = (m->nodes - 1) * d * sizeof(float); /* and gathered by nodes */
-    double iterations = (double)m->options->iterations + 1;
-    double row = (double)(row_bytes(m->in) + sizeof(uint64_t));
+    double leaves = m->plan->leaves;
+    double row = (double)(row_bytes(m->in) + sizeof(uint32_t) + sizeof(uint64_t));
+    double bytes = 0;
     if (m->ranks == 1 || m->options->centroids[0])
         return 0;
+    for (uint32_t l = 0; l + 1 < m->plan->n_levels; l++)
+        bytes += means_exchange(m, m->plan->lists[l]);
     if (!m->plan->cells)
-        return iterations * m->plan->leaves * (double)(sums + means);
-    return iterations * m->plan->cells * (double)(sums + means) +
-           (double)m->plan->sample_rows * row * m->travels * (1 + 2 * GUESSED_MOVED);
+        return bytes + means_exchange(m, leaves);
+    bytes += (double)m->plan->sample_rows * row * m->travels;
+    bytes += (double)(m->ranks - 1) * leaves * m->in->dim * sizeof(float); /* those of all cells */
+    return bytes + means_exchange(m, m->plan->cells) + refine_exchange(m);
 }
 
 static void describe_training(const struct model *m, struct rt_train_options *train)

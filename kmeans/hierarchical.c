@@ -11,8 +11,7 @@
 #include <math.h>
 #include <string.h>
 
-#define COARSE_ROWS_PER_CELL 256u /* cells are scaffolding: they need no more rows */
-#define MOST_DEPTH 8u             /* of cells in cells; deeper, a cell is trained flat */
+#define MOST_DEPTH 8u /* of cells in cells; deeper, a cell is trained flat */
 #define TRAVEL_HEAD                                                                                \
     (sizeof(uint32_t) + sizeof(uint64_t)) /* of a record: place, number; then the row */
 
@@ -144,7 +143,7 @@ static enum rt_status train_coarse(const struct problem *p, uint32_t n_cells, fl
     struct rt_sample *coarse = NULL;
     uint64_t n_all = p->n;
     uint64_t limit = UINT64_MAX;
-    uint64_t wanted = (uint64_t)COARSE_ROWS_PER_CELL * n_cells;
+    uint64_t wanted = (uint64_t)RT_COARSE_ROWS_PER_CELL * n_cells;
     rt_sum_u64(p->comm, &n_all, 1);
     if (n_all > 2 * wanted)
         limit = (uint64_t)((double)wanted / (double)n_all * 0x1p63) * 2;
@@ -708,9 +707,9 @@ uint64_t rt_hierarchical_bytes(uint64_t n_local, uint32_t k, uint32_t dim, uint6
                    + 2 * sizeof(uint32_t) + sizeof(uint64_t)) + /* cell, order, position */
         rt_exchange_bytes((int)n_ranks, 0) +
         4 * sizeof(uint64_t) * n_ranks;
-    uint64_t coarse_rows = COARSE_ROWS_PER_CELL * n_cells / n_ranks;
+    uint64_t coarse_rows = RT_COARSE_ROWS_PER_CELL * n_cells / n_ranks;
     coarse_rows += coarse_rows / 16 + 1; /* they are drawn */
-    if (n_local <= 2 * COARSE_ROWS_PER_CELL * n_cells / n_ranks)
+    if (n_local <= 2 * RT_COARSE_ROWS_PER_CELL * n_cells / n_ranks)
         coarse_rows = n_local;
     uint64_t coarse = coarse_rows * dim * sizeof(float) +
                       rt_lloyd_bytes(coarse_rows, (uint32_t)n_cells, dim, dim, n_ranks);

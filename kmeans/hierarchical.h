@@ -7,6 +7,10 @@
 #include "kmeans/keep.h"
 #include "kmeans/lloyd.h"
 
+/* Cells are scaffolding: no more rows than these take part in their training, where there are twice
+ * as many. */
+#define RT_COARSE_ROWS_PER_CELL 256u
+
 struct rt_hierarchical_progress {
     void *ctx;
     /* Rows of the sample whose cell is finished, on every rank; local. May be NULL. */
