@@ -12,7 +12,8 @@
 
 #define GROUP 16u        /* pairs of query and list that are scanned side by side */
 #define CHUNK_BLOCKS 64u /* 2,048 rows: their codes and factors stay in the cache meanwhile */
-#define AHEAD 2u         /* queries whose vectors are on their way while another's are measured */
+#define AHEAD 3u         /* queries whose vectors are on their way while another's are measured */
+#define LISTS_AHEAD 64u  /* lists that are asked for before they are scanned */
 #define GOOD_BUFFER 512u
 #define PREFETCH_BYTES ((size_t)512) /* of a vector; the hardware follows from there */
 #define DIGIT_BITS 11u
@@ -704,21 +705,48 @@ static uint64_t block_at(uint64_t place, uint64_t line, uint64_t n_pairs, uint64
     return block < n_blocks ? block : n_blocks;
 }
 
+/* The pairs of one list, and the blocks of it that are this part's. */
+struct piece {
+    const uint64_t *pairs;
+    size_t n_pairs;
+    uint64_t begin, end;
+};
+struct walk { /* over all lists, in order */
+    size_t at;
+    uint64_t line;
+};
+
+static bool next_piece(const struct rt_scanner *s, const struct share *share, struct walk *walk,
+                       struct piece *piece)
+{
+    while (walk->at < s->n_pairs) {
+        const uint64_t *pairs = s->pairs + walk->at;
+        size_t n_pairs = group_end(s, walk->at) - walk->at;
+        uint64_t n = s->source.n_blocks(s->source.context, (uint32_t)(pairs[0] >> 32));
+        *piece = (struct piece){pairs, n_pairs, block_at(share->begin, walk->line, n_pairs, n),
+                                block_at(share->end, walk->line, n_pairs, n)};
+        walk->at += n_pairs;
+        walk->line += n_pairs * n;
+        if (piece->begin < piece->end)
+            return true;
+    }
+    return false;
+}
+
 /* pass 0: each query's nearest list, so that tau is low when the others are scanned in pass 1. */
 static enum rt_status scan_pass(struct rt_scanner *s, const struct share *share, uint64_t pass,
-                                struct rt_error *err)
+                                bool asks, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    uint64_t line = 0;
-    for (size_t i = 0, after = 0; i < s->n_pairs; i = after) {
-        after = group_end(s, i);
-        uint64_t n_pairs = after - i;
-        uint64_t n = s->source.n_blocks(s->source.context, (uint32_t)(s->pairs[i] >> 32));
-        uint64_t begin = block_at(share->begin, line, n_pairs, n);
-        uint64_t end = block_at(share->end, line, n_pairs, n);
-        line += n_pairs * n;
-        if (begin < end)
-            RT_TRY(scan_list(s, s->pairs + i, after - i, pass, begin, end, err));
+    struct walk scanned = {0, 0};
+    struct walk asked = {0, 0};
+    struct piece piece;
+    for (size_t n_ahead = 0; next_piece(s, share, &scanned, &piece); n_ahead -= n_ahead > 0) {
+        struct piece next;
+        for (; asks && n_ahead < LISTS_AHEAD && next_piece(s, share, &asked, &next); n_ahead++)
+            s->source.expect_list(s->source.context, (uint32_t)(next.pairs[0] >> 32), next.begin,
+                                  next.end);
+        RT_TRY(scan_list(s, piece.pairs, piece.n_pairs, pass, piece.begin, piece.end, err));
     }
     RT_TRY(scan_group(s, err));
 done:
@@ -772,8 +800,9 @@ static enum rt_status scan_pairs(struct rt_scanner *s, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const struct share share = share_of(s);
-    RT_TRY(scan_pass(s, &share, 0, err));
-    RT_TRY(scan_pass(s, &share, 1, err));
+    const bool asks = s->source.is_slow && s->source.is_slow(s->source.context);
+    RT_TRY(scan_pass(s, &share, 0, asks, err));
+    RT_TRY(scan_pass(s, &share, 1, asks, err));
 done:
     return st;
 }

@@ -48,6 +48,10 @@ struct rt_scan_source {
     enum rt_status (*read_list)(void *context, uint32_t list, uint64_t begin, uint64_t end,
                                 const struct rt_scan_run **runs, size_t *n_runs,
                                 struct rt_error *err);
+    /* Does reading wait for a disk? Asked once a batch; NULL: no. Where it does, expect_list says
+     * which blocks of which list will be read soon. */
+    bool (*is_slow)(void *context);
+    void (*expect_list)(void *context, uint32_t list, uint64_t begin, uint64_t end);
     /* Lends the original vectors of n <= RT_SCAN_FETCH places, in any alignment: for the scanner's
      * life where vectors_last, else until the next call. */
     enum rt_status (*read_vectors)(void *context, const struct rt_place *places, size_t n,

@@ -3,6 +3,7 @@
 #include "core/block.h"
 #include "core/code.h"
 #include "core/memory.h"
+#include "io/read_ahead.h"
 
 #include <string.h>
 
@@ -27,6 +28,7 @@ struct rt_index_scan {
     struct rt_index_scan_source source;
     struct plain_segment *segments; /* as the view numbers them */
     struct rt_scanner *scanner;
+    struct rt_read_ahead ahead;
     struct rt_scan_run *runs;         /* one of frozen blocks and one an appendable file */
     struct appended_blocks *appended; /* by appendable file */
     unsigned char *vectors;           /* RT_SCAN_FETCH, where they come from the heap */
@@ -199,6 +201,31 @@ done:
     return st;
 }
 
+static bool is_slow(void *context)
+{
+    return rt_read_ahead_begin(&((struct rt_index_scan *)context)->ahead);
+}
+
+static void expect_list(void *context, uint32_t list, uint64_t begin, uint64_t end)
+{
+    struct rt_index_scan *s = context;
+    const struct rt_index_view *view = s->source.view;
+    struct rt_list_blocks blocks;
+    struct rt_list_blocks part;
+    uint64_t n_rows = 0;
+    struct rt_error ignored; /* read_list tells */
+    if (rt_index_list(view, list, &blocks, &n_rows, &ignored) != RT_OK || begin >= blocks.n_blocks)
+        return;
+    end = end < blocks.n_blocks ? end : blocks.n_blocks;
+    rt_list_blocks_part(view, &blocks, begin, end - begin, &part);
+    size_t n = (size_t)(end - begin);
+    size_t rows = n * RT_BLOCK_ROWS;
+    rt_read_ahead_ask(&s->ahead, part.codes, n * rt_block_code_bytes(view->manifest->dim));
+    rt_read_ahead_ask(&s->ahead, part.factors, rows * view->n_factors * sizeof *part.factors);
+    rt_read_ahead_ask(&s->ahead, part.ids, rows * sizeof *part.ids);
+    rt_read_ahead_ask(&s->ahead, part.places, rows * sizeof *part.places);
+}
+
 static struct plain_segment plain_segment(const struct rt_segment_ref *segment, size_t row_bytes)
 {
     const struct rt_segment_entry *entry = segment->entry;
@@ -228,6 +255,7 @@ static enum rt_status read_vectors(void *context, const struct rt_place *places,
     struct rt_index_scan *s = context;
     const struct rt_index_view *view = s->source.view;
     size_t row_bytes = view->manifest->dim * rt_element_size(view->manifest->element);
+    bool asks = !s->source.heap && rt_read_ahead_begin(&s->ahead);
     for (size_t i = 0; i < n; i++) {
         struct rt_place_view place;
         vectors[i] = plain_vector(s, &places[i], row_bytes);
@@ -241,6 +269,8 @@ static enum rt_status read_vectors(void *context, const struct rt_place *places,
             vectors[i] = vector;
         }
     }
+    for (size_t i = 0; i < n && asks; i++)
+        rt_read_ahead_ask(&s->ahead, vectors[i], row_bytes);
 done:
     return st;
 }
@@ -267,6 +297,8 @@ enum rt_status rt_index_scan_new(const struct rt_index_scan_source *source,
                                   .element = manifest->element,
                                   .n_blocks = n_blocks,
                                   .read_list = read_list,
+                                  .is_slow = is_slow,
+                                  .expect_list = expect_list,
                                   .read_vectors = read_vectors,
                                   .vectors_last = !source->heap,
                                   .is_live = source->is_wanted || view->n_tombstones ? may_be_found
@@ -275,6 +307,10 @@ enum rt_status rt_index_scan_new(const struct rt_index_scan_source *source,
     RT_TRY(rt_array_zero(view->n_segments + 1, sizeof *s->segments, &s->segments, err));
     for (size_t i = 0; i < view->n_segments; i++)
         s->segments[i] = plain_segment(&view->segments[i], row_bytes);
+    for (size_t f = 0; f < view->n_vectors; f++)
+        if (view->vectors[f].vectors)
+            rt_read_ahead_at_random(view->vectors[f].vectors,
+                                    (size_t)view->vectors[f].shape.n_slots * row_bytes);
     RT_TRY(rt_array_new(1 + view->n_appendable, sizeof *s->runs, &s->runs, err));
     RT_TRY(rt_array_zero(view->n_appendable, sizeof *s->appended, &s->appended, err));
     RT_TRY(rt_scanner_new(&rows, options, &s->scanner, err));

@@ -67,8 +67,11 @@ struct memory_index {
     struct rt_scan_run cut[2];
     void *lent[5]; /* of the second run, as appendable records are: until the next list; vectors */
     bool vectors_last;
-    uint64_t dead_mask; /* rows whose id & mask == 0 are dead, 0: none */
-    uint64_t reads;     /* calls of read_list */
+    bool is_slow;
+    bool expected[64];   /* lists, where it is slow */
+    uint64_t unexpected; /* calls of read_list for others */
+    uint64_t dead_mask;  /* rows whose id & mask == 0 are dead, 0: none */
+    uint64_t reads;      /* calls of read_list */
     float *queries, *rotated_queries;
 };
 
@@ -279,6 +282,16 @@ static inline void *index_lend(void **lent, const void *bytes, size_t n)
     return *lent = copy;
 }
 
+static inline bool index_is_slow(void *context)
+{
+    return ((const struct memory_index *)context)->is_slow;
+}
+
+static inline void index_expect_list(void *context, uint32_t list, uint64_t begin, uint64_t end)
+{
+    ((struct memory_index *)context)->expected[list % 64] = begin < end;
+}
+
 static inline enum rt_status index_read_list(void *context, uint32_t list, uint64_t begin,
                                              uint64_t end, const struct rt_scan_run **runs,
                                              size_t *n_runs, struct rt_error *err)
@@ -289,6 +302,7 @@ static inline enum rt_status index_read_list(void *context, uint32_t list, uint6
     (void)err;
     *n_runs = 0;
     x->reads++;
+    x->unexpected += !x->expected[list % 64];
     for (size_t r = 0; r < 2; r++) {
         const struct rt_scan_run *run = x->runs + 2 * (size_t)list + r;
         uint64_t n = run_blocks(run);
@@ -350,6 +364,8 @@ static inline struct rt_scan_source index_source(struct memory_index *x)
                                    .tree = &x->tree,
                                    .element = x->shape.element,
                                    .n_blocks = index_n_blocks,
+                                   .is_slow = index_is_slow,
+                                   .expect_list = index_expect_list,
                                    .read_list = index_read_list,
                                    .read_vectors = index_read_vectors,
                                    .vectors_last = x->vectors_last,

@@ -434,6 +434,24 @@ RT_TEST(
     index_free(x);
 }
 
+RT_TEST("where reading is slow every list is expected before it is read, where it is not none is")
+{
+    struct memory_index *x = index_new(shapes[0]);
+    uint32_t *lists = index_probes(x, 6);
+    for (uint32_t parts = 1; parts <= 3; parts++)
+        for (int slow = 0; slow < 2; slow++) {
+            struct how how = {10, 6, 40, 0, parts, 1.9f, false};
+            memset(x->expected, 0, sizeof x->expected);
+            x->is_slow = slow;
+            x->reads = x->unexpected = 0;
+            struct found f = search(x, how, lists);
+            CHECK(x->reads > 0 && x->unexpected == (slow ? 0 : x->reads));
+            found_free(&f);
+        }
+    free(lists);
+    index_free(x);
+}
+
 RT_TEST("dead rows are not found, and places without a row are empty")
 {
     struct memory_index *x = index_new(shapes[1]);
