@@ -48,7 +48,9 @@ enum rt_status rt_centroid_set_view(const float *centroids, uint32_t n, uint32_t
                                     enum rt_metric distance, uint32_t n_cells, const void *memory,
                                     struct rt_centroid_set **out,
                                     struct rt_error *err) RT_MUST_CHECK;
-/* The same three for a level of a tree, whose cells are the level above. */
+/* The same three for a level of a tree, whose cells are the level above. All levels are coded about
+ * the mean of the top one, and centroids above the leaves have codes of their own: what
+ * rt_assign_tree needs (B11). */
 size_t rt_level_set_bytes(const struct rt_tree *tree, uint32_t level);
 enum rt_status rt_level_set_new(const struct rt_tree *tree, uint32_t level, enum rt_metric distance,
                                 void *memory, struct rt_centroid_set **out,
@@ -111,14 +113,15 @@ void rt_assign_best(struct rt_assigner *assigner, const struct rt_centroid_set *
 /* The same numbers in any order, which takes fewer distances; UINT32_MAX comes last. */
 void rt_assign_best_unsorted(struct rt_assigner *assigner, const struct rt_centroid_set *set,
                              const float *rows, size_t n_rows, uint32_t count, uint32_t *out_list);
-/* Down a tree: at each level above the leaves keep best(x, children of those kept, beam); then the
- * nearest leaf among their children. sets[l] belongs to tree->levels[l]. beam >= cells keeps all.
- */
+/* Down a tree: at each level above the leaves keep the `beam` children of those kept before that
+ * are least by (coded distance, number) (B11); then the nearest leaf among their children, by E.
+ * sets[l] is rt_level_set_new's of tree->levels[l]. beam >= cells keeps all. */
 void rt_assign_tree(struct rt_assigner *assigner, const struct rt_tree *tree,
                     struct rt_centroid_set *const *sets, uint32_t beam, const float *rows,
                     size_t n_rows, uint32_t *out_list, float *out_distance);
-/* The same for the `count` best leaves (refinement neighbours above 8,192 leaves, and the lists a
- * query probes): beams[l] cells kept at level l (n_levels - 1 entries). */
+/* Likewise the `count` best leaves (refinement neighbours above 8,192 leaves, and the lists a query
+ * probes), with cells kept by E: best(x, .., beams[l]) at level l (n_levels - 1 entries). sets[l]:
+ * any of its centroids. */
 void rt_assign_tree_best(struct rt_assigner *assigner, const struct rt_tree *tree,
                          struct rt_centroid_set *const *sets, const uint32_t *beams,
                          const float *rows, size_t n_rows, uint32_t count, uint32_t *out_list,
@@ -131,6 +134,8 @@ void rt_assign_coded(struct rt_assigner *assigner, const struct rt_centroid_set 
 
 /* What proposals cost so far (B8): rows assigned, and candidates that E had to measure. */
 void rt_assigner_counts(const struct rt_assigner *assigner, uint64_t *rows, uint64_t *candidates);
+/* Products of a row and a slot (B5) so far, at all levels, slots left empty among them. */
+uint64_t rt_assigner_distances(const struct rt_assigner *assigner);
 
 /* B9: 64 x 64 x dim cancelling numbers through this BLAS against f64; false: outside the bound,
  * sgemm must not propose. */

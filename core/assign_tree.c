@@ -2,6 +2,7 @@
 #include "core/assign.h"
 
 #include "core/decide.h"
+#include "core/memory.h"
 #include "core/propose.h"
 
 #include <string.h>
@@ -10,8 +11,11 @@ struct descent {
     const struct rt_tree *tree;
     struct rt_centroid_set *const *sets;
     uint32_t beams[RT_MAX_LEVELS]; /* capped; of the leaves: count */
+    bool by_codes;                 /* cells are kept by coded distance (B11) */
+    const float *reference;        /* of the batch's codes; NULL: none are made */
     uint32_t *kept[2];
     struct rt_pair *pairs[2];
+    float *lows; /* of pairs */
     char *lists;
 };
 
@@ -49,18 +53,40 @@ static void source_of_cell(const struct rt_target *t, uint32_t n_cells, uint32_t
     }
 }
 
-/* Shows each row the children of its kept cells begin..end, cell by cell. */
-static void propose_children(struct rt_assigner *a, const struct descent *d,
-                             const struct rt_target *t, uint32_t n_cells, size_t begin, size_t end)
+/* Each row with its kept cells begin..end, in order of cell. */
+static size_t pair_up(const struct descent *d, const struct rt_target *t, uint32_t n_cells,
+                      size_t begin, size_t end, struct rt_pair **out)
 {
-    uint32_t rows[RT_BATCH];
     size_t n = 0;
     for (size_t row = 0; row < t->n_rows; row++)
         for (size_t i = begin; i < end; i++) {
             d->pairs[0][n] = (struct rt_pair){t->kept[row * t->n_kept + i], (uint32_t)row};
             n += d->pairs[0][n].cell != UINT32_MAX;
         }
-    struct rt_pair *pairs = sort_pairs(d->pairs[0], d->pairs[1], n, n_cells);
+    *out = sort_pairs(d->pairs[0], d->pairs[1], n, n_cells);
+    return n;
+}
+
+/* What lows tell of the pairs' cells: those that may hold a row's nearest stay. Returns how many.
+ */
+static size_t keep_pairs(const struct rt_assigner *a, struct rt_pair *pairs, size_t n,
+                         const float *lows)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        bool is_kept = lows[i] <= a->threshold[pairs[i].row];
+        pairs[kept] = pairs[i];
+        kept += is_kept;
+    }
+    return kept;
+}
+
+/* Shows each row the children of its cells, cell by cell: all that may be among the best, or, where
+ * lows are wanted, only how low they are. */
+static void propose_pairs(struct rt_assigner *a, const struct rt_target *t, uint32_t n_cells,
+                          const struct rt_pair *pairs, size_t n, float *lows)
+{
+    uint32_t rows[RT_BATCH];
     for (size_t i = 0; i < n;) {
         struct rt_source source;
         uint32_t cell = pairs[i].cell;
@@ -68,8 +94,33 @@ static void propose_children(struct rt_assigner *a, const struct descent *d,
         for (; i < n && pairs[i].cell == cell; i++)
             rows[n_here++] = pairs[i].row;
         source_of_cell(t, n_cells, cell, &source);
-        rt_propose(a, t, &source, rows, n_here);
+        if (lows)
+            rt_propose_lows(a, t, &source, rows, n_here, lows + i - n_here);
+        else
+            rt_propose(a, t, &source, rows, n_here);
     }
+}
+
+/* The children of the kept cells. For one nearest leaf by codes first the least of each cell, since
+ * few cells then are worth a look at each of their leaves. */
+static void propose_children(struct rt_assigner *a, const struct descent *d,
+                             const struct rt_target *t, uint32_t n_cells)
+{
+    struct rt_pair *pairs;
+    if (t->best == 1 && !t->by_codes && a->proposer == RT_PROPOSE_INT8 && t->set->can_propose &&
+        t->set->n_cells == n_cells) {
+        size_t n = pair_up(d, t, n_cells, 0, t->n_kept, &pairs);
+        propose_pairs(a, t, n_cells, pairs, n, d->lows);
+        propose_pairs(a, t, n_cells, pairs, keep_pairs(a, pairs, n, d->lows), NULL);
+        return;
+    }
+    size_t n = pair_up(d, t, n_cells, 0, 1, &pairs);
+    propose_pairs(a, t, n_cells, pairs, n, NULL);
+    for (size_t row = 0; row < t->n_rows; row++) /* a first T, so that few of the others pass */
+        if (t->best > 1 && !a->wants_all[row])
+            rt_propose_prune(a, t, row);
+    n = pair_up(d, t, n_cells, 1, t->n_kept, &pairs);
+    propose_pairs(a, t, n_cells, pairs, n, NULL);
 }
 
 static struct rt_target target_of(const struct descent *d, uint32_t l, const float *rows,
@@ -81,11 +132,14 @@ static struct rt_target target_of(const struct descent *d, uint32_t l, const flo
         t.kept = d->kept[(l - 1) % 2];
         t.n_kept = above->best;
     }
+    t.by_codes = d->by_codes && l + 1 < d->tree->n_levels;
+    t.has_codes = d->reference && (t.set->is_ip || memcmp(d->reference, t.set->mean,
+                                                          t.set->dim * sizeof *t.set->mean) == 0);
     return t;
 }
 
 /* Level l of the descent: the kept cells of each row, or at the leaves the answer. */
-static void descend(struct rt_assigner *a, const struct descent *d, struct rt_target *t, uint32_t l,
+static void descend(struct rt_assigner *a, struct descent *d, struct rt_target *t, uint32_t l,
                     uint32_t *out_list, float *out_distance)
 {
     bool is_leaf = l + 1 == d->tree->n_levels;
@@ -100,12 +154,10 @@ static void descend(struct rt_assigner *a, const struct descent *d, struct rt_ta
     char *lists = d->lists;
     rt_assigner_carve_lists(t, t->n_rows, &lists);
     rt_propose_prepare(a, t, 0, t->n_rows);
+    if (t->by_codes)
+        d->reference = t->set->mean;
     if (t->first_child) {
-        propose_children(a, d, t, d->tree->levels[l - 1].n, 0, 1);
-        for (size_t row = 0; row < t->n_rows; row++) /* a first T, so that few of the others pass */
-            if (t->best > 1 && !a->wants_all[row])
-                rt_propose_prune(a, t, row);
-        propose_children(a, d, t, d->tree->levels[l - 1].n, 1, t->n_kept);
+        propose_children(a, d, t, d->tree->levels[l - 1].n);
     } else {
         uint32_t numbers[RT_BATCH];
         struct rt_source source = {.n_groups = t->set->n_groups};
@@ -120,12 +172,11 @@ static void descend(struct rt_assigner *a, const struct descent *d, struct rt_ta
     rt_decide_sets(a, t, kept); /* filled up where there are fewer children than the beam is wide */
 }
 
-void rt_assign_tree_best(struct rt_assigner *assigner, const struct rt_tree *tree,
-                         struct rt_centroid_set *const *sets, const uint32_t *beams,
-                         const float *rows, size_t n_rows, uint32_t count, uint32_t *out_list,
-                         float *out_distance)
+static void descend_all(struct rt_assigner *assigner, struct descent d, const uint32_t *beams,
+                        const float *rows, size_t n_rows, uint32_t count, uint32_t *out_list,
+                        float *out_distance)
 {
-    struct descent d = {.tree = tree, .sets = sets};
+    const struct rt_tree *tree = d.tree;
     uint32_t most = count;
     if (count == 0)
         return;
@@ -134,6 +185,7 @@ void rt_assign_tree_best(struct rt_assigner *assigner, const struct rt_tree *tre
         d.beams[l] = beams[l] < n ? beams[l] : n;
         d.beams[l] = d.beams[l] ? d.beams[l] : 1;
         most = d.beams[l] > most ? d.beams[l] : most;
+        rt_assert(!d.by_codes || d.sets[l]->is_coded);
     }
     d.beams[tree->n_levels - 1] = count;
     rt_assigner_check(assigner, tree->dim, n_rows, most);
@@ -146,7 +198,9 @@ void rt_assign_tree_best(struct rt_assigner *assigner, const struct rt_tree *tre
             d.kept[i] = rt_assigner_carve(&arena, n * most * sizeof *d.kept[i]);
             d.pairs[i] = rt_assigner_carve(&arena, n * most * sizeof *d.pairs[i]);
         }
+        d.lows = rt_assigner_carve(&arena, n * most * sizeof *d.lows);
         d.lists = arena;
+        d.reference = NULL;
         for (uint32_t l = 0; l < tree->n_levels; l++) {
             struct rt_target t = target_of(&d, l, rows + at * tree->dim, n, l ? &above : NULL);
             descend(assigner, &d, &t, l, out_list + at * count,
@@ -157,12 +211,22 @@ void rt_assign_tree_best(struct rt_assigner *assigner, const struct rt_tree *tre
     }
 }
 
+void rt_assign_tree_best(struct rt_assigner *assigner, const struct rt_tree *tree,
+                         struct rt_centroid_set *const *sets, const uint32_t *beams,
+                         const float *rows, size_t n_rows, uint32_t count, uint32_t *out_list,
+                         float *out_distance)
+{
+    struct descent d = {.tree = tree, .sets = sets};
+    descend_all(assigner, d, beams, rows, n_rows, count, out_list, out_distance);
+}
+
 void rt_assign_tree(struct rt_assigner *assigner, const struct rt_tree *tree,
                     struct rt_centroid_set *const *sets, uint32_t beam, const float *rows,
                     size_t n_rows, uint32_t *out_list, float *out_distance)
 {
+    struct descent d = {.tree = tree, .sets = sets, .by_codes = true};
     uint32_t beams[RT_MAX_LEVELS];
     for (int l = 0; l < RT_MAX_LEVELS; l++)
         beams[l] = beam;
-    rt_assign_tree_best(assigner, tree, sets, beams, rows, n_rows, 1, out_list, out_distance);
+    descend_all(assigner, d, beams, rows, n_rows, 1, out_list, out_distance);
 }

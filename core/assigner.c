@@ -19,11 +19,11 @@ size_t rt_assigner_room(uint32_t best)
                      : (2 * (size_t)best + (size_t)2 * RT_TILE + 15) / 16 * 16 + RT_SPARE;
 }
 
-/* Bytes of arena for one row: its list, two levels of kept cells, its pairs twice. */
+/* Bytes of arena for one row: its list, two levels of kept cells, its pairs twice, their lows. */
 static size_t arena_for(uint32_t best)
 {
     return rt_assigner_room(best) * (sizeof(float) + sizeof(uint32_t)) +
-           (size_t)best * (2 * sizeof(uint32_t) + 2 * sizeof(struct rt_pair));
+           (size_t)best * (2 * sizeof(uint32_t) + 2 * sizeof(struct rt_pair) + sizeof(float));
 }
 
 static struct rt_assigner_sizes sizes_of(size_t max_rows, uint32_t dim, uint32_t max_beam)
@@ -65,7 +65,7 @@ size_t rt_assigner_bytes(size_t max_rows, uint32_t dim, uint32_t max_beam)
 {
     struct rt_assigner_sizes s = sizes_of(max_rows, dim, max_beam);
     size_t a_row = rt_code_stride(dim) + sizeof(uint8_t *) + 2 * sizeof(float) +
-                   sizeof(struct rt_row_bound) + sizeof(uint32_t) + 1;
+                   sizeof(struct rt_row_sizes) + sizeof(struct rt_row_bound) + sizeof(uint32_t) + 1;
     return sizeof(struct rt_assigner) + s.n_batch * a_row + s.arena +
            products_of(&s) * sizeof(float) +
            sizeof(float) * dim * (s.gemm_rows + s.gemm_tiles * RT_TILE) + sizeof(struct rt_packed) +
@@ -128,6 +128,7 @@ enum rt_status rt_assigner_new(size_t max_rows, uint32_t dim, uint32_t max_beam,
     RT_TRY(rt_array_new(n, a->code_stride, &a->codes, err));
     RT_TRY(rt_array_new(n, sizeof *a->code_of, &a->code_of, err));
     RT_TRY(rt_array_new(n, sizeof *a->row_scale, &a->row_scale, err));
+    RT_TRY(rt_array_new(n, sizeof *a->row_sizes, &a->row_sizes, err));
     RT_TRY(rt_array_new(n, sizeof *a->bound, &a->bound, err));
     RT_TRY(rt_array_new(n, sizeof *a->threshold, &a->threshold, err));
     RT_TRY(rt_array_new(n, sizeof *a->n_listed, &a->n_listed, err));
@@ -159,6 +160,7 @@ void rt_assigner_free(struct rt_assigner *assigner)
     rt_array_free(assigner->codes);
     rt_array_free(assigner->code_of);
     rt_array_free(assigner->row_scale);
+    rt_array_free(assigner->row_sizes);
     rt_array_free(assigner->bound);
     rt_array_free(assigner->threshold);
     rt_array_free(assigner->n_listed);
@@ -180,6 +182,11 @@ void rt_assigner_counts(const struct rt_assigner *assigner, uint64_t *rows, uint
 {
     *rows = assigner->rows;
     *candidates = assigner->candidates;
+}
+
+uint64_t rt_assigner_distances(const struct rt_assigner *assigner)
+{
+    return assigner->n_distances;
 }
 
 void *rt_assigner_carve(char **at, size_t bytes)

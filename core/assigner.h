@@ -33,13 +33,14 @@ struct rt_assigner {
     enum rt_proposer proposer; /* never AUTO */
     const struct rt_kernels *kernels;
     struct rt_assigner_sizes sizes;
-    uint64_t rows, candidates;
+    uint64_t rows, candidates, n_distances;
 
     /* of each row of the batch */
     uint8_t *codes; /* code_stride each */
     size_t code_stride;
     const uint8_t **code_of;
     float *row_scale;
+    struct rt_row_sizes *row_sizes;
     struct rt_row_bound *bound;
     float *threshold; /* T */
     uint32_t *n_listed;
@@ -76,7 +77,9 @@ struct rt_target {
     const struct rt_coded *coded; /* not NULL: index[first..] of these */
     size_t first;
     size_t n_rows;
-    uint32_t best;               /* A */
+    uint32_t best;  /* A */
+    bool by_codes;  /* least by coded distance, not by E (B11) */
+    bool has_codes; /* the batch's codes, made before, are about this set's reference */
     const uint32_t *first_child; /* not NULL: T = children of kept[row][0..n_kept) */
     const uint32_t *kept;
     uint32_t n_kept;

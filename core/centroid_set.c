@@ -44,10 +44,10 @@
 #define MOST_NORM 0x1p61 /* of c': rows and centroids of A6 stay below */
 
 struct head { /* first bytes of a store */
-    uint32_t n_groups, can_propose;
+    uint32_t n_groups, can_propose, is_coded;
     float most_p, most_w;
     double mean_norm;
-    uint64_t zero[5];
+    uint64_t zero[4];
 };
 
 /* The store's parts, in order, each beginning a cache line. */
@@ -155,8 +155,7 @@ bool rt_row_bound(const struct rt_centroid_set *set, bool is_gemm, const struct 
     return true;
 }
 
-/* B6: f64, ascending number, then f32. */
-static void find_mean(const float *centroids, uint32_t n, uint32_t dim, double *sums, float *mean)
+void rt_centroids_mean(const float *centroids, uint32_t n, uint32_t dim, double *sums, float *mean)
 {
     for (uint32_t i = 0; i < dim; i++)
         sums[i] = 0;
@@ -169,12 +168,12 @@ static void find_mean(const float *centroids, uint32_t n, uint32_t dim, double *
 
 /* c - mean by codes, of up to 16 centroids. */
 static void code_group(const struct parts *s, const float *const *centroids, size_t n, uint32_t dim,
-                       size_t group, uint8_t *row_codes, struct rt_quantised *out)
+                       bool is_coded, size_t group, uint8_t *row_codes, struct rt_quantised *out)
 {
     const struct rt_kernels *kernels = rt_kernels();
     size_t n_steps = steps_of(dim);
     int8_t *codes = s->codes + group * n_steps * 64;
-    if (kernels->quantise_group) {
+    if (kernels->quantise_group && !is_coded) {
         kernels->quantise_group(centroids, n, s->mean, dim, codes, out);
         return;
     }
@@ -233,49 +232,57 @@ static void find_most(const struct parts *s)
     }
 }
 
-/* One group: centroids first.. of a cell, n of them. members as below. */
-static bool fill_group(const struct parts *s, const float *centroids, const uint32_t *members,
-                       uint32_t first, size_t n, uint32_t dim, bool is_ip, size_t group,
-                       uint8_t *row_codes)
+/* What a store is made of. */
+struct filling {
+    const float *centroids;
+    const uint32_t *members; /* NULL: centroids 0..n - 1 */
+    uint32_t n, dim;
+    bool is_ip, is_coded;
+    const uint32_t *first_child; /* of n_cells; 0: not in cells */
+    uint32_t n_cells;
+    uint8_t *row_codes; /* scratch, dim rounded up to a multiple of 4 */
+};
+
+/* One group: centroids first.. of a cell, n of them. */
+static bool fill_group(const struct parts *s, const struct filling *f, uint32_t first, size_t n,
+                       size_t group)
 {
     const float *values[16];
     struct rt_quantised q[16];
     bool can_propose = true;
     for (size_t i = 0; i < n; i++) {
-        uint32_t number = members ? members[first + i] : first + (uint32_t)i;
-        values[i] = centroids + (size_t)number * dim;
+        uint32_t number = f->members ? f->members[first + i] : first + (uint32_t)i;
+        values[i] = f->centroids + (size_t)number * f->dim;
         s->id_of[16 * group + i] = number;
         s->slot_of[first + i] = (uint32_t)(16 * group + i);
     }
-    code_group(s, values, n, dim, group, row_codes, q);
+    code_group(s, values, n, f->dim, f->is_coded, group, f->row_codes, q);
     for (size_t i = 0; i < n; i++)
-        can_propose &= fill_slot(s, is_ip, 16 * group + i, &q[i]);
+        can_propose &= fill_slot(s, f->is_ip, 16 * group + i, &q[i]);
     for (size_t i = n; i < 16; i++)
         fill_empty(s, 16 * group + i);
     return can_propose;
 }
 
-/* Everything but the mean, which is there already. members: NULL for centroids 0..n - 1. row_codes:
- * scratch, dim rounded up to a multiple of 4. */
-static void fill(const struct parts *s, const float *centroids, const uint32_t *members, uint32_t n,
-                 uint32_t dim, bool is_ip, const uint32_t *first_child, uint32_t n_cells,
-                 uint8_t *row_codes)
+/* Everything but the mean, which is there already. */
+static void fill(const struct parts *s, const struct filling *f)
 {
-    uint32_t everything[2] = {0, n};
-    const uint32_t *first = n_cells ? first_child : everything;
+    uint32_t everything[2] = {0, f->n};
+    uint32_t n_cells = f->n_cells;
+    const uint32_t *first = n_cells ? f->first_child : everything;
     size_t group = 0;
     bool can_propose = true;
     for (uint32_t cell = 0; cell < (n_cells ? n_cells : 1); cell++) {
         s->first_slot[cell] = (uint32_t)(16 * group);
         for (uint32_t c = first[cell]; c < first[cell + 1]; c += 16, group++) {
             size_t left = first[cell + 1] - c;
-            can_propose &= fill_group(s, centroids, members, c, left < 16 ? left : 16, dim, is_ip,
-                                      group, row_codes);
+            can_propose &= fill_group(s, f, c, left < 16 ? left : 16, group);
         }
     }
     s->first_slot[n_cells ? n_cells : 1] = (uint32_t)(16 * group);
-    *s->head = (struct head){.n_groups = (uint32_t)group, .can_propose = can_propose};
-    s->head->mean_norm = sqrt(rt_kernels()->norm2(s->mean, dim));
+    *s->head = (struct head){
+        .n_groups = (uint32_t)group, .can_propose = can_propose, .is_coded = f->is_coded};
+    s->head->mean_norm = sqrt(rt_kernels()->norm2(s->mean, f->dim));
     if (!isfinite(s->head->mean_norm))
         s->head->can_propose = 0;
     if (s->head->can_propose)
@@ -290,6 +297,7 @@ static void show(const struct parts *s, const float *centroids, uint32_t n, uint
                                     .dim = dim,
                                     .is_ip = distance == RT_IP,
                                     .can_propose = s->head->can_propose != 0,
+                                    .is_coded = s->head->is_coded != 0,
                                     .n_cells = n_cells,
                                     .n_groups = s->head->n_groups,
                                     .mean = s->mean,
@@ -323,29 +331,45 @@ done:
     return st;
 }
 
-enum rt_status rt_centroid_set_new_in_cells(const float *centroids, uint32_t n, uint32_t dim,
-                                            enum rt_metric distance, const uint32_t *first_child,
-                                            uint32_t n_cells, void *memory,
-                                            struct rt_centroid_set **out, struct rt_error *err)
+/* about: n_about centroids, whose mean is subtracted. */
+static enum rt_status new_about(struct filling f, const float *about, uint32_t n_about,
+                                void *memory, struct rt_centroid_set **out, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     void *owned = NULL;
     double *scratch = NULL;
     if (!memory) {
-        RT_TRY(rt_array_new(rt_centroid_set_bytes_in_cells(n, dim, n_cells), 1, &owned, err));
+        size_t bytes = rt_centroid_set_bytes_in_cells(f.n, f.dim, f.n_cells);
+        RT_TRY(rt_array_new(bytes, 1, &owned, err));
         memory = owned;
     }
-    RT_TRY(rt_array_new(dim, sizeof *scratch, &scratch, err));
-    struct parts s = layout((uintptr_t)memory, n, dim, n_cells);
-    find_mean(centroids, n, dim, scratch, s.mean);
-    fill(&s, centroids, NULL, n, dim, distance == RT_IP, first_child, n_cells, (uint8_t *)scratch);
-    RT_TRY(rt_centroid_set_view(centroids, n, dim, distance, n_cells, memory, out, err));
+    RT_TRY(rt_array_new(f.dim, sizeof *scratch, &scratch, err));
+    struct parts s = layout((uintptr_t)memory, f.n, f.dim, f.n_cells);
+    rt_centroids_mean(about, n_about, f.dim, scratch, s.mean);
+    f.row_codes = (uint8_t *)scratch;
+    fill(&s, &f);
+    RT_TRY(rt_centroid_set_view(f.centroids, f.n, f.dim, f.is_ip ? RT_IP : RT_L2, f.n_cells, memory,
+                                out, err));
     (*out)->owned = owned;
     owned = NULL;
 done:
     rt_array_free(scratch);
     rt_array_free(owned);
     return st;
+}
+
+enum rt_status rt_centroid_set_new_in_cells(const float *centroids, uint32_t n, uint32_t dim,
+                                            enum rt_metric distance, const uint32_t *first_child,
+                                            uint32_t n_cells, void *memory,
+                                            struct rt_centroid_set **out, struct rt_error *err)
+{
+    struct filling f = {.centroids = centroids,
+                        .n = n,
+                        .dim = dim,
+                        .is_ip = distance == RT_IP,
+                        .first_child = first_child,
+                        .n_cells = n_cells};
+    return new_about(f, centroids, n, memory, out, err);
 }
 
 enum rt_status rt_centroid_set_new(const float *centroids, uint32_t n, uint32_t dim,
@@ -368,9 +392,14 @@ enum rt_status rt_level_set_new(const struct rt_tree *tree, uint32_t level, enum
 {
     const struct rt_level *at = &tree->levels[level];
     const struct rt_level *above = level ? at - 1 : NULL;
-    return rt_centroid_set_new_in_cells(at->centroids, at->n, tree->dim, distance,
-                                        above ? above->first_child : NULL, above ? above->n : 0,
-                                        memory, out, err);
+    struct filling f = {.centroids = at->centroids,
+                        .n = at->n,
+                        .dim = tree->dim,
+                        .is_ip = distance == RT_IP,
+                        .is_coded = level + 1 < tree->n_levels,
+                        .first_child = above ? above->first_child : NULL,
+                        .n_cells = above ? above->n : 0};
+    return new_about(f, tree->levels[0].centroids, tree->levels[0].n, memory, out, err);
 }
 
 enum rt_status rt_level_set_view(const struct rt_tree *tree, uint32_t level,
@@ -412,7 +441,13 @@ void rt_small_set_fill(struct rt_centroid_set *set, const float *centroids, cons
     struct parts s = layout((uintptr_t)was.owned, was.room, was.dim, 0);
     rt_assert(n >= 1 && n <= was.room);
     memcpy(s.mean, reference, was.dim * sizeof *s.mean);
-    fill(&s, centroids, members, n, was.dim, was.is_ip, NULL, 0, was.row_codes);
+    struct filling f = {.centroids = centroids,
+                        .members = members,
+                        .n = n,
+                        .dim = was.dim,
+                        .is_ip = was.is_ip,
+                        .row_codes = was.row_codes};
+    fill(&s, &f);
     show(&s, centroids, n, was.dim, was.is_ip ? RT_IP : RT_L2, 0, set);
     set->members = members;
     set->room = was.room;

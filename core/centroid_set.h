@@ -18,6 +18,7 @@ struct rt_centroid_set {
     const uint32_t *members; /* of such a set: their numbers; NULL: 0..n - 1 */
     bool is_ip;
     bool can_propose; /* else a centroid is beyond A6, and only E is sure */
+    bool is_coded;    /* each centroid has a code of its own: B11 */
     uint32_t n_cells; /* 0: not in cells */
     uint32_t n_groups;
     const float *mean;              /* dim: what is subtracted first (B6); any point will do */
@@ -37,6 +38,9 @@ struct rt_centroid_set {
     void *owned;
     uint8_t *row_codes; /* of a set remade in place: scratch */
 };
+
+/* The mean of n centroids: f64, ascending number, then f32 (B6). sums: scratch, dim. */
+void rt_centroids_mean(const float *centroids, uint32_t n, uint32_t dim, double *sums, float *mean);
 
 /* What a row adds to the bound. */
 struct rt_row_bound {

@@ -228,6 +228,17 @@ static void write_best(struct rt_assigner *a, const struct rt_target *t, size_t 
     }
 }
 
+/* By coded distances the list itself is the answer. */
+static void keep_listed(struct rt_assigner *a, const struct rt_target *t, size_t row, uint32_t *out)
+{
+    if (a->n_listed[row] > t->best)
+        rt_propose_prune(a, t, row);
+    size_t n = a->n_listed[row];
+    memcpy(out, t->list_id + row * t->room, n * sizeof *out);
+    for (; n < t->best; n++)
+        out[n] = UINT32_MAX;
+}
+
 #ifdef RT_CHECKS
 /* B10: every 1,000th row again, by E over all of T; sorted tells whether list is. */
 static void check_row(struct rt_assigner *a, const struct rt_target *t, size_t row,
@@ -256,6 +267,10 @@ static void check_row(struct rt_assigner *a, const struct rt_target *t, size_t r
 void rt_decide_sets(struct rt_assigner *a, const struct rt_target *t, uint32_t *out)
 {
     for (size_t row = 0; row < t->n_rows; row++, out += t->best) {
+        if (t->by_codes) {
+            keep_listed(a, t, row, out);
+            continue;
+        }
         for (size_t n = keep_best(a, t, row, out); n < t->best; n++)
             out[n] = UINT32_MAX;
         check_row(a, t, row, out, false);

@@ -1,5 +1,6 @@
 #include "core/descend.h"
 
+#include "core/assigner.h"
 #include "core/kernels/kernels.h"
 #include "core/memory.h"
 
@@ -15,6 +16,11 @@ struct rt_descent {
     struct rt_descent_options options;
     void (*measure)(const float *row, const float *centroids, size_t dim, const uint32_t *list,
                     size_t n, float *out);
+    /* of coded distances (B11) */
+    bool has_reference;
+    float *reference; /* dim: the mean of the top level */
+    double *sums;     /* dim: scratch */
+    uint8_t *row_codes, *codes;
     /* of the level at hand, grown as needed */
     size_t room;
     uint32_t *numbers;
@@ -31,8 +37,15 @@ enum rt_status rt_descent_new(const struct rt_descent_options *options, struct r
     RT_TRY(rt_array_zero(1, sizeof *descent, &descent, err));
     descent->options = *options;
     descent->measure = options->distance == RT_IP ? rt_kernels()->ip_among : rt_kernels()->l2_among;
+    uint32_t dim = options->tree->dim;
+    RT_TRY(rt_array_new(dim, sizeof *descent->reference, &descent->reference, err));
+    RT_TRY(rt_array_new(dim, sizeof *descent->sums, &descent->sums, err));
+    RT_TRY(rt_array_new(rt_code_stride(dim), 1, &descent->row_codes, err));
+    RT_TRY(rt_array_new(rt_code_stride(dim), 1, &descent->codes, err));
     *out = descent;
+    descent = NULL;
 done:
+    rt_descent_free(descent);
     return st;
 }
 
@@ -40,6 +53,10 @@ void rt_descent_free(struct rt_descent *descent)
 {
     if (!descent)
         return;
+    rt_array_free(descent->reference);
+    rt_array_free(descent->sums);
+    rt_array_free(descent->row_codes);
+    rt_array_free(descent->codes);
     rt_array_free(descent->numbers);
     rt_array_free(descent->distances);
     rt_array_free(descent->scored);
@@ -87,10 +104,43 @@ static int by_distance(const void *a, const void *b)
     return (x->number > y->number) - (x->number < y->number);
 }
 
+static int32_t product(const uint8_t *a, const uint8_t *b, size_t n)
+{
+    int32_t sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += ((int32_t)a[i] - 128) * ((int32_t)b[i] - 128);
+    return sum;
+}
+
+/* B11, as int8_tile rounds it. */
+static void measure_coded(struct rt_descent *d, uint32_t level, const float *row)
+{
+    const struct rt_tree *tree = d->options.tree;
+    const struct rt_kernels *kernels = rt_kernels();
+    bool is_ip = d->options.distance == RT_IP;
+    struct rt_quantised x;
+    struct rt_quantised c;
+    if (!d->has_reference)
+        rt_centroids_mean(tree->levels[0].centroids, tree->levels[0].n, tree->dim, d->sums,
+                          d->reference);
+    d->has_reference = true;
+    kernels->quantise(row, is_ip ? NULL : d->reference, tree->dim, d->row_codes, &x);
+    float row_scale = is_ip ? -x.scale : -2 * x.scale;
+    for (size_t i = 0; i < d->n; i++) {
+        kernels->quantise(tree->levels[level].centroids + (size_t)d->numbers[i] * tree->dim,
+                          d->reference, tree->dim, d->codes, &c);
+        float scaled = c.scale * (float)product(d->row_codes, d->codes, tree->dim);
+        d->distances[i] = (is_ip ? 0.0f : c.norm2) + row_scale * scaled;
+    }
+}
+
 static void score(struct rt_descent *d, uint32_t level, const float *row)
 {
     const struct rt_tree *tree = d->options.tree;
-    d->measure(row, tree->levels[level].centroids, tree->dim, d->numbers, d->n, d->distances);
+    if (level + 1 < tree->n_levels)
+        measure_coded(d, level, row);
+    else
+        d->measure(row, tree->levels[level].centroids, tree->dim, d->numbers, d->n, d->distances);
     for (size_t i = 0; i < d->n; i++)
         d->scored[i] = (struct scored){d->distances[i], d->numbers[i]};
     if (d->n)

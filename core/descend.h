@@ -1,5 +1,5 @@
-/* One row down a tree by exact distances alone: what core/assign.h gives, for rows so few that
- * building its store of all centroids would cost more than they do. Looks only at centroids it
+/* One row down a tree without a store of centroids: what core/assign.h gives, for rows so few that
+ * building that store would cost more than they do. Looks only at centroids it
  * measures, which may be mapped and not yet checked (H7). */
 #ifndef RT_CORE_DESCEND_H
 #define RT_CORE_DESCEND_H

@@ -1,32 +1,44 @@
 #include "core/propose.h"
 
 #include "core/gemm.h"
+#include "core/keys.h"
 #include "core/memory.h"
 
 #include <float.h>
 #include <math.h>
 #include <string.h>
 
-/* What a row needs before tiles pass by; false: E over all. */
-static bool prepare_row(struct rt_assigner *a, const struct rt_target *t, size_t row)
+static void code_row(struct rt_assigner *a, const struct rt_target *t, size_t row)
 {
     const struct rt_centroid_set *set = t->set;
-    struct rt_row_sizes sizes;
     uint8_t *codes = a->codes + row * a->code_stride;
+    struct rt_row_sizes *sizes = &a->row_sizes[row];
     a->code_of[row] = codes;
-    if (a->proposer == RT_PROPOSE_NONE || !set->can_propose)
-        return false;
     if (t->coded) {
         a->code_of[row] = t->coded->codes + rt_target_index(t, row) * rt_row_code_bytes(a->dim);
-        memcpy(&sizes, a->code_of[row] + a->code_stride, sizeof sizes);
-    } else {
+        memcpy(sizes, a->code_of[row] + a->code_stride, sizeof *sizes);
+    } else if (!t->has_codes) {
         struct rt_quantised q;
         a->kernels->quantise(t->rows + row * a->dim, set->is_ip ? NULL : set->mean, a->dim, codes,
                              &q);
-        sizes = rt_row_sizes(q.scale, q.norm2, q.error2);
+        *sizes = rt_row_sizes(q.scale, q.norm2, q.error2);
     }
-    a->row_scale[row] = set->is_ip ? -sizes.scale : -2 * sizes.scale;
-    return rt_row_bound(set, a->proposer == RT_PROPOSE_SGEMM, &sizes, &a->bound[row]);
+    a->row_scale[row] = set->is_ip ? -sizes->scale : -2 * sizes->scale;
+}
+
+/* What a row needs before tiles pass by; false: E over all. */
+static bool prepare_row(struct rt_assigner *a, const struct rt_target *t, size_t row)
+{
+    if (t->by_codes) { /* a is the distance itself */
+        code_row(a, t, row);
+        a->bound[row] = (struct rt_row_bound){0, 0, 0, 0};
+        return true;
+    }
+    if (a->proposer == RT_PROPOSE_NONE || !t->set->can_propose)
+        return false;
+    code_row(a, t, row);
+    return rt_row_bound(t->set, a->proposer == RT_PROPOSE_SGEMM, &a->row_sizes[row],
+                        &a->bound[row]);
 }
 
 /* Coded rows lie anywhere: their cache lines are asked for some rows ahead. */
@@ -55,6 +67,21 @@ void rt_propose_prepare(struct rt_assigner *a, const struct rt_target *t, size_t
     }
 }
 
+/* Of a list by coded distances as many as are wanted: those that tie go by number. */
+static void cut_ties(struct rt_assigner *a, const struct rt_target *t, size_t row)
+{
+    float *values = t->list_a + row * t->room;
+    uint32_t *ids = t->list_id + row * t->room;
+    for (uint32_t i = 0; i < a->n_listed[row]; i++)
+        a->keys[i] = rt_key_of(values[i], ids[i]);
+    rt_keys_select(a->keys, a->n_listed[row], t->best);
+    for (uint32_t i = 0; i < t->best; i++) {
+        values[i] = rt_key_distance(a->keys[i]);
+        ids[i] = (uint32_t)a->keys[i];
+    }
+    a->n_listed[row] = t->best;
+}
+
 void rt_propose_prune(struct rt_assigner *a, const struct rt_target *t, size_t row)
 {
     float *values = t->list_a + row * t->room;
@@ -79,6 +106,8 @@ void rt_propose_prune(struct rt_assigner *a, const struct rt_target *t, size_t r
         kept += values[i] <= most;
     }
     a->n_listed[row] = kept;
+    if (t->by_codes && kept > t->best)
+        cut_ties(a, t, row);
 }
 
 static void overflow(struct rt_assigner *a, size_t row)
@@ -131,6 +160,35 @@ static void list_best(struct rt_assigner *a, const struct rt_target *t, const st
         (uint32_t)a->kernels->pick(values, tile->ids, mask, t->list_a + end, t->list_id + end);
 }
 
+/* The one nearest by coded distance. */
+static void list_least(struct rt_assigner *a, const struct rt_target *t, const struct rt_tile *tile,
+                       size_t row, const float *values, uint64_t mask)
+{
+    float *least = t->list_a + row * t->room;
+    uint32_t *id = t->list_id + row * t->room;
+    for (; mask; mask &= mask - 1) {
+        int slot = __builtin_ctzll(mask);
+        bool is_less = a->n_listed[row] == 0 || values[slot] < *least ||
+                       (values[slot] <= *least && tile->ids[slot] < *id);
+        if (!is_less)
+            continue;
+        *least = a->threshold[row] = values[slot];
+        *id = tile->ids[slot];
+        a->n_listed[row] = 1;
+    }
+}
+
+static void list(struct rt_assigner *a, const struct rt_target *t, const struct rt_tile *tile,
+                 size_t row, const float *values, uint64_t mask)
+{
+    if (t->best > 1)
+        list_best(a, t, tile, row, values, mask);
+    else if (t->by_codes)
+        list_least(a, t, tile, row, values, mask);
+    else
+        list_nearest(a, t, tile, row, values, mask);
+}
+
 /* a-values of one row's tile are known: values, and the least of them. */
 static void list_seeded(struct rt_assigner *a, const struct rt_target *t,
                         const struct rt_tile *tile, size_t row, const float *values, float least)
@@ -141,7 +199,7 @@ static void list_seeded(struct rt_assigner *a, const struct rt_target *t,
     uint64_t mask = a->kernels->at_most(values, 16 * tile->products.n_groups,
                                         rt_propose_capped(a->threshold[row] + b));
     if (mask)
-        (t->best == 1 ? list_nearest : list_best)(a, t, tile, row, values, mask);
+        list(a, t, tile, row, values, mask);
 }
 
 static void tile_by_codes(struct rt_assigner *a, const struct rt_target *t,
@@ -169,8 +227,7 @@ static void tile_by_codes(struct rt_assigner *a, const struct rt_target *t,
         if (!is_seeded)
             list_seeded(a, t, tile, rows[i], a->a + i * RT_TILE, least[i]);
         else if (mask[i])
-            (t->best == 1 ? list_nearest : list_best)(a, t, tile, rows[i], a->a + i * RT_TILE,
-                                                      mask[i]);
+            list(a, t, tile, rows[i], a->a + i * RT_TILE, mask[i]);
     }
 }
 
@@ -255,17 +312,10 @@ static void gather(struct rt_assigner *a, const struct rt_centroid_set *set,
     out->w = packed->w;
 }
 
-static void tile_of(struct rt_assigner *a, const struct rt_centroid_set *set,
-                    const struct rt_source *s, size_t index, struct rt_tile *out)
+/* Groups [group, end) of a set. */
+static void groups_of(const struct rt_centroid_set *set, size_t n_steps, size_t group, size_t end,
+                      struct rt_tile *out)
 {
-    if (s->is_gathered) {
-        gather(a, set, s, index, out);
-        return;
-    }
-    size_t n_tiles = n_tiles_of(s); /* of about the same size */
-    size_t group = s->first_group + s->n_groups * index / n_tiles;
-    size_t end = s->first_group + s->n_groups * (index + 1) / n_tiles;
-    size_t n_steps = a->code_stride / 4;
     out->products = (struct rt_int8_tile){set->codes + group * n_steps * 64,
                                           set->scale + 16 * group,
                                           set->norm + 16 * group,
@@ -279,6 +329,44 @@ static void tile_of(struct rt_assigner *a, const struct rt_centroid_set *set,
     for (; group < end; group++) {
         out->most_p = set->group_p[group] > out->most_p ? set->group_p[group] : out->most_p;
         out->most_w = set->group_w[group] > out->most_w ? set->group_w[group] : out->most_w;
+    }
+}
+
+static void tile_of(struct rt_assigner *a, const struct rt_centroid_set *set,
+                    const struct rt_source *s, size_t index, struct rt_tile *out)
+{
+    if (s->is_gathered) {
+        gather(a, set, s, index, out);
+        return;
+    }
+    size_t n_tiles = n_tiles_of(s); /* of about the same size */
+    groups_of(set, a->code_stride / 4, s->first_group + s->n_groups * index / n_tiles,
+              s->first_group + s->n_groups * (index + 1) / n_tiles, out);
+}
+
+void rt_propose_lows(struct rt_assigner *a, const struct rt_target *t,
+                     const struct rt_source *source, const uint32_t *rows, size_t n, float *lows)
+{
+    struct rt_tile cell;
+    a->n_distances += n * (uint64_t)16 * source->n_groups;
+    groups_of(t->set, a->code_stride / 4, source->first_group,
+              source->first_group + source->n_groups, &cell);
+    for (size_t at = 0; at < n; at += RT_ROW_BLOCK) {
+        const uint8_t *codes[RT_ROW_BLOCK];
+        float scale[RT_ROW_BLOCK];
+        size_t some = n - at < RT_ROW_BLOCK ? n - at : RT_ROW_BLOCK;
+        for (size_t i = 0; i < some; i++) {
+            codes[i] = a->code_of[rows[at + i]];
+            scale[i] = a->row_scale[rows[at + i]];
+        }
+        a->kernels->int8_least(&cell.products, codes, some, scale, lows + at);
+        for (size_t i = 0; i < some; i++) {
+            size_t row = rows[at + i];
+            float b = rt_bound(t->set, &a->bound[row], cell.most_p, cell.most_w);
+            float high = lows[at + i] + b;
+            lows[at + i] -= b;
+            a->threshold[row] = high < a->threshold[row] ? high : a->threshold[row];
+        }
     }
 }
 
@@ -318,9 +406,11 @@ static void propose_by_gemm(struct rt_assigner *a, const struct rt_target *t,
 void rt_propose(struct rt_assigner *a, const struct rt_target *t, const struct rt_source *source,
                 const uint32_t *rows, size_t n)
 {
-    if (a->proposer == RT_PROPOSE_NONE || !t->set->can_propose)
+    bool is_proposed = a->proposer != RT_PROPOSE_NONE && t->set->can_propose;
+    if (!t->by_codes && !is_proposed)
         return;
-    if (a->proposer == RT_PROPOSE_SGEMM)
+    a->n_distances += n * (source->is_gathered ? source->n : (uint64_t)16 * source->n_groups);
+    if (!t->by_codes && a->proposer == RT_PROPOSE_SGEMM)
         propose_by_gemm(a, t, source, rows, n);
     else
         propose_by_codes(a, t, source, rows, n);

@@ -23,6 +23,12 @@ void rt_propose_prepare(struct rt_assigner *a, const struct rt_target *t, size_t
 void rt_propose(struct rt_assigner *a, const struct rt_target *t, const struct rt_source *source,
                 const uint32_t *rows, size_t n);
 
+/* For one nearest by codes, before rt_propose: brings the rows' T down to what their least a + b
+ * among the source's whole groups tells. lows[i]: no a - b of rows[i] is below it there, so a row
+ * whose T stays less need not see them. */
+void rt_propose_lows(struct rt_assigner *a, const struct rt_target *t,
+                     const struct rt_source *source, const uint32_t *rows, size_t n, float *lows);
+
 /* Takes off a row's list what cannot be among the best any more. */
 void rt_propose_prune(struct rt_assigner *a, const struct rt_target *t, size_t row);
 /* A threshold that empty slots (a = infinity) do not pass. */

@@ -394,17 +394,8 @@ static enum rt_status beam_new(struct beam_work *w, struct rt_error *err)
     RT_TRY(rt_array_new(w->batch, sample->row_dim * sizeof *w->rows, &w->rows, err));
     RT_TRY(rt_array_new(w->batch, sizeof *w->found, &w->found, err));
     RT_TRY(rt_array_new(w->n_rows, sizeof *w->exact, &w->exact, err));
-    for (uint32_t l = 0; l < w->tree.n_levels; l++) {
-        const struct rt_level *level = &w->tree.levels[l];
-        const struct rt_level *upper = l > 0 ? level - 1 : NULL;
-        if (upper)
-            RT_TRY(rt_centroid_set_new_in_cells(level->centroids, level->n, w->tree.dim,
-                                                t->setting.distance, upper->first_child, upper->n,
-                                                NULL, &w->sets[l], err));
-        else
-            RT_TRY(rt_centroid_set_new(level->centroids, level->n, w->tree.dim, t->setting.distance,
-                                       NULL, &w->sets[l], err));
-    }
+    for (uint32_t l = 0; l < w->tree.n_levels; l++)
+        RT_TRY(rt_level_set_new(&w->tree, l, t->setting.distance, NULL, &w->sets[l], err));
     RT_TRY(rt_assigner_new(w->batch, w->tree.dim, w->tree.levels[w->tree.n_levels - 2].n,
                            t->options->proposer, &w->assigner, err));
 done:

@@ -69,6 +69,7 @@ void rt_kernels_avx2(struct rt_kernels *table)
     fill_exact(table);
     fill_proposals(table);
     table->int8_tile = int8_tile;
+    table->int8_least = int8_least;
     table->at_most = at_most;
     table->f16_to_f32 = f16_to_f32;
 }

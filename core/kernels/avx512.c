@@ -267,6 +267,7 @@ void rt_kernels_avx512(struct rt_kernels *table)
     table->quantise = quantise_512;
     table->quantise_group = quantise_group;
     table->int8_tile = int8_tile;
+    table->int8_least = int8_least;
     table->at_most = at_most;
     table->find_rank = find_rank_512;
     table->pick = pick;

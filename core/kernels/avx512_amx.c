@@ -131,7 +131,111 @@ static void int8_tile(const struct rt_int8_tile *tile, const uint8_t *const *row
         by_groups(tile, rows, n_rows, row_scale, threshold, a, mask, NULL);
 }
 
+/* ---- the least of each row ---- */
+
+#define LEAST_BLOCK 16u /* rows */
+
+/* Lanes of the least so far of up to 16 rows, from the sums of one tile. */
+ALWAYS void lower(const struct rt_int8_tile *part, const int32_t *sums, size_t n_rows,
+                  size_t n_groups, const float *row_scale, float *low)
+{
+    for (size_t r = 0; r < n_rows; r++) {
+        __m512 lanes = _mm512_load_ps(low + 16 * r);
+        __m512 factor = _mm512_set1_ps(row_scale[r]);
+        for (size_t g = 0; g < n_groups; g++) {
+            __m512i p = _mm512_sub_epi32(_mm512_load_si512((const void *)(sums + 64 * r + 16 * g)),
+                                         _mm512_loadu_si512((const void *)(part->sums + 16 * g)));
+            __m512 scaled =
+                _mm512_mul_ps(_mm512_loadu_ps(part->scale + 16 * g), _mm512_cvtepi32_ps(p));
+            lanes = _mm512_min_ps(
+                lanes, _mm512_fmadd_ps(factor, scaled, _mm512_loadu_ps(part->norm + 16 * g)));
+        }
+        _mm512_store_ps(low + 16 * r, lanes);
+    }
+}
+
+/* A part of 1..4 groups for all rows. The sums of one block are looked at while the tiles of the
+ * next are multiplied. */
+ALWAYS void least_of_part(const struct rt_int8_tile *part, const uint8_t *packed,
+                          size_t block_bytes, size_t n_rows, size_t n_groups,
+                          const float *row_scale, float *low)
+{
+    _Alignas(64) int8_t tails[4 * 1024];
+    _Alignas(64) int32_t sums[2][16 * 64];
+    bool has_tail = part->n_steps % 16 != 0;
+    size_t n_blocks = (n_rows + LEAST_BLOCK - 1) / LEAST_BLOCK;
+    if (has_tail)
+        copy_tails(part, tails);
+    MEMORY_IS_READ();
+    for (size_t block = 0; block <= n_blocks; block++) {
+        if (block < n_blocks)
+            products(part, packed + block * block_bytes, has_tail ? tails : NULL, n_groups,
+                     sums[block % 2]);
+        if (block > 0) {
+            size_t at = (block - 1) * LEAST_BLOCK;
+            size_t n = n_rows - at < LEAST_BLOCK ? n_rows - at : LEAST_BLOCK;
+            lower(part, sums[(block - 1) % 2], n, n_groups, row_scale + at, low + 16 * at);
+        }
+    }
+}
+
+ALWAYS void least_by_parts(const struct rt_int8_tile *cell, const uint8_t *packed,
+                           size_t block_bytes, size_t n_rows, const float *row_scale, float *low)
+{
+    for (size_t group = 0; group < cell->n_groups; group += 4) {
+        size_t n_here = cell->n_groups - group < 4 ? cell->n_groups - group : 4;
+        struct rt_int8_tile part = {cell->codes + group * cell->n_steps * 64,
+                                    cell->scale + 16 * group,
+                                    cell->norm + 16 * group,
+                                    cell->sums + 16 * group,
+                                    n_here,
+                                    cell->n_steps};
+        switch (n_here) {
+        case 1:
+            least_of_part(&part, packed, block_bytes, n_rows, 1, row_scale, low);
+            break;
+        case 2:
+            least_of_part(&part, packed, block_bytes, n_rows, 2, row_scale, low);
+            break;
+        case 3:
+            least_of_part(&part, packed, block_bytes, n_rows, 3, row_scale, low);
+            break;
+        default:
+            least_of_part(&part, packed, block_bytes, n_rows, 4, row_scale, low);
+        }
+    }
+}
+
+static void int8_least(const struct rt_int8_tile *cell, const uint8_t *const *rows, size_t n_rows,
+                       const float *row_scale, float *least)
+{
+    enum { AT_ONCE = 64, ROOM = 4 * MOST_PIECES * 1024 };
+    _Alignas(64) uint8_t packed[ROOM];
+    _Alignas(64) float low[AT_ONCE * 16];
+    size_t block_bytes = (cell->n_steps + 15) / 16 * 1024;
+    if (n_rows < LEAST_ROWS || cell->n_steps > MOST_PIECES * 16) {
+        rt_int8_least_vnni(cell, rows, n_rows, row_scale, least);
+        return;
+    }
+    _tile_loadconfig(&all_whole);
+    for (size_t at = 0; at < n_rows; at += AT_ONCE) {
+        size_t n = n_rows - at < AT_ONCE ? n_rows - at : AT_ONCE;
+        if (n % LEAST_BLOCK)
+            memset(packed + n / LEAST_BLOCK * block_bytes, 0, block_bytes);
+        for (size_t r = 0; r < n; r += LEAST_BLOCK)
+            pack_rows(rows + at + r, n - r < LEAST_BLOCK ? n - r : LEAST_BLOCK, 4 * cell->n_steps,
+                      packed + r / LEAST_BLOCK * block_bytes);
+        for (size_t r = 0; r < n; r++)
+            _mm512_store_ps(low + 16 * r, _mm512_set1_ps(INFINITY));
+        least_by_parts(cell, packed, block_bytes, n, row_scale + at, low);
+        for (size_t r = 0; r < n; r++)
+            least[at + r] = _mm512_reduce_min_ps(_mm512_load_ps(low + 16 * r));
+    }
+    _tile_release();
+}
+
 void rt_kernels_avx512_amx(struct rt_kernels *table)
 {
     table->int8_tile = int8_tile;
+    table->int8_least = int8_least;
 }

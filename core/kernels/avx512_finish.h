@@ -20,8 +20,8 @@ static inline __attribute__((always_inline)) void finish_row(const struct rt_int
         __m512i offset = _mm512_loadu_si512((const void *)(tile->sums + 16 * g));
         __m512 p = _mm512_cvtepi32_ps(
             _mm512_sub_epi32(_mm512_load_si512((const void *)(sums + g * 16)), offset));
-        p = _mm512_fmadd_ps(factor, _mm512_mul_ps(_mm512_loadu_ps(tile->scale + 16 * g), p),
-                            _mm512_loadu_ps(tile->norm + 16 * g));
+        p = _mm512_mul_ps(factor, _mm512_mul_ps(_mm512_loadu_ps(tile->scale + 16 * g), p));
+        p = _mm512_add_ps(_mm512_loadu_ps(tile->norm + 16 * g), p);
         _mm512_storeu_ps(a + 16 * g, p);
         if (least)
             smallest = _mm512_min_ps(smallest, p);
@@ -35,9 +35,11 @@ static inline __attribute__((always_inline)) void finish_row(const struct rt_int
         *mask = bits;
 }
 
-/* int8_tile by VNNI, for the rows that tiles of AMX would leave mostly empty. */
+/* int8_tile and int8_least by VNNI, for the rows that tiles of AMX would leave mostly empty. */
 void rt_int8_tile_vnni(const struct rt_int8_tile *tile, const uint8_t *const *rows, size_t n_rows,
                        const float *row_scale, const float *threshold, float *a, uint64_t *mask,
                        float *least);
+void rt_int8_least_vnni(const struct rt_int8_tile *cell, const uint8_t *const *rows, size_t n_rows,
+                        const float *row_scale, float *least);
 
 #endif

@@ -19,7 +19,8 @@
 #define DECLARE(r, g) __m512i s_##r##_##g = _mm512_setzero_si512();
 #define LOAD(r, g)                                                                                 \
     __m512i c_##g = _mm512_load_si512((const void *)(codes + ((size_t)(g)*n_steps + step) * 64));
-#define ADD(r, g) s_##r##_##g = _mm512_dpbusd_epi32(s_##r##_##g, x_##r, c_##g);
+/* The instruction itself: gcc 12 copies every sum twice a step around its intrinsic. */
+#define ADD(r, g) __asm__("vpdpbusd %2, %1, %0" : "+v"(s_##r##_##g) : "v"(x_##r), "v"(c_##g));
 #define STORE(r, g)                                                                                \
     _mm512_store_si512((void *)(out + (size_t)(r)*64 + (size_t)(g)*16), s_##r##_##g);
 #define DECLARE_ROW(r, each_group)                                                                 \
@@ -140,7 +141,108 @@ void rt_int8_tile_vnni(const struct rt_int8_tile *tile, const uint8_t *const *ro
         by_groups(tile, rows, n_rows, row_scale, threshold, a, mask, NULL);
 }
 
+/* ---- the least of each row ---- */
+
+#define START_ROW(r, each_group)                                                                   \
+    const uint8_t *row_##r = rows[r];                                                              \
+    each_group(DECLARE, r)
+#define FINISH(r, g)                                                                               \
+    low_##r = _mm512_min_ps(                                                                       \
+        low_##r, _mm512_fmadd_ps(                                                                  \
+                     factor_##r,                                                                   \
+                     _mm512_mul_ps(_mm512_loadu_ps(part->scale + 16 * (g)),                        \
+                                   _mm512_cvtepi32_ps(_mm512_sub_epi32(                            \
+                                       s_##r##_##g, _mm512_loadu_si512(part->sums + 16 * (g))))),  \
+                     _mm512_loadu_ps(part->norm + 16 * (g))));
+#define FINISH_ROW(r, each_group)                                                                  \
+    __m512 factor_##r = _mm512_set1_ps(row_scale[r]);                                              \
+    __m512 low_##r = _mm512_load_ps(low + 16 * (r));                                               \
+    each_group(FINISH, r) _mm512_store_ps(low + 16 * (r), low_##r);
+
+/* Each a function of its own, or the compiler moves sums about. low: 16 lanes for each row. */
+#define NOINLINE __attribute__((noinline))
+/* clang-format off */
+#define LEAST(n_rows, n_groups)                                                                    \
+    static NOINLINE void least_##n_rows##_##n_groups(const struct rt_int8_tile *part,                       \
+                                            const uint8_t *const *rows, const float *row_scale,    \
+                                            float *low)                                            \
+    {                                                                                              \
+        const int8_t *codes = part->codes;                                                         \
+        size_t n_steps = part->n_steps;                                                            \
+        EACH_R##n_rows(START_ROW, EACH_G##n_groups)                                                \
+        for (size_t step = 0; step < n_steps; step++) {                                            \
+            EACH_G##n_groups(LOAD, 0)                                                              \
+            EACH_R##n_rows(STEP_ROW, EACH_G##n_groups)                                             \
+        }                                                                                          \
+        EACH_R##n_rows(FINISH_ROW, EACH_G##n_groups)                                               \
+    }
+/* clang-format on */
+LEAST(4, 4)
+LEAST(4, 3)
+LEAST(4, 2)
+LEAST(4, 1)
+LEAST(1, 4)
+LEAST(1, 3)
+LEAST(1, 2)
+LEAST(1, 1)
+
+/* n_rows: 1 or 4, a constant. */
+ALWAYS void least_of(const struct rt_int8_tile *cell, const uint8_t *const *rows, size_t n_rows,
+                     const float *row_scale, float *least)
+{
+    _Alignas(64) float low[4 * 16];
+    for (size_t r = 0; r < n_rows; r++)
+        _mm512_store_ps(low + 16 * r, _mm512_set1_ps(INFINITY));
+    for (size_t group = 0; group < cell->n_groups; group += 4) {
+        size_t n_here = cell->n_groups - group < 4 ? cell->n_groups - group : 4;
+        struct rt_int8_tile part = {cell->codes + group * cell->n_steps * 64,
+                                    cell->scale + 16 * group,
+                                    cell->norm + 16 * group,
+                                    cell->sums + 16 * group,
+                                    n_here,
+                                    cell->n_steps};
+        switch (n_rows == 1 ? n_here : 4 + n_here) {
+        case 1:
+            least_1_1(&part, rows, row_scale, low);
+            break;
+        case 2:
+            least_1_2(&part, rows, row_scale, low);
+            break;
+        case 3:
+            least_1_3(&part, rows, row_scale, low);
+            break;
+        case 4:
+            least_1_4(&part, rows, row_scale, low);
+            break;
+        case 5:
+            least_4_1(&part, rows, row_scale, low);
+            break;
+        case 6:
+            least_4_2(&part, rows, row_scale, low);
+            break;
+        case 7:
+            least_4_3(&part, rows, row_scale, low);
+            break;
+        default:
+            least_4_4(&part, rows, row_scale, low);
+        }
+    }
+    for (size_t r = 0; r < n_rows; r++)
+        least[r] = _mm512_reduce_min_ps(_mm512_load_ps(low + 16 * r));
+}
+
+void rt_int8_least_vnni(const struct rt_int8_tile *cell, const uint8_t *const *rows, size_t n_rows,
+                        const float *row_scale, float *least)
+{
+    size_t r = 0;
+    for (; r + 4 <= n_rows; r += 4)
+        least_of(cell, rows + r, 4, row_scale + r, least + r);
+    for (; r < n_rows; r++)
+        least_of(cell, rows + r, 1, row_scale + r, least + r);
+}
+
 void rt_kernels_avx512_vnni(struct rt_kernels *table)
 {
     table->int8_tile = rt_int8_tile_vnni;
+    table->int8_least = rt_int8_least_vnni;
 }

@@ -1,4 +1,5 @@
-/* int8_tile over a file's own products(), at most 2 rows and one group at once, and at_most(). */
+/* int8_tile and int8_least over a file's own products(), at most 2 rows and one group at once, and
+ * at_most(). */
 #ifndef RT_CORE_KERNELS_INT8_TILE_H
 #define RT_CORE_KERNELS_INT8_TILE_H
 
@@ -14,6 +15,30 @@ ALWAYS void tile_rows(const struct rt_int8_tile *tile, const uint8_t *const *row
                 out[c] = tile->scale[16 * group + c] * (float)sums[r][c];
             float smallest = scale_products(out, tile->norm + 16 * group, row_scale[r], 16);
             least[r] = smallest < least[r] ? smallest : least[r];
+        }
+    }
+}
+
+static void int8_least(const struct rt_int8_tile *cell, const uint8_t *const *rows, size_t n_rows,
+                       const float *row_scale, float *least)
+{
+    for (size_t r = 0; r < n_rows; r++)
+        least[r] = INFINITY;
+    for (size_t group = 0; group < cell->n_groups; group++) {
+        struct rt_int8_tile one = {cell->codes + group * cell->n_steps * 64,
+                                   cell->scale + 16 * group,
+                                   cell->norm + 16 * group,
+                                   cell->sums + 16 * group,
+                                   1,
+                                   cell->n_steps};
+        for (size_t r = 0; r < n_rows;) {
+            float values[2 * 64];
+            size_t n = n_rows - r < 2 ? 1 : 2;
+            if (n == 2)
+                tile_rows(&one, rows + r, 2, row_scale + r, values, least + r);
+            else
+                tile_rows(&one, rows + r, 1, row_scale + r, values, least + r);
+            r += n;
         }
     }
 }

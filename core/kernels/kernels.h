@@ -75,7 +75,7 @@ struct rt_kernels {
 
     /* x' = row - mean (mean NULL: row). codes (dim rounded up to a multiple of 4, padding 128) :=
      * rint(x'_i / scale) + 128 with scale = max|x'_i| / 127; where max|x'_i| is outside 2^-100..
-     * 2^100, scale is 0 and all codes are 128. */
+     * 2^100, scale is 0 and all codes are 128. The same bits in every instruction set (B11). */
     void (*quantise)(const float *row, const float *mean, size_t dim, uint8_t *codes,
                      struct rt_quantised *out);
     /* n (1..16) centroids about mean as one group of int8_tile: codes[step][16][4], those beyond n
@@ -85,12 +85,17 @@ struct rt_kernels {
     /* out := row - mean (mean NULL: row), for BLAS; returns the sum of squares. */
     float (*centre)(const float *row, const float *mean, size_t dim, float *out);
     /* A tile of n_rows rows (codes as above) and 16 n_groups centroids (1..4 groups):
-     * a[64 r + c] := norm[c] + row_scale[r] scale[c] (sum of (row code - 128) x centroid code).
+     * a[64 r + c] := norm[c] + row_scale[r] (scale[c] (sum of (row code - 128) x centroid code)),
+     * each operation rounded to f32: the same bits in every instruction set (B11).
      * codes[group][step][16][4]: 4 dimensions a step. sums[c]: 128 x sum of centroid codes.
      * least NULL: mask[r] := bits c with a <= threshold[r]. Else least[r] := the least a. */
     void (*int8_tile)(const struct rt_int8_tile *tile, const uint8_t *const *rows, size_t n_rows,
                       const float *row_scale, const float *threshold, float *a, uint64_t *mask,
                       float *least);
+    /* least[r] := the least a of row r, up to rounding, of any number of groups: distances stay in
+     * registers. */
+    void (*int8_least)(const struct rt_int8_tile *cell, const uint8_t *const *rows, size_t n_rows,
+                       const float *row_scale, float *least);
     /* a[c] := norm[c] + factor a[c], n a multiple of 16; returns the least. */
     float (*scale_products)(float *a, const float *norm, float factor, size_t n);
     /* Bits i with a[i] <= threshold, n <= 64 a multiple of 16. */

@@ -29,4 +29,5 @@ ALWAYS void products(const struct rt_int8_tile *tile, size_t group, const uint8_
 void rt_kernels_neon_dot(struct rt_kernels *table)
 {
     table->int8_tile = int8_tile;
+    table->int8_least = int8_least;
 }

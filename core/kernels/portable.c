@@ -237,6 +237,20 @@ static void int8_tile(const struct rt_int8_tile *tile, const uint8_t *const *row
     }
 }
 
+static void int8_least(const struct rt_int8_tile *cell, const uint8_t *const *rows, size_t n_rows,
+                       const float *row_scale, float *least)
+{
+    for (size_t r = 0; r < n_rows; r++) {
+        least[r] = INFINITY;
+        for (size_t c = 0; c < 16 * cell->n_groups; c++) {
+            const int8_t *codes = cell->codes + c / 16 * 64 * cell->n_steps + c % 16 * 4;
+            float scaled = cell->scale[c] * (float)product(rows[r], codes, cell->n_steps);
+            float value = cell->norm[c] + row_scale[r] * scaled;
+            least[r] = value < least[r] ? value : least[r];
+        }
+    }
+}
+
 static float scale_products(float *a, const float *norm, float factor, size_t n)
 {
     float smallest = INFINITY;
@@ -306,6 +320,7 @@ void rt_kernels_portable(struct rt_kernels *table)
     table->quantise = quantise;
     table->centre = centre;
     table->int8_tile = int8_tile;
+    table->int8_least = int8_least;
     table->scale_products = scale_products;
     table->at_most = at_most;
     table->find_rank = find_rank;

@@ -241,16 +241,82 @@ static void make_tree(const struct trial *t, const uint32_t *counts, uint32_t n_
             make_level(s, l, counts[l], counts[l + 1]);
         s->tree.levels[l] =
             (struct rt_level){counts[l], s->centroids[l], s->parent[l], s->first_child[l]};
-        CHECK_OK(rt_centroid_set_new(s->centroids[l], counts[l], t->dim, t->metric, NULL,
-                                     &s->plain_sets[l], &err));
-        if (l > 0)
-            CHECK_OK(rt_centroid_set_new_in_cells(s->centroids[l], counts[l], t->dim, t->metric,
-                                                  s->first_child[l - 1], counts[l - 1], NULL,
-                                                  &s->sets[l], &err));
+    }
+    for (uint32_t l = 0; l < n_levels; l++) {
+        CHECK_OK(rt_level_set_new(&s->tree, l, t->metric, NULL, &s->sets[l], &err));
+        if (l + 1 < n_levels)
+            CHECK_OK(rt_level_set_new(&s->tree, l, t->metric, NULL, &s->plain_sets[l], &err));
         else
             CHECK_OK(rt_centroid_set_new(s->centroids[l], counts[l], t->dim, t->metric, NULL,
-                                         &s->sets[l], &err));
+                                         &s->plain_sets[l], &err));
     }
+}
+
+/* B11, slowly: codes of x - reference, their scale, and the squares in the order of A4. */
+static float code_of(const float *x, const float *reference, uint32_t dim, int *codes, float *norm2)
+{
+    float lanes[16] = {0};
+    float top = 0;
+    for (uint32_t i = 0; i < dim; i++) {
+        float value = reference ? x[i] - reference[i] : x[i];
+        top = fabsf(value) > top ? fabsf(value) : top;
+        lanes[i % 16] += value * value;
+    }
+    for (int half = 8; half; half /= 2)
+        for (int l = 0; l < half; l++)
+            lanes[l] += lanes[l + half];
+    *norm2 = lanes[0];
+    bool is_plain = top >= 0x1p-100f;
+    for (uint32_t i = 0; i < dim; i++) {
+        float value = reference ? x[i] - reference[i] : x[i];
+        codes[i] = is_plain ? (int)rintf(value * (127.0f / top)) : 0;
+    }
+    return is_plain ? top / 127.0f : 0.0f;
+}
+
+static float coded_distance(const struct small_tree *s, const float *row, const float *centroid)
+{
+    uint32_t dim = s->tree.dim;
+    uint32_t n_top = s->tree.levels[0].n;
+    bool is_ip = s->tree.metric == RT_IP;
+    float reference[128];
+    int x[128];
+    int c[128];
+    float norm2;
+    int32_t p = 0;
+    CHECK(dim <= 128);
+    for (uint32_t i = 0; i < dim; i++) {
+        double sum = 0;
+        for (uint32_t t = 0; t < n_top; t++)
+            sum += (double)s->centroids[0][(size_t)t * dim + i];
+        reference[i] = (float)(sum / (double)n_top);
+    }
+    float row_scale = code_of(row, is_ip ? NULL : reference, dim, x, &norm2) * (is_ip ? -1 : -2);
+    float scale = code_of(centroid, reference, dim, c, &norm2);
+    for (uint32_t i = 0; i < dim; i++)
+        p += x[i] * c[i];
+    float scaled = scale * (float)p;
+    return (is_ip ? 0.0f : norm2) + row_scale * scaled;
+}
+
+static uint32_t least_coded(const struct small_tree *s, uint32_t l, const float *row,
+                            const uint32_t *numbers, uint32_t n, uint32_t count, uint32_t *out)
+{
+    float distances[MANY];
+    bool is_taken[MANY] = {0};
+    for (uint32_t i = 0; i < n; i++)
+        distances[i] = coded_distance(s, row, s->centroids[l] + (size_t)numbers[i] * s->tree.dim);
+    count = count < n ? count : n;
+    for (uint32_t k = 0; k < count; k++) {
+        uint32_t best = UINT32_MAX;
+        for (uint32_t i = 0; i < n; i++)
+            if (!is_taken[i] && (best == UINT32_MAX || distances[i] < distances[best] ||
+                                 (distances[i] == distances[best] && numbers[i] < numbers[best])))
+                best = i;
+        is_taken[best] = true;
+        out[k] = numbers[best];
+    }
+    return count;
 }
 
 static void free_tree(struct small_tree *s)
@@ -262,8 +328,10 @@ static void free_tree(struct small_tree *s)
     }
 }
 
-static void descend_plainly(const struct small_tree *s, const float *row, const uint32_t *beams,
-                            uint32_t count, uint32_t *out, float *out_distance)
+/* by_codes: cells are kept by B11, else by E. */
+static void descend_plainly(const struct small_tree *s, const float *row, bool by_codes,
+                            const uint32_t *beams, uint32_t count, uint32_t *out,
+                            float *out_distance)
 {
     uint32_t kept[MANY];
     uint32_t children[MANY];
@@ -279,8 +347,9 @@ static void descend_plainly(const struct small_tree *s, const float *row, const 
             return;
         }
         uint32_t beam = beams[l] < n_children ? beams[l] : n_children;
-        uint32_t n = best_of(s->tree.metric, row, level->centroids, s->tree.dim, children,
-                             n_children, beam, kept, distances);
+        uint32_t n = by_codes ? least_coded(s, l, row, children, n_children, beam, kept)
+                              : best_of(s->tree.metric, row, level->centroids, s->tree.dim,
+                                        children, n_children, beam, kept, distances);
         n_children = 0;
         for (uint32_t i = 0; i < n; i++)
             for (uint32_t c = level->first_child[kept[i]]; c < level->first_child[kept[i] + 1]; c++)
@@ -314,7 +383,7 @@ static void run_tree(const struct trial *t, const uint32_t *counts, uint32_t n_l
         uint32_t a_row = one ? 1 : count;
         beams[1] = one ? beam : beam + 3;
         for (size_t r = 0; r < t->n_rows; r++)
-            descend_plainly(&s, rows + r * t->dim, beams, a_row, expected + r * a_row,
+            descend_plainly(&s, rows + r * t->dim, one, beams, a_row, expected + r * a_row,
                             distances + r * a_row);
         for (int p = RT_PROPOSE_AUTO; p <= RT_PROPOSE_NONE; p++) {
             struct rt_assigner *a =
@@ -335,7 +404,7 @@ static void run_tree(const struct trial *t, const uint32_t *counts, uint32_t n_l
             }
             rt_assigner_free(a);
         }
-        if (one) { /* and row by row, by exact distances alone */
+        if (one) { /* and row by row, without sets */
             descend_rows(t, &s.tree, beam, rows, list, out);
             compare(t, "descent", RT_PROPOSE_NONE, expected, distances, list, out, 1);
         }
