@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#define FEW_CELLS 1024
+
 struct descent {
     const struct rt_tree *tree;
     struct rt_centroid_set *const *sets;
@@ -51,6 +53,22 @@ static void source_of_cell(const struct rt_target *t, uint32_t n_cells, uint32_t
         out->begin = t->first_child[cell];
         out->n = t->first_child[cell + 1] - out->begin;
     }
+}
+
+/* Pairs of few cells go straight to their places. */
+static size_t pair_few(const struct descent *d, const struct rt_target *t, uint32_t n_cells)
+{
+    uint32_t start[FEW_CELLS + 2] = {0};
+    size_t n_kept = t->n_rows * t->n_kept;
+    for (size_t i = 0; i < n_kept; i++)
+        start[(t->kept[i] < n_cells ? t->kept[i] : n_cells) + 1]++;
+    for (uint32_t c = 0; c < n_cells; c++)
+        start[c + 1] += start[c];
+    for (size_t row = 0, i = 0; row < t->n_rows; row++)
+        for (size_t end = i + t->n_kept; i < end; i++)
+            if (t->kept[i] < n_cells)
+                d->pairs[0][start[t->kept[i]]++] = (struct rt_pair){t->kept[i], (uint32_t)row};
+    return start[n_cells - 1];
 }
 
 /* Each row with its kept cells begin..end, in order of cell. */
@@ -109,7 +127,9 @@ static void propose_children(struct rt_assigner *a, const struct descent *d,
     struct rt_pair *pairs;
     if (t->best == 1 && !t->by_codes && a->proposer == RT_PROPOSE_INT8 && t->set->can_propose &&
         t->set->n_cells == n_cells) {
-        size_t n = pair_up(d, t, n_cells, 0, t->n_kept, &pairs);
+        pairs = d->pairs[0];
+        size_t n = n_cells <= FEW_CELLS ? pair_few(d, t, n_cells)
+                                        : pair_up(d, t, n_cells, 0, t->n_kept, &pairs);
         propose_pairs(a, t, n_cells, pairs, n, d->lows);
         propose_pairs(a, t, n_cells, pairs, keep_pairs(a, pairs, n, d->lows), NULL);
         return;
@@ -138,6 +158,28 @@ static struct rt_target target_of(const struct descent *d, uint32_t l, const flo
     return t;
 }
 
+/* Cells of the top level by coded distance, straight from the tiles: `values` has room for those of
+ * a block of rows to all slots. */
+static void keep_top(struct rt_assigner *a, const struct rt_target *t, float *values,
+                     uint32_t *kept)
+{
+    const struct rt_centroid_set *set = t->set;
+    size_t n_slots = (size_t)16 * set->n_groups;
+    for (size_t at = 0; at < t->n_rows; at += RT_ROW_BLOCK) {
+        size_t n = t->n_rows - at < RT_ROW_BLOCK ? t->n_rows - at : RT_ROW_BLOCK;
+        rt_propose_values(a, t, at, n, values);
+        for (size_t row = at; row < at + n; row++) {
+            uint32_t places[RT_TOP_SLOTS + RT_SPARE];
+            size_t n_kept =
+                a->kernels->pick_least(values + (row - at) * n_slots, n_slots, t->best, places);
+            for (size_t i = 0; i < n_kept; i++)
+                kept[row * t->best + i] = set->id_of[places[i]];
+            for (size_t i = n_kept; i < t->best; i++)
+                kept[row * t->best + i] = UINT32_MAX;
+        }
+    }
+}
+
 /* Level l of the descent: the kept cells of each row, or at the leaves the answer. */
 static void descend(struct rt_assigner *a, struct descent *d, struct rt_target *t, uint32_t l,
                     uint32_t *out_list, float *out_distance)
@@ -156,6 +198,10 @@ static void descend(struct rt_assigner *a, struct descent *d, struct rt_target *
     rt_propose_prepare(a, t, 0, t->n_rows);
     if (t->by_codes)
         d->reference = t->set->mean;
+    if (t->by_codes && l == 0 && t->set->n_groups <= RT_TOP_SLOTS / 16) {
+        keep_top(a, t, a->top_values, kept);
+        return;
+    }
     if (t->first_child) {
         propose_children(a, d, t, d->tree->levels[l - 1].n);
     } else {

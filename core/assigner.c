@@ -67,7 +67,7 @@ size_t rt_assigner_bytes(size_t max_rows, uint32_t dim, uint32_t max_beam)
     size_t a_row = rt_code_stride(dim) + sizeof(uint8_t *) + 2 * sizeof(float) +
                    sizeof(struct rt_row_sizes) + sizeof(struct rt_row_bound) + sizeof(uint32_t) + 1;
     return sizeof(struct rt_assigner) + s.n_batch * a_row + s.arena +
-           products_of(&s) * sizeof(float) +
+           (products_of(&s) + (size_t)RT_ROW_BLOCK * RT_TOP_SLOTS) * sizeof(float) +
            sizeof(float) * dim * (s.gemm_rows + s.gemm_tiles * RT_TILE) + sizeof(struct rt_packed) +
            RT_TILE * rt_code_stride(dim) +
            rt_assigner_most_measured(max_beam) *
@@ -135,6 +135,7 @@ enum rt_status rt_assigner_new(size_t max_rows, uint32_t dim, uint32_t max_beam,
     RT_TRY(rt_array_new(n, sizeof *a->wants_all, &a->wants_all, err));
     RT_TRY(rt_array_new(a->sizes.arena, 1, &a->arena, err));
     RT_TRY(rt_array_new(products_of(&a->sizes), sizeof *a->a, &a->a, err));
+    RT_TRY(rt_array_new((size_t)RT_ROW_BLOCK * RT_TOP_SLOTS, sizeof(float), &a->top_values, err));
     RT_TRY(rt_array_new(1, sizeof *a->packed, &a->packed, err));
     a->packed->codes = NULL;
     RT_TRY(rt_array_new(RT_TILE, a->code_stride, &a->packed->codes, err));
@@ -174,6 +175,7 @@ void rt_assigner_free(struct rt_assigner *assigner)
     rt_array_free(assigner->distances);
     rt_array_free(assigner->keys);
     rt_array_free(assigner->gemm_rows);
+    rt_array_free(assigner->top_values);
     rt_array_free(assigner->gemm_centroids);
     rt_array_free(assigner);
 }

@@ -11,11 +11,12 @@
 
 #include <stdbool.h>
 
-#define RT_TILE 64      /* slots of a tile */
-#define RT_BATCH 2048   /* rows that descend a tree together: their codes fit the second cache */
-#define RT_ROW_BLOCK 64 /* rows of a tile where codes multiply */
-#define RT_SPARE 16     /* entries that pick may write beyond its end */
-#define RT_GEMM_TILES 4 /* tiles that BLAS multiplies at once */
+#define RT_TILE 64        /* slots of a tile */
+#define RT_BATCH 2048     /* rows that descend a tree together: their codes fit the second cache */
+#define RT_ROW_BLOCK 64   /* rows of a tile where codes multiply */
+#define RT_SPARE 16       /* entries that pick may write beyond its end */
+#define RT_TOP_SLOTS 1024 /* of a top level whose distances are kept for a block of rows */
+#define RT_GEMM_TILES 4   /* tiles that BLAS multiplies at once */
 
 struct rt_pair { /* a cell that a row descends into */
     uint32_t cell, row;
@@ -49,6 +50,7 @@ struct rt_assigner {
     char *arena; /* lists, kept cells and pairs: laid out anew for each call */
     float *a;    /* rows x slots of a tile */
     float *gemm_rows, *gemm_centroids;
+    float *top_values; /* RT_ROW_BLOCK x RT_TOP_SLOTS */
     struct rt_packed *packed;
     uint32_t *numbers; /* candidates to measure, and their E */
     float *distances;

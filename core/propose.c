@@ -344,6 +344,26 @@ static void tile_of(struct rt_assigner *a, const struct rt_centroid_set *set,
               s->first_group + s->n_groups * (index + 1) / n_tiles, out);
 }
 
+void rt_propose_values(struct rt_assigner *a, const struct rt_target *t, size_t at, size_t n,
+                       float *values)
+{
+    struct rt_source source = {.n_groups = t->set->n_groups};
+    size_t n_slots = (size_t)16 * t->set->n_groups;
+    size_t place = 0;
+    float least[RT_ROW_BLOCK];
+    a->n_distances += n * n_slots;
+    for (size_t index = 0; index < n_tiles_of(&source); index++) {
+        struct rt_tile tile;
+        tile_of(a, t->set, &source, index, &tile);
+        size_t width = 16 * tile.products.n_groups;
+        a->kernels->int8_tile(&tile.products, a->code_of + at, n, a->row_scale + at, NULL, a->a,
+                              NULL, least);
+        for (size_t i = 0; i < n; i++)
+            memcpy(values + i * n_slots + place, a->a + i * RT_TILE, width * sizeof *values);
+        place += width;
+    }
+}
+
 void rt_propose_lows(struct rt_assigner *a, const struct rt_target *t,
                      const struct rt_source *source, const uint32_t *rows, size_t n, float *lows)
 {

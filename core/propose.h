@@ -23,6 +23,10 @@ void rt_propose_prepare(struct rt_assigner *a, const struct rt_target *t, size_t
 void rt_propose(struct rt_assigner *a, const struct rt_target *t, const struct rt_source *source,
                 const uint32_t *rows, size_t n);
 
+/* a of rows [at, at + n) of the batch, at most RT_ROW_BLOCK, to all slots of the set, row-major. */
+void rt_propose_values(struct rt_assigner *a, const struct rt_target *t, size_t at, size_t n,
+                       float *values);
+
 /* For one nearest by codes, before rt_propose: brings the rows' T down to what their least a + b
  * among the source's whole groups tells. lows[i]: no a - b of rows[i] is below it there, so a row
  * whose T stays less need not see them. */

@@ -258,6 +258,79 @@ static size_t pick(const float *values, const uint32_t *ids, uint64_t mask, floa
     return n;
 }
 
+ALWAYS size_t count_512(const float *values, size_t n, float most)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < n; i += 16)
+        count += (size_t)__builtin_popcount(
+            _mm512_cmp_ps_mask(_mm512_loadu_ps(values + i), _mm512_set1_ps(most), _CMP_LE_OQ));
+    return count;
+}
+
+/* Those <= low, and the first `spare` up to high. */
+ALWAYS size_t places_512(const float *values, size_t n, float low, float high, size_t spare,
+                         uint32_t *out)
+{
+    __m512i places = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    size_t n_out = 0;
+    for (size_t i = 0; i < n; i += 16) {
+        __m512 x = _mm512_loadu_ps(values + i);
+        unsigned is_low = _mm512_cmp_ps_mask(x, _mm512_set1_ps(low), _CMP_LE_OQ);
+        unsigned is_spare = _mm512_cmp_ps_mask(x, _mm512_set1_ps(high), _CMP_LE_OQ) & ~is_low;
+        is_spare = _pdep_u32(spare < 16 ? (1u << spare) - 1 : 0xffffu, is_spare);
+        spare -= (size_t)__builtin_popcount(is_spare);
+        __mmask16 taken = (__mmask16)(is_low | is_spare);
+        _mm512_storeu_si512(out + n_out, _mm512_maskz_compress_epi32(taken, places));
+        n_out += (size_t)__builtin_popcount(taken);
+        places = _mm512_add_epi32(places, _mm512_set1_epi32(16));
+    }
+    return n_out;
+}
+
+/* As pick_least.h, with a guess of where the rank lies by how many are on either side. */
+static size_t pick_least_512(const float *values, size_t n, size_t rank, uint32_t *out)
+{
+    __m512 infinity = _mm512_set1_ps(INFINITY);
+    __m512 lows = infinity;
+    __m512 highs = _mm512_sub_ps(_mm512_setzero_ps(), infinity);
+    for (size_t i = 0; i < n; i += 16) {
+        __m512 x = _mm512_loadu_ps(values + i);
+        lows = _mm512_min_ps(x, lows);
+        highs = _mm512_mask_max_ps(highs, _mm512_cmp_ps_mask(x, infinity, _CMP_LT_OQ), x, highs);
+    }
+    float low = -INFINITY;
+    float least = _mm512_reduce_min_ps(lows);
+    float high = _mm512_reduce_max_ps(highs);
+    size_t n_low = 0;
+    size_t n_high = n;
+    size_t n_least = count_512(values, n, least);
+    if (n_least < rank) {
+        low = least;
+        n_low = n_least;
+    } else {
+        high = least;
+    }
+    for (size_t turn = 1;; turn++) {
+        float share = turn % 4 ? ((float)(rank - n_low)) / (float)(n_high - n_low) : 0.5f;
+        float middle = low + (high - low) * share;
+        if (!(middle > low && middle < high))
+            middle = low + (high - low) * 0.5f;
+        if (!(middle > low && middle < high))
+            break;
+        size_t count = count_512(values, n, middle);
+        if (count < rank) {
+            low = middle;
+            n_low = count;
+        } else {
+            high = middle;
+            n_high = count;
+            if (count == rank)
+                break;
+        }
+    }
+    return places_512(values, n, low, high, rank - n_low, out);
+}
+
 #include "core/kernels/int8_tile.h"
 
 void rt_kernels_avx512(struct rt_kernels *table)
@@ -271,5 +344,6 @@ void rt_kernels_avx512(struct rt_kernels *table)
     table->at_most = at_most;
     table->find_rank = find_rank_512;
     table->pick = pick;
+    table->pick_least = pick_least_512;
     table->f16_to_f32 = f16_to_f32;
 }

@@ -41,15 +41,16 @@ ALWAYS void pack_rows(const uint8_t *const *rows, size_t n_rows, size_t n_bytes,
     if (n_groups > (g))                                                                            \
         _tile_stored(g, sums + 16 * (g), 64 * sizeof *sums);
 
-/* 16 rows, packed; tail: the last piece of each group where it is not whole, else NULL. */
+#define START_FROM(g)                                                                              \
+    if (n_groups > (g))                                                                            \
+        _tile_loadd(g, offsets + 16 * (g), 0); /* one line for all rows */
+
+/* Adds to the sums in the tiles. 16 rows, packed; tail: the last piece of each group where it is
+ * not whole, else NULL. */
 ALWAYS void products(const struct rt_int8_tile *tile, const uint8_t *rows, const int8_t *tail,
                      size_t n_groups, int32_t *sums)
 {
     size_t n_pieces = (tile->n_steps + 15) / 16;
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
     for (size_t k = 0; k < n_pieces; k++) {
         bool is_tail = tail && k + 1 == n_pieces;
         const int8_t *piece = is_tail ? tail : tile->codes + k * 1024;
@@ -91,6 +92,10 @@ ALWAYS void all_rows(const struct rt_int8_tile *tile, const uint8_t *const *rows
         size_t n = n_rows - at < 16 ? n_rows - at : 16;
         pack_rows(rows + at, n, 4 * tile->n_steps, packed);
         MEMORY_IS_READ();
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
         products(tile, packed, has_tail ? tails : NULL, n_groups, sums);
         for (size_t r = at; r < at + n; r++)
             finish_row(tile, sums + (r - at) * 64, n_groups, row_scale[r],
@@ -135,20 +140,23 @@ static void int8_tile(const struct rt_int8_tile *tile, const uint8_t *const *row
 
 #define LEAST_BLOCK 16u /* rows */
 
+/* What a part's sums become distances by, in registers. */
+struct constants {
+    __m512 scale[4], norm[4];
+};
+
 /* Lanes of the least so far of up to 16 rows, from the sums of one tile. */
-ALWAYS void lower(const struct rt_int8_tile *part, const int32_t *sums, size_t n_rows,
-                  size_t n_groups, const float *row_scale, float *low)
+ALWAYS void lower(const struct constants *c, const int32_t *sums, size_t n_rows, size_t n_groups,
+                  const float *row_scale, float *low)
 {
     for (size_t r = 0; r < n_rows; r++) {
         __m512 lanes = _mm512_load_ps(low + 16 * r);
         __m512 factor = _mm512_set1_ps(row_scale[r]);
         for (size_t g = 0; g < n_groups; g++) {
-            __m512i p = _mm512_sub_epi32(_mm512_load_si512((const void *)(sums + 64 * r + 16 * g)),
-                                         _mm512_loadu_si512((const void *)(part->sums + 16 * g)));
-            __m512 scaled =
-                _mm512_mul_ps(_mm512_loadu_ps(part->scale + 16 * g), _mm512_cvtepi32_ps(p));
+            __m512 p =
+                _mm512_cvtepi32_ps(_mm512_load_si512((const void *)(sums + 64 * r + 16 * g)));
             lanes = _mm512_min_ps(
-                lanes, _mm512_fmadd_ps(factor, scaled, _mm512_loadu_ps(part->norm + 16 * g)));
+                lanes, _mm512_fmadd_ps(factor, _mm512_mul_ps(c->scale[g], p), c->norm[g]));
         }
         _mm512_store_ps(low + 16 * r, lanes);
     }
@@ -162,19 +170,33 @@ ALWAYS void least_of_part(const struct rt_int8_tile *part, const uint8_t *packed
 {
     _Alignas(64) int8_t tails[4 * 1024];
     _Alignas(64) int32_t sums[2][16 * 64];
+    _Alignas(64) int32_t offsets[64]; /* what all rows' sums begin with */
+    struct constants c;
     bool has_tail = part->n_steps % 16 != 0;
     size_t n_blocks = (n_rows + LEAST_BLOCK - 1) / LEAST_BLOCK;
     if (has_tail)
         copy_tails(part, tails);
+    for (size_t g = 0; g < n_groups; g++) {
+        c.scale[g] = _mm512_loadu_ps(part->scale + 16 * g);
+        c.norm[g] = _mm512_loadu_ps(part->norm + 16 * g);
+        __m512i offset = _mm512_loadu_si512((const void *)(part->sums + 16 * g));
+        _mm512_store_si512((void *)(offsets + 16 * g),
+                           _mm512_sub_epi32(_mm512_setzero_si512(), offset));
+    }
     MEMORY_IS_READ();
     for (size_t block = 0; block <= n_blocks; block++) {
-        if (block < n_blocks)
+        if (block < n_blocks) {
+            START_FROM(0)
+            START_FROM(1)
+            START_FROM(2)
+            START_FROM(3)
             products(part, packed + block * block_bytes, has_tail ? tails : NULL, n_groups,
                      sums[block % 2]);
+        }
         if (block > 0) {
             size_t at = (block - 1) * LEAST_BLOCK;
             size_t n = n_rows - at < LEAST_BLOCK ? n_rows - at : LEAST_BLOCK;
-            lower(part, sums[(block - 1) % 2], n, n_groups, row_scale + at, low + 16 * at);
+            lower(&c, sums[(block - 1) % 2], n, n_groups, row_scale + at, low + 16 * at);
         }
     }
 }
@@ -182,8 +204,9 @@ ALWAYS void least_of_part(const struct rt_int8_tile *part, const uint8_t *packed
 ALWAYS void least_by_parts(const struct rt_int8_tile *cell, const uint8_t *packed,
                            size_t block_bytes, size_t n_rows, const float *row_scale, float *low)
 {
-    for (size_t group = 0; group < cell->n_groups; group += 4) {
-        size_t n_here = cell->n_groups - group < 4 ? cell->n_groups - group : 4;
+    size_t n_parts = (cell->n_groups + 3) / 4; /* of about the same size */
+    for (size_t i = 0, group = 0; i < n_parts; i++) {
+        size_t n_here = cell->n_groups * (i + 1) / n_parts - group;
         struct rt_int8_tile part = {cell->codes + group * cell->n_steps * 64,
                                     cell->scale + 16 * group,
                                     cell->norm + 16 * group,
@@ -203,6 +226,7 @@ ALWAYS void least_by_parts(const struct rt_int8_tile *cell, const uint8_t *packe
         default:
             least_of_part(&part, packed, block_bytes, n_rows, 4, row_scale, low);
         }
+        group += n_here;
     }
 }
 

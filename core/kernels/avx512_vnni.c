@@ -193,8 +193,9 @@ ALWAYS void least_of(const struct rt_int8_tile *cell, const uint8_t *const *rows
     _Alignas(64) float low[4 * 16];
     for (size_t r = 0; r < n_rows; r++)
         _mm512_store_ps(low + 16 * r, _mm512_set1_ps(INFINITY));
-    for (size_t group = 0; group < cell->n_groups; group += 4) {
-        size_t n_here = cell->n_groups - group < 4 ? cell->n_groups - group : 4;
+    size_t n_parts = (cell->n_groups + 3) / 4; /* of about the same size */
+    for (size_t i = 0, group = 0; i < n_parts; i++) {
+        size_t n_here = cell->n_groups * (i + 1) / n_parts - group;
         struct rt_int8_tile part = {cell->codes + group * cell->n_steps * 64,
                                     cell->scale + 16 * group,
                                     cell->norm + 16 * group,
@@ -226,6 +227,7 @@ ALWAYS void least_of(const struct rt_int8_tile *cell, const uint8_t *const *rows
         default:
             least_4_4(&part, rows, row_scale, low);
         }
+        group += n_here;
     }
     for (size_t r = 0; r < n_rows; r++)
         least[r] = _mm512_reduce_min_ps(_mm512_load_ps(low + 16 * r));

@@ -104,6 +104,9 @@ struct rt_kernels {
      * it; *next: not above the value that follows those rank in order, infinity where none does.
      * Both as near as a few dozen halvings bring them. */
     void (*find_rank)(const float *values, size_t n, size_t rank, float *at, float *next);
+    /* Places of the `rank` least of n values (a multiple of 16; infinities are none), ties by
+     * place, in ascending order; returns how many. May write 16 entries beyond them. */
+    size_t (*pick_least)(const float *values, size_t n, size_t rank, uint32_t *out);
     /* The values and ids (up to 64) whose bit is set, in order; returns how many. May write 16
      * entries beyond them. */
     size_t (*pick)(const float *values, const uint32_t *ids, uint64_t mask, float *out_values,

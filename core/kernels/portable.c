@@ -303,6 +303,8 @@ static void find_rank(const float *values, size_t n, size_t rank, float *at, flo
         *next = values[i] > low && values[i] < *next ? values[i] : *next;
 }
 
+#include "core/kernels/pick_least.h"
+
 static size_t pick(const float *values, const uint32_t *ids, uint64_t mask, float *out_values,
                    uint32_t *out_ids)
 {
@@ -324,6 +326,7 @@ void rt_kernels_portable(struct rt_kernels *table)
     table->scale_products = scale_products;
     table->at_most = at_most;
     table->find_rank = find_rank;
+    table->pick_least = pick_least;
     table->pick = pick;
     table->l2 = l2;
     table->ip = ip;

@@ -243,12 +243,15 @@ static void find_rank(const float *values, size_t n, size_t rank, float *at, flo
     *next = least_above(values, n, low);
 }
 
+#include "core/kernels/pick_least.h"
+
 ALWAYS void fill_proposals(struct rt_kernels *table)
 {
     table->quantise = quantise;
     table->centre = centre;
     table->scale_products = scale_products;
     table->find_rank = find_rank;
+    table->pick_least = pick_least;
 }
 
 #endif

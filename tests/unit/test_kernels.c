@@ -391,6 +391,37 @@ RT_TEST("a rank is found between its neighbours, with ties too")
     }
 }
 
+RT_TEST("the least are picked by value and place, ties and infinities among them")
+{
+    enum { N = 160 };
+    float values[N];
+    uint32_t expected[N];
+    uint32_t out[N + 16];
+    for (size_t n = 16; n <= N; n += 48)
+        for (size_t kinds = 1; kinds <= 1000; kinds *= 10) /* different values */
+            for (size_t rank = 1; rank <= n; rank += 1 + n / 20) {
+                size_t n_expected = 0;
+                for (size_t i = 0; i < n; i++) {
+                    uint64_t drawn = rt_random(rank, RT_RANDOM_TEST, i, kinds, n);
+                    values[i] = drawn % 7 == 0 ? INFINITY : (float)(drawn % kinds) * 1.37f - 300;
+                }
+                for (size_t i = 0; i < n; i++) {
+                    size_t before = 0;
+                    for (size_t j = 0; j < n; j++)
+                        before += values[j] < values[i] || (values[j] <= values[i] && j < i);
+                    expected[n_expected] = (uint32_t)i;
+                    n_expected += before < rank && isfinite(values[i]);
+                }
+                EACH_OTHER(kernels)
+                {
+                    CHECK(kernels.pick_least(values, n, rank, out) == n_expected);
+                    CHECK(memcmp(out, expected, n_expected * sizeof *out) == 0);
+                }
+                CHECK(pick(RT_ISA_PORTABLE).pick_least(values, n, rank, out) == n_expected);
+                CHECK(memcmp(out, expected, n_expected * sizeof *out) == 0);
+            }
+}
+
 RT_TEST("picking keeps order and count")
 {
     float values[64];
