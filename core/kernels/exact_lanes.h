@@ -302,9 +302,59 @@ ALWAYS vf shuffle_f32(vf v, vu place)
 #define SHUFFLE(v, place) __builtin_shuffle(v, place)
 #endif
 
+ALWAYS vf fht_inside(vf v)
+{
+    INSIDE(v, 1u);
+    INSIDE(v, 2u);
+#if VECTOR_BYTES > 16
+    INSIDE(v, 4u);
+#endif
+#if VECTOR_BYTES > 32
+    INSIDE(v, 8u);
+#endif
+    return v;
+}
+
+#if VECTOR_BYTES > 32
+#define BUTTERFLY(a, b)                                                                            \
+    do {                                                                                           \
+        vf both_ = (a) + (b);                                                                      \
+        (b) = (a) - (b);                                                                           \
+        (a) = both_;                                                                               \
+    } while (0)
+
+/* Eight vectors, 128 numbers, in registers from the first step to the last. */
+ALWAYS void fht_eight(float *x, float scale)
+{
+    vf v[8];
+    for (size_t k = 0; k < 8; k++) {
+        memcpy(&v[k], x + k * WIDTH, sizeof v[k]);
+        v[k] = fht_inside(v[k]);
+    }
+    for (size_t k = 0; k < 8; k += 2)
+        BUTTERFLY(v[k], v[k + 1]);
+    for (size_t k = 0; k < 8; k += 4) {
+        BUTTERFLY(v[k], v[k + 2]);
+        BUTTERFLY(v[k + 1], v[k + 3]);
+    }
+    for (size_t k = 0; k < 4; k++)
+        BUTTERFLY(v[k], v[k + 4]);
+    for (size_t k = 0; k < 8; k++) {
+        v[k] *= scale;
+        memcpy(x + k * WIDTH, &v[k], sizeof v[k]);
+    }
+}
+#endif
+
 static void fht(float *x, size_t p, float scale)
 {
     size_t h = 1;
+#if VECTOR_BYTES > 32
+    if (p == 8 * WIDTH) {
+        fht_eight(x, scale);
+        return;
+    }
+#endif
     if (p < WIDTH) {
         for (; h < p; h *= 2)
             for (size_t block = 0; block < p; block += 2 * h)
@@ -321,14 +371,7 @@ static void fht(float *x, size_t p, float scale)
     for (size_t i = 0; i < p; i += WIDTH) {
         vf v;
         memcpy(&v, x + i, sizeof v);
-        INSIDE(v, 1u);
-        INSIDE(v, 2u);
-#if VECTOR_BYTES > 16
-        INSIDE(v, 4u);
-#endif
-#if VECTOR_BYTES > 32
-        INSIDE(v, 8u);
-#endif
+        v = fht_inside(v);
         memcpy(x + i, &v, sizeof v);
     }
     for (h = WIDTH; 2 * h < p; h *= 4)
