@@ -790,8 +790,9 @@ static enum rt_status refine(struct work *w, const struct rt_refine_options *opt
         result->n_rounds = round + 1;
         if (options->progress)
             options->progress(options->ctx, round + 1, options->n_rounds, m, result->n_moved);
-        if (result->n_moved == 0 && round > wide_round)
-            break; /* nothing will move any more */
+        uint64_t still = options->may_stop ? w->sample->n_total / RT_REFINE_STILL_PER : 0;
+        if (result->n_moved <= still && round > wide_round)
+            break;
     }
     result->objective = measure_objective(w);
 done:

@@ -12,10 +12,13 @@
  * find their nearest leaf among the neighbours of their leaf (A8). */
 #define RT_REFINE_SAMPLE 4096u
 #define RT_AGREEMENT_PER_MILLE 993u
+#define RT_REFINE_STILL_PER 64u
 #define RT_REFINE_STAGE "refine"
 
 struct rt_refine_options {
     uint32_t n_rounds;
+    /* End when no more than one row in RT_REFINE_STILL_PER moves (D8); else when none does. */
+    bool may_stop;
     const struct rt_keep *keep; /* NULL: nothing is kept; else the rows are the whole sample's */
     /* What was kept of stage RT_REFINE_STAGE by another run; leaf is then what was kept with it.
      * NULL: from the first round. Lent. */
@@ -27,7 +30,7 @@ struct rt_refine_options {
                      uint64_t n_moved);
 };
 struct rt_refine_result {
-    uint32_t n_rounds;     /* done; fewer than asked where nothing moves any more */
+    uint32_t n_rounds;     /* done; fewer than asked where too little moves */
     uint32_t n_neighbours; /* of the last round */
     uint64_t n_moved;
     double objective; /* of the rows and the centroids as they are at the end */

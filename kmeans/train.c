@@ -131,6 +131,7 @@ static enum rt_status train_in_cells(struct training *t, struct rt_error *err)
     enum rt_status st = RT_OK;
     struct rt_hierarchical_progress progress = {t, cell_progress};
     struct rt_refine_options options = {.n_rounds = refinements_of(t->options),
+                                        .may_stop = t->options->n_refinements == RT_TRAIN_AUTO,
                                         .keep = t->options->keep,
                                         .ctx = t,
                                         .progress = refine_progress};

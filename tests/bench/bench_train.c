@@ -1,10 +1,9 @@
-/* Times a training and tells how good its lists are: recall@10 at equal numbers of rows scanned,
- * every row in its exactly nearest list. mpirun -n 2 bench_train ROWS LEAVES lloyd|hierarchical
- * ITERATIONS REFINEMENTS ROWS: FILE.u8bin or FILE.fbin, or syn:N:DIM:CLUSTERS. The first 200 rows
- * are the queries (they stay in the lists and are not counted as their own neighbours). */
+/* Times a training, and tells how good its lists are: recall@10 at equal numbers of rows scanned,
+ * every row in its exactly nearest list, and how unequal the lists are.
+ * mpirun -n 2 bench_train ROWS LEAVES lloyd|hierarchical ITERATIONS REFINEMENTS|auto [QUERIES
+ * TRUTH] ROWS and QUERIES: .u8bin or .fbin; TRUTH: .ibin; without them training is only timed. */
 #include "core/element.h"
 #include "core/memory.h"
-#include "core/random.h"
 #include "core/rotation.h"
 #include "kmeans/train.h"
 #include "mpi/partition.h"
@@ -17,43 +16,17 @@
 #include <string.h>
 #include <time.h>
 
-#define MANIFOLD 32u
-#define QUERIES 200u
 #define FOUND 10u
+#define N_SCANS 6u
 
 static int rank, n_ranks;
 
 struct source {
     FILE *file;
     uint64_t n_rows;
-    uint32_t dim, n_clusters;
+    uint32_t dim;
     enum rt_element type;
-    float *basis; /* MANIFOLD x dim */
 };
-
-static float normal(uint64_t a, uint64_t b, uint64_t c)
-{
-    uint64_t x = rt_random(1, RT_RANDOM_TEST, a, b, c);
-    float sum = 0;
-    for (int i = 0; i < 4; i++)
-        sum += (float)(x >> (16 * i) & 0xffff) * 0x1p-16f - 0.5f;
-    return sum * 1.732f;
-}
-
-/* Clusters of skewed sizes on a manifold of 32 dimensions. */
-static void syn_row(const struct source *s, uint64_t row, float *out)
-{
-    double u = (double)(rt_random(1, RT_RANDOM_TEST, row, 0, 1) >> 11) * 0x1p-53;
-    uint64_t cluster = (uint64_t)(u * sqrt(u) * s->n_clusters);
-    float latent[MANIFOLD];
-    for (uint32_t i = 0; i < MANIFOLD; i++)
-        latent[i] = normal(cluster, i, 2) + 0.45f * normal(row, i, 3);
-    for (uint32_t j = 0; j < s->dim; j++)
-        out[j] = 0;
-    for (uint32_t i = 0; i < MANIFOLD; i++)
-        for (uint32_t j = 0; j < s->dim; j++)
-            out[j] += latent[i] * s->basis[i * s->dim + j];
-}
 
 static enum rt_status read_rows(void *ctx, uint64_t begin, size_t n_rows, void *rows,
                                 struct rt_error *err)
@@ -61,33 +34,22 @@ static enum rt_status read_rows(void *ctx, uint64_t begin, size_t n_rows, void *
     enum rt_status st = RT_OK;
     const struct source *s = ctx;
     size_t row_bytes = s->dim * rt_element_size(s->type);
-    if (!s->file) {
-        for (size_t i = 0; i < n_rows; i++)
-            syn_row(s, begin + i, (float *)rows + i * s->dim);
-    } else if (fseeko(s->file, (off_t)(8 + begin * row_bytes), SEEK_SET) ||
-               fread(rows, row_bytes, n_rows, s->file) != n_rows) {
+    if (fseeko(s->file, (off_t)(8 + begin * row_bytes), SEEK_SET) ||
+        fread(rows, row_bytes, n_rows, s->file) != n_rows)
         RT_FAIL(RT_IO, "cannot read row %" PRIu64, begin);
-    }
 done:
     return st;
 }
 
 static int open_source(const char *name, struct source *s)
 {
-    if (sscanf(name, "syn:%" SCNu64 ":%" SCNu32 ":%" SCNu32, &s->n_rows, &s->dim, &s->n_clusters) ==
-        3) {
-        s->basis = malloc(MANIFOLD * s->dim * sizeof *s->basis);
-        for (uint32_t i = 0; s->basis && i < MANIFOLD * s->dim; i++)
-            s->basis[i] = normal(i, 0, 4);
-        return s->basis ? 0 : -1;
-    }
     uint32_t head[2];
     s->file = fopen(name, "rb");
     if (!s->file || fread(head, sizeof head, 1, s->file) != 1)
         return -1;
     s->n_rows = head[0];
     s->dim = head[1];
-    s->type = strstr(name, ".u8bin") ? RT_U8 : RT_F32;
+    s->type = strstr(name, ".u8bin") ? RT_U8 : RT_F32; /* or a truth's numbers, as wide */
     return 0;
 }
 
@@ -115,11 +77,11 @@ static void progress(void *ctx, const char *stage, uint64_t done, uint64_t total
                  MPI_Wtime() - stage_began, cpu_seconds() - cpu_began);
 }
 
-/* The k nearest rows of each query among this rank's rows, merged on all ranks; then how many rows
- * are scanned until each is found. */
+/* --- how good the lists are --- */
+
 struct near {
     float distance;
-    uint32_t row;
+    uint32_t list;
 };
 
 static int by_distance(const void *a, const void *b)
@@ -144,133 +106,139 @@ static float distance_of(const float *a, const float *b, uint32_t dim)
     return sum;
 }
 
-static void offer(struct near *list, struct near new)
-{
-    if (new.distance >= list[FOUND - 1].distance)
-        return;
-    uint32_t at = FOUND - 1;
-    for (; at > 0 && list[at - 1].distance > new.distance; at--)
-        list[at] = list[at - 1];
-    list[at] = new;
-}
-
-static void print_recall(const struct rt_tree *tree, const float *queries, const struct near *truth,
-                         const uint32_t *list, const uint64_t *counts)
-{
-    const uint64_t scanned[] = {500, 1000, 2000, 4000, 8000, 16000};
-    uint64_t found[6] = {0};
-    const struct rt_level *leaves = rt_tree_leaves(tree);
-    struct near *order = malloc(leaves->n * sizeof *order);
-    uint64_t *before = malloc(leaves->n * sizeof *before);
-    for (uint32_t q = 0; order && before && q < QUERIES; q++) {
-        for (uint32_t l = 0; l < leaves->n; l++) {
-            order[l].row = l;
-            order[l].distance = distance_of(queries + q * tree->dim,
-                                            leaves->centroids + (size_t)l * tree->dim, tree->dim);
-        }
-        qsort(order, leaves->n, sizeof *order, by_distance);
-        uint64_t rows = 0;
-        for (uint32_t l = 0; l < leaves->n; l++) {
-            before[order[l].row] = rows;
-            rows += counts[order[l].row];
-        }
-        for (uint32_t i = 0; i < FOUND; i++)
-            for (int s = 0; s < 6; s++)
-                found[s] += before[list[truth[q * FOUND + i].row]] < scanned[s];
-    }
-    (void)printf("  recall@10 at 500..16000 rows:");
-    for (int s = 0; s < 6; s++)
-        (void)printf(" %.4f", (double)found[s] / (QUERIES * FOUND));
-    (void)printf("\n");
-    free(order);
-    free(before);
-}
-
-static enum rt_status judge(struct source *s, const struct rt_rotation *rotation,
-                            const struct rt_tree *tree, struct rt_error *err)
+/* Every row of this rank into its exactly nearest list; then those of all ranks. */
+static enum rt_status assign_all(struct source *s, const struct rt_rotation *rotation,
+                                 const struct rt_level *leaves, uint32_t *list, uint64_t *counts,
+                                 struct rt_error *err)
 {
     enum rt_status st = RT_OK;
+    enum { BATCH = 2048 };
     struct rt_range own = rt_share(s->n_rows, rank, n_ranks, 1);
     uint32_t dim = s->dim;
-    const struct rt_level *leaves = rt_tree_leaves(tree);
-    float *queries = NULL, *rows = NULL, *distance = NULL;
+    float *rows = NULL, *distance = NULL;
     void *native = NULL;
-    uint32_t *list = NULL;
-    uint64_t *counts = NULL, *bytes = NULL;
-    struct near *near = NULL, *all = NULL;
+    uint64_t *bytes = NULL;
     struct rt_centroid_set *set = NULL;
     struct rt_assigner *assigner = NULL;
-    enum { BATCH = 2048 };
     double objective = 0;
-    RT_TRY(rt_array_new(QUERIES, dim * sizeof(float), &queries, err));
     RT_TRY(rt_array_new(BATCH, dim * sizeof(float), &rows, err));
     RT_TRY(rt_array_new(BATCH, dim * sizeof(float), &native, err));
     RT_TRY(rt_array_new(BATCH, sizeof(float), &distance, err));
-    RT_TRY(rt_array_new((size_t)s->n_rows, sizeof *list, &list, err));
-    RT_TRY(rt_array_zero(leaves->n, sizeof *counts, &counts, err));
     RT_TRY(rt_array_new((size_t)n_ranks, sizeof *bytes, &bytes, err));
-    RT_TRY(rt_array_new(QUERIES * FOUND, sizeof *near, &near, err));
-    RT_TRY(rt_array_new((size_t)n_ranks * QUERIES * FOUND, sizeof *all, &all, err));
     RT_TRY(rt_centroid_set_new(leaves->centroids, leaves->n, dim, RT_L2, NULL, &set, err));
     RT_TRY(rt_assigner_new(BATCH, dim, 1, RT_PROPOSE_AUTO, &assigner, err));
-    RT_TRY(read_rows(s, 0, QUERIES, native, err));
-    rt_element_to_f32(s->type, native, queries, QUERIES * (size_t)dim);
-    rt_rotation_apply(rotation, queries, QUERIES);
-    for (uint32_t i = 0; i < QUERIES * FOUND; i++)
-        near[i] = (struct near){INFINITY, 0};
-    double seconds = 0;
     for (uint64_t at = own.begin; at < own.end; at += BATCH) {
         size_t n = own.end - at < BATCH ? (size_t)(own.end - at) : BATCH;
         RT_TRY(read_rows(s, at, n, native, err));
         rt_element_to_f32(s->type, native, rows, n * dim);
         rt_rotation_apply(rotation, rows, n);
-        seconds -= MPI_Wtime();
         rt_assign_nearest(assigner, set, rows, n, list + at, distance);
-        seconds += MPI_Wtime();
         for (size_t i = 0; i < n; i++) {
             counts[list[at + i]]++;
             objective += (double)distance[i];
-            for (uint32_t q = 0; q < QUERIES; q++)
-                if (at + i != q)
-                    offer(near + q * FOUND,
-                          (struct near){distance_of(queries + q * dim, rows + i * dim, dim),
-                                        (uint32_t)(at + i)});
         }
     }
     for (int r = 0; r < n_ranks; r++)
         bytes[r] = rt_range_count(rt_share(s->n_rows, r, n_ranks, 1)) * sizeof *list;
     rt_allgatherv_bytes(MPI_COMM_WORLD, list + own.begin, list, bytes);
     rt_sum_u64(MPI_COMM_WORLD, counts, leaves->n);
-    MPI_Allgather(near, QUERIES * FOUND * sizeof *near, MPI_BYTE, all,
-                  QUERIES * FOUND * sizeof *near, MPI_BYTE, MPI_COMM_WORLD);
     MPI_Allreduce(MPI_IN_PLACE, &objective, 1, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD);
-    for (uint32_t i = 0; i < QUERIES * FOUND; i++)
-        near[i] = (struct near){INFINITY, 0};
-    for (size_t i = 0; i < (size_t)n_ranks * QUERIES * FOUND; i++)
-        offer(near + i / FOUND % QUERIES * FOUND, all[i]);
-    if (rank == 0) {
-        uint64_t n_candidates = 0, n_assigned = 0;
-        rt_assigner_counts(assigner, &n_assigned, &n_candidates);
-        (void)printf("  exact assignment %.2f s, %.2f candidates a row; objective %.6e\n", seconds,
-                     (double)n_candidates / (double)n_assigned, objective);
-        print_recall(tree, queries, near, list, counts);
-    }
+    if (rank == 0)
+        (void)printf("  objective %.6e\n", objective);
 done:
     rt_assigner_free(assigner);
     rt_centroid_set_free(set);
-    rt_array_free(queries);
     rt_array_free(rows);
     rt_array_free(native);
     rt_array_free(distance);
-    rt_array_free(list);
-    rt_array_free(counts);
     rt_array_free(bytes);
-    rt_array_free(near);
-    rt_array_free(all);
     return st;
 }
 
-static enum rt_status run(char **argv, struct rt_error *err)
+/* A row is found within the number of rows that lie in lists nearer than its own. */
+static enum rt_status print_recall(const struct rt_level *leaves, uint32_t dim,
+                                   const float *queries, size_t n_queries, const uint32_t *truth,
+                                   size_t truth_k, const uint32_t *list, const uint64_t *counts,
+                                   struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    uint64_t found[N_SCANS] = {0};
+    struct near *order = NULL;
+    uint64_t *before = NULL;
+    RT_TRY(rt_array_new(leaves->n, sizeof *order, &order, err));
+    RT_TRY(rt_array_new(leaves->n, sizeof *before, &before, err));
+    for (size_t q = 0; q < n_queries; q++) {
+        for (uint32_t l = 0; l < leaves->n; l++)
+            order[l] = (struct near){
+                distance_of(queries + q * dim, leaves->centroids + (size_t)l * dim, dim), l};
+        qsort(order, leaves->n, sizeof *order, by_distance);
+        uint64_t rows = 0;
+        for (uint32_t l = 0; l < leaves->n; l++) {
+            before[order[l].list] = rows;
+            rows += counts[order[l].list];
+        }
+        for (uint32_t i = 0; i < FOUND; i++)
+            for (uint32_t s = 0; s < N_SCANS; s++)
+                found[s] += before[list[truth[q * truth_k + i]]] < UINT64_C(500) << s;
+    }
+    (void)printf("  recall@10 at 500..16000 rows:");
+    for (uint32_t s = 0; s < N_SCANS; s++)
+        (void)printf(" %.4f", (double)found[s] / (double)(n_queries * FOUND));
+    (void)printf("\n");
+done:
+    rt_array_free(order);
+    rt_array_free(before);
+    return st;
+}
+
+static void print_variation(const uint64_t *counts, uint32_t n, uint64_t n_rows)
+{
+    double mean = (double)n_rows / n;
+    double squares = 0;
+    for (uint32_t l = 0; l < n; l++)
+        squares += ((double)counts[l] - mean) * ((double)counts[l] - mean);
+    (void)printf("  variation of list sizes %.4f\n", sqrt(squares / n) / mean);
+}
+
+static enum rt_status judge(struct source *s, const struct rt_rotation *rotation,
+                            const struct rt_tree *tree, char **names, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_level *leaves = rt_tree_leaves(tree);
+    struct source of_queries = {0}, of_truth = {0};
+    float *queries = NULL;
+    uint32_t *truth = NULL, *list = NULL;
+    void *native = NULL;
+    uint64_t *counts = NULL;
+    if (open_source(names[0], &of_queries) || open_source(names[1], &of_truth) ||
+        of_queries.n_rows > of_truth.n_rows || of_queries.dim != s->dim || of_truth.dim < FOUND)
+        RT_FAIL(RT_IO, "cannot use '%s' and '%s' as queries and truth", names[0], names[1]);
+    size_t n_queries = (size_t)of_queries.n_rows;
+    RT_TRY(rt_array_new(n_queries, s->dim * sizeof *queries, &queries, err));
+    RT_TRY(rt_array_new(n_queries, s->dim * sizeof *queries, &native, err));
+    RT_TRY(rt_array_new(n_queries, of_truth.dim * sizeof *truth, &truth, err));
+    RT_TRY(rt_array_new((size_t)s->n_rows, sizeof *list, &list, err));
+    RT_TRY(rt_array_zero(leaves->n, sizeof *counts, &counts, err));
+    RT_TRY(read_rows(&of_queries, 0, n_queries, native, err));
+    RT_TRY(read_rows(&of_truth, 0, n_queries, truth, err));
+    rt_element_to_f32(of_queries.type, native, queries, n_queries * s->dim);
+    rt_rotation_apply(rotation, queries, n_queries);
+    RT_TRY(assign_all(s, rotation, leaves, list, counts, err));
+    if (rank == 0) {
+        RT_TRY(print_recall(leaves, s->dim, queries, n_queries, truth, of_truth.dim, list, counts,
+                            err));
+        print_variation(counts, leaves->n, s->n_rows);
+    }
+done:
+    rt_array_free(queries);
+    rt_array_free(native);
+    rt_array_free(truth);
+    rt_array_free(list);
+    rt_array_free(counts);
+    return st;
+}
+
+static enum rt_status run(char **argv, bool is_judged, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct source source = {.type = RT_F32};
@@ -285,7 +253,8 @@ static enum rt_status run(char **argv, struct rt_error *err)
     options.lists[0] = (uint32_t)sqrt((double)options.lists[1]);
     options.training = strcmp(argv[3], "lloyd") == 0 ? RT_TRAINING_LLOYD : RT_TRAINING_HIERARCHICAL;
     options.n_iterations = (uint32_t)strtoul(argv[4], NULL, 10);
-    options.n_refinements = (uint32_t)strtoul(argv[5], NULL, 10);
+    options.n_refinements =
+        strcmp(argv[5], "auto") == 0 ? RT_TRAIN_AUTO : (uint32_t)strtoul(argv[5], NULL, 10);
     RT_TRY(rt_rotation_new(5, source.dim, &rotation, err));
     struct rt_range own = rt_share(source.n_rows, rank, n_ranks, 1);
     struct rt_sample_options wanted = {.n_rows = source.n_rows,
@@ -322,15 +291,14 @@ static enum rt_status run(char **argv, struct rt_error *err)
     }
     rt_sample_free(sample);
     sample = NULL;
-    if (!getenv("BENCH_TRAIN_ONLY"))
-        RT_TRY(judge(&source, rotation, &trained.tree, err));
+    if (is_judged)
+        RT_TRY(judge(&source, rotation, &trained.tree, argv + 6, err));
 done:
     rt_sample_free(sample);
     rt_trained_free(&trained);
     rt_rotation_free(rotation);
     if (source.file)
         (void)fclose(source.file);
-    free(source.basis);
     return st;
 }
 
@@ -341,11 +309,12 @@ int main(int argc, char **argv)
     MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &provided);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &n_ranks);
-    int failed = argc != 6;
+    int failed = argc != 6 && argc != 8;
     if (failed && rank == 0)
-        (void)fprintf(stderr,
-                      "usage: bench_train ROWS LEAVES lloyd|hierarchical ITERATIONS REFINEMENTS\n");
-    if (!failed && run(argv + 0, &err) != RT_OK) {
+        (void)fprintf(
+            stderr, "usage: bench_train ROWS LEAVES lloyd|hierarchical ITERATIONS REFINEMENTS|auto "
+                    "[QUERIES TRUTH]\n");
+    if (!failed && run(argv, argc == 8, &err) != RT_OK) {
         (void)fprintf(stderr, "rank %d: %s\n", rank, err.text);
         failed = 1;
     }
