@@ -1,6 +1,7 @@
 #include "io/index_dir.h"
 
 #include "core/memory.h"
+#include "io/lock.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -324,6 +325,13 @@ static bool is_kept(const char *name, const struct rt_manifest *const *keep, siz
     return false;
 }
 
+/* A name of LOCK whose taker may still be at it. */
+static bool may_be_taking(const char *name, const char *path, const struct stat *info)
+{
+    return is_lock_name(name) && time(NULL) - info->st_mtime < LOCK_SECONDS &&
+           !(name[4] && rt_lock_is_left(path));
+}
+
 /* Removes the plain files of a directory for which is_kept says no; keep NULL: all of them. */
 static enum rt_status remove_files(const char *dir, bool all, const struct rt_manifest *const *keep,
                                    size_t n_keep, uint64_t *n_removed, struct rt_error *err)
@@ -339,7 +347,7 @@ static enum rt_status remove_files(const char *dir, bool all, const struct rt_ma
             continue;
         RT_TRY(rt_fs_join(dir, entry->d_name, path, err));
         if (lstat(path, &info) != 0 || S_ISDIR(info.st_mode) ||
-            (is_lock_name(entry->d_name) && time(NULL) - info.st_mtime < LOCK_SECONDS))
+            may_be_taking(entry->d_name, path, &info))
             continue;
         RT_TRY(rt_fs_remove(path, err));
         ++*n_removed;

@@ -181,6 +181,17 @@ bool rt_lock_is_stale(const struct rt_lock_owner *owner, const struct rt_lock_ow
                        start != owner->start_time); /* its number lives on */
 }
 
+bool rt_lock_is_left(const char *path)
+{
+    struct rt_error ignored;
+    struct rt_lock_owner owner;
+    struct rt_lock_owner self;
+    bool is_held = false;
+    rt_lock_self(&self);
+    return read_owner(path, &is_held, &owner, &ignored) == RT_OK && is_held &&
+           rt_lock_is_stale(&owner, &self);
+}
+
 /* A new file with our name in it, synced. *exists: there was one already. */
 static enum rt_status write_new(const char *path, const struct rt_lock_owner *self, bool *exists,
                                 struct rt_error *err)

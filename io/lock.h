@@ -47,5 +47,8 @@ enum rt_status rt_lock_read(const char *dir, bool *is_held, struct rt_lock_owner
 enum rt_status rt_lock_require_free(const char *dir, struct rt_error *err) RT_MUST_CHECK;
 /* May `self` take over from `owner`? Pure but for asking whether the process lives. */
 bool rt_lock_is_stale(const struct rt_lock_owner *owner, const struct rt_lock_owner *self);
+/* Whether `path`, which a taker links LOCK from, was left by one that is gone, as far as can be
+ * told here. */
+bool rt_lock_is_left(const char *path);
 
 #endif

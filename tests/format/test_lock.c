@@ -122,6 +122,25 @@ RT_TEST("a LOCK that nobody can read is held until it is broken")
     CHECK(rmdir("l") == 0);
 }
 
+RT_TEST("what a killed taker left behind is told from what a living one needs")
+{
+    struct rt_lock *lock = NULL;
+    CHECK(mkdir("l", 0777) == 0);
+    CHECK(!rt_lock_is_left("l/LOCK.0")); /* not there */
+    pid_t child = fork();
+    if (child == 0) {
+        bool is_mine = rt_lock_take("l", &plain, &lock, &err) == RT_OK &&
+                       link("l/LOCK", "l/LOCK.0") == 0 && !rt_lock_is_left("l/LOCK.0");
+        _exit(is_mine ? 0 : 1);
+    }
+    int status = -1;
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    CHECK(rt_lock_is_left("l/LOCK.0"));
+    CHECK_OK(rt_fs_replace("l", "LOCK.0", "{", 1, &err)); /* not written to the end */
+    CHECK(!rt_lock_is_left("l/LOCK.0"));
+    CHECK(unlink("l/LOCK.0") == 0 && unlink("l/LOCK") == 0 && rmdir("l") == 0);
+}
+
 RT_TEST("another boot, host or set of process numbers is never judged dead from here")
 {
     struct rt_lock_owner self, owner;
