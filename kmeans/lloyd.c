@@ -62,7 +62,9 @@ struct work {
     uint32_t *order; /* n_local rows by centroid, and where each centroid's begin; only with several
                         slices */
     size_t *starts;
-    void *store; /* of the centroid set */
+    float *before; /* slice x dim: centroids before an iteration; NULL: no overshooting */
+    bool is_last;  /* of the iterations */
+    void *store;   /* of the centroid set */
     struct rt_assigner *assigner;
     /* One rank alone with so few rows that their codes about one reference are kept, NULL else:
      * then the sums stay from one iteration to the next, too, and follow the rows that move. */
@@ -92,6 +94,7 @@ static void work_free(struct work *w)
     rt_array_free(w->own_list);
     rt_array_free(w->tally);
     rt_array_free(w->sums);
+    rt_array_free(w->before);
     rt_array_free(w->shares);
     rt_array_free(w->order);
     rt_array_free(w->starts);
@@ -133,6 +136,8 @@ static enum rt_status work_new(struct work *w, struct rt_error *err)
     }
     RT_TRY(rt_array_new(3 * k + 1, sizeof *w->tally, &w->tally, err));
     RT_TRY(rt_array_new(w->slice, w->sample->row_dim * sizeof *w->sums, &w->sums, err));
+    if (w->setting->overshoots)
+        RT_TRY(rt_array_new(w->slice, w->dim * sizeof *w->before, &w->before, err));
     RT_TRY(rt_array_new(2 * (size_t)w->n_ranks, sizeof *w->shares, &w->shares, err));
     if (!w->is_direct) {
         RT_TRY(rt_array_new(w->n_local, sizeof *w->order, &w->order, err));
@@ -157,8 +162,8 @@ uint64_t rt_lloyd_bytes(uint64_t n_local, uint32_t k, uint32_t dim, uint32_t row
     size_t code = rt_row_code_bytes(dim);
     uint64_t bytes = batch * row_dim * sizeof(float) + batch * sizeof(float) +
                      n_local * sizeof(uint32_t) + (3 * (uint64_t)k + 1) * sizeof(int64_t) +
-                     slice * dim * sizeof(int64_t) + rt_centroid_set_bytes(k, dim) +
-                     rt_assigner_bytes((size_t)batch, dim, 1);
+                     slice * dim * (sizeof(int64_t) + sizeof(float)) +
+                     rt_centroid_set_bytes(k, dim) + rt_assigner_bytes((size_t)batch, dim, 1);
     if (slice < k)
         bytes += n_local * sizeof(uint32_t) + (uint64_t)k * sizeof(size_t);
     if (keeps_codes(n_ranks, slice == k, n_local, code))
@@ -503,14 +508,25 @@ static void add_slice(struct work *w, size_t first, size_t n)
         }
 }
 
+/* New means of centroids [first, first + n) from their sums. */
+static void divide(struct work *w, size_t first, size_t n)
+{
+    const struct rt_lloyd_setting *setting = w->setting;
+    float *centroids = w->centroids + first * w->dim;
+    if (w->before)
+        memcpy(w->before, centroids, n * w->dim * sizeof *centroids);
+    rt_means_divide(&setting->scale, w->sums, counts_of(w) + first, n, w->dim, setting->spherical,
+                    centroids);
+    if (w->before && !w->is_last)
+        rt_means_overshoot(w->before, n, w->dim, setting->spherical, centroids);
+}
+
 /* New means of centroids [first, first + n) from the sums of all ranks: each rank divides its part.
  * Collective. */
 static void share_slice(struct work *w, size_t first, size_t n)
 {
-    const struct rt_lloyd_setting *setting = w->setting;
     if (w->n_ranks == 1) {
-        rt_means_divide(&setting->scale, w->sums, counts_of(w) + first, n, w->dim,
-                        setting->spherical, w->centroids + first * w->dim);
+        divide(w, first, n);
         return;
     }
     int *shares = w->shares;
@@ -528,8 +544,7 @@ static void share_slice(struct work *w, size_t first, size_t n)
     double waiting = rt_waiting_begin();
     MPI_Reduce_scatter(MPI_IN_PLACE, w->sums, shares, MPI_INT64_T, MPI_SUM, w->comm);
     rt_waiting_end(waiting);
-    rt_means_divide(&setting->scale, w->sums, counts_of(w) + own_first, n_own, w->dim,
-                    setting->spherical, w->centroids + own_first * w->dim);
+    divide(w, own_first, n_own);
     waiting = rt_waiting_begin();
     MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_FLOAT, w->centroids + first * w->dim, shares, starts,
                    MPI_FLOAT, w->comm);
@@ -773,6 +788,7 @@ static enum rt_status iterate(struct work *w, struct rt_lloyd_result *result, st
         rt_sum_i64(w->comm, w->tally, 3 * (size_t)w->k + 1);
         result->joined = whole_objective(w);
         result->n_moved = (uint64_t)w->tally[3 * (size_t)w->k];
+        w->is_last = i + 1 == w->setting->n_iterations || result->n_moved == 0;
         new_means(w);
         RT_LOCAL(fill_empty(w, i, &acted, err));
         RT_AGREE(w->comm);

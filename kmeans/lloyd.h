@@ -18,6 +18,7 @@ struct rt_lloyd_setting {
     /* D4 ends the iterations by the rows that move, not by the gain of the objective; results then
      * tell no objective. */
     bool stops_by_moves;
+    bool overshoots; /* in all iterations but the last (C6) */
     enum rt_proposer proposer;
     void *ctx;
     /* After an iteration (1-based), on every rank of the communicator; may be NULL. */

@@ -11,6 +11,7 @@
 #endif
 _Static_assert(FLT_EVAL_METHOD == 0, "floats are computed in their own precision (A2)");
 
+#define OVERSHOOT 0.6f
 #define LANES 16
 
 static int ceil_log2(uint64_t n)
@@ -142,4 +143,12 @@ void rt_means_divide(const struct rt_scale *scale, const int64_t *sums, const in
         if (counts[c] > 0)
             divide_one(scale, sums + c * dim, (double)counts[c], dim, spherical,
                        centroids + c * dim);
+}
+
+void rt_means_overshoot(const float *before, size_t n, size_t dim, bool spherical, float *centroids)
+{
+    for (size_t i = 0; i < n * dim; i++)
+        centroids[i] += OVERSHOOT * (centroids[i] - before[i]);
+    for (size_t c = 0; spherical && c < n; c++)
+        (void)rt_means_normalise(centroids + c * dim, dim);
 }

@@ -56,6 +56,10 @@ void rt_means_subtract(const struct rt_scale *scale, int64_t *sum, const float *
  * length, keeps what it holds. */
 void rt_means_divide(const struct rt_scale *scale, const int64_t *sums, const int64_t *counts,
                      size_t n, size_t dim, bool spherical, float *centroids);
+/* Moves n means on by 0.6 of the way they have come (C6): k-means then needs fewer iterations for
+ * the same lists. before: where they were. */
+void rt_means_overshoot(const float *before, size_t n, size_t dim, bool spherical,
+                        float *centroids);
 /* D3-D5 on the unit sphere: scales to unit length (f64, A4); false and untouched where there is
  * none. */
 bool rt_means_normalise(float *centroid, size_t dim);

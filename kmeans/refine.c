@@ -37,6 +37,7 @@ struct work {
     struct rt_range own;           /* leaves whose sums this rank keeps (D9) */
     int64_t *sums;                 /* own x dim */
     int64_t *counts;               /* own */
+    float *before;                 /* own x dim: centroids before a round */
     int64_t *delta;                /* dim */
     uint32_t *cursor;              /* n_ranks: next leaf to tell each rank of */
     uint64_t *bytes; /* n_ranks: of centroids of each rank; then what has something for it */
@@ -75,6 +76,7 @@ static void work_free(struct work *w)
     rt_array_free(w->starts_was);
     rt_array_free(w->sums);
     rt_array_free(w->counts);
+    rt_array_free(w->before);
     rt_array_free(w->delta);
     rt_array_free(w->cursor);
     rt_array_free(w->bytes);
@@ -124,6 +126,7 @@ static enum rt_status work_new(struct work *w, struct rt_error *err)
     RT_TRY(rt_array_new(k + 1, sizeof *w->starts_was, &w->starts_was, err));
     RT_TRY(rt_array_zero(n_own, w->dim * sizeof *w->sums, &w->sums, err));
     RT_TRY(rt_array_zero(n_own, sizeof *w->counts, &w->counts, err));
+    RT_TRY(rt_array_new(n_own, w->dim * sizeof *w->before, &w->before, err));
     RT_TRY(rt_array_new(w->dim, sizeof *w->delta, &w->delta, err));
     RT_TRY(rt_array_new((size_t)w->n_ranks, sizeof *w->cursor, &w->cursor, err));
     RT_TRY(rt_array_new((size_t)w->n_ranks, sizeof *w->bytes, &w->bytes, err));
@@ -158,7 +161,8 @@ uint64_t rt_refine_bytes(uint64_t n_local, uint32_t k, uint32_t dim, uint32_t n_
     uint64_t tree = (uint64_t)k * (n_cells_of(k) > 0 ? dim : most) * sizeof(float);
     return n_local * (4 * sizeof(uint32_t) + rt_row_code_bytes(dim)) +
            (uint64_t)k * rt_row_code_bytes(dim) + rt_small_set_bytes((uint32_t)most, dim) +
-           ((uint64_t)k + 1) * 2 * sizeof(uint32_t) + own * (dim + 1) * sizeof(int64_t) +
+           ((uint64_t)k + 1) * 2 * sizeof(uint32_t) +
+           own * ((dim + 1) * sizeof(int64_t) + dim * sizeof(float)) +
            n_ranks * (sizeof(uint32_t) + sizeof(uint64_t)) + batch * (dim + 1) * sizeof(float) +
            GROUP * (dim + most + 1) * sizeof(float) + rt_assigner_bytes((size_t)batch, dim, 1) +
            rt_assigner_bytes(GROUP, dim, (uint32_t)most) + store_bytes(k, dim) + tree +
@@ -569,11 +573,15 @@ done:
 }
 
 /* Every owner divides its sums, all get all. Collective. */
-static void renew_centroids(struct work *w)
+static void renew_centroids(struct work *w, bool overshoots)
 {
     float *own = w->centroids + w->own.begin * w->dim;
-    rt_means_divide(&w->setting->scale, w->sums, w->counts, (size_t)rt_range_count(w->own), w->dim,
-                    w->setting->spherical, own);
+    size_t n_own = (size_t)rt_range_count(w->own);
+    memcpy(w->before, own, n_own * w->dim * sizeof *own);
+    rt_means_divide(&w->setting->scale, w->sums, w->counts, n_own, w->dim, w->setting->spherical,
+                    own);
+    if (overshoots)
+        rt_means_overshoot(w->before, n_own, w->dim, w->setting->spherical, own);
     for (int r = 0; r < w->n_ranks; r++)
         w->bytes[r] = rt_range_count(rt_share(w->k, r, w->n_ranks, 1)) * w->dim * sizeof *own;
     rt_allgatherv_bytes(w->comm, own, w->centroids, w->bytes);
@@ -701,8 +709,10 @@ done:
 
 /* --- the whole --- */
 
-static enum rt_status refine_round(struct work *w, uint32_t m, struct rt_refine_result *result,
-                                   struct rt_error *err)
+/* Where no more than `still` rows move, or is_last, leaves become the means of their rows; else
+ * they overshoot them. */
+static enum rt_status refine_round(struct work *w, uint32_t m, uint64_t still, bool is_last,
+                                   struct rt_refine_result *result, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     memcpy(w->was, w->leaf, w->sample->n_local * sizeof *w->leaf);
@@ -711,8 +721,8 @@ static enum rt_status refine_round(struct work *w, uint32_t m, struct rt_refine_
     swap_orders(w);
     order_rows(w);
     RT_TRY(update_sums(w, err));
-    renew_centroids(w);
     result->n_moved = (uint64_t)n_moved;
+    renew_centroids(w, !is_last && result->n_moved > still);
     result->n_neighbours = m;
 done:
     return st;
@@ -786,11 +796,12 @@ static enum rt_status refine(struct work *w, const struct rt_refine_options *opt
         m = m > narrow ? m : narrow;
         if (w->lists && m < w->stride)
             remake_lists(w, m);
-        RT_TRY(refine_round(w, m, result, err));
+        uint64_t still = options->may_stop ? w->sample->n_total / RT_REFINE_STILL_PER : 0;
+        bool is_last = round + 1 == options->n_rounds;
+        RT_TRY(refine_round(w, m, still, is_last, result, err));
         result->n_rounds = round + 1;
         if (options->progress)
             options->progress(options->ctx, round + 1, options->n_rounds, m, result->n_moved);
-        uint64_t still = options->may_stop ? w->sample->n_total / RT_REFINE_STILL_PER : 0;
         if (result->n_moved <= still && round > wide_round)
             break;
     }

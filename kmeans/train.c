@@ -14,7 +14,7 @@
 #include <string.h>
 
 #define HIERARCHICAL_ABOVE 1024u /* leaves, with RT_TRAINING_AUTO */
-#define AUTO_REFINEMENTS 10u
+#define AUTO_REFINEMENTS 12u
 #define BEAM_SAMPLE 4096u /* A8 */
 #define AGREEMENT_PER_MILLE 993u
 

@@ -9,7 +9,7 @@
 #include "kmeans/sample.h"
 
 #define RT_TRAIN_AUTO                                                                              \
-    UINT32_MAX /* refinements: 10, fewer once few rows move; beam: measured (A8) */
+    UINT32_MAX /* refinements: 12, fewer once few rows move; beam: measured (A8) */
 
 enum rt_training { RT_TRAINING_AUTO = 0, RT_TRAINING_LLOYD, RT_TRAINING_HIERARCHICAL };
 

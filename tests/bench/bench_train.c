@@ -249,6 +249,8 @@ static enum rt_status run(char **argv, bool is_judged, struct rt_error *err)
         .n_levels = 2, .metric = RT_L2, .beam = RT_TRAIN_AUTO, .progress = progress};
     if (open_source(argv[1], &source))
         RT_FAIL(RT_IO, "cannot open '%s'", argv[1]);
+    const char *seed = getenv("BENCH_SEED"); /* the luck of one seed is worth up to a point */
+    options.seed = seed ? strtoull(seed, NULL, 10) : 0;
     options.lists[1] = (uint32_t)strtoul(argv[2], NULL, 10);
     options.lists[0] = (uint32_t)sqrt((double)options.lists[1]);
     options.training = strcmp(argv[3], "lloyd") == 0 ? RT_TRAINING_LLOYD : RT_TRAINING_HIERARCHICAL;
