@@ -19,7 +19,6 @@
 #include <string.h>
 
 /* Estimates of what only the data decide. */
-#define AUTO_REFINEMENTS 10
 #define GUESSED_NEIGHBOURS 120 /* of a leaf, mean over the rounds of refinement */
 #define SUMS_OF_A_LEAF 4.0     /* ranks whose rows come to a leaf or leave it, in a round */
 #define GUESSED_BEAM 12
@@ -232,7 +231,7 @@ static double train_iterations(const struct model *m)
 
 static double train_rounds(const struct model *m)
 {
-    return is_auto(m->options, RT_OPT_refinements) ? AUTO_REFINEMENTS
+    return is_auto(m->options, RT_OPT_refinements) ? RT_TRAIN_AUTO_REFINEMENTS
                                                    : (double)m->options->refinements;
 }
 
@@ -247,7 +246,9 @@ static double train_flops(const struct model *m)
         double cells = m->plan->cells;
         double coarse = fmin(s, RT_COARSE_ROWS_PER_CELL * cells);
         double searched = k <= RT_REFINE_FLAT_LEAVES ? k : cells + 8 * k / cells;
-        pairs = (iterations * coarse + s) * cells + iterations * s * k / cells;
+        double thinned = fmin(s, RT_ROWS_PER_LEAF * k); /* of cells that refinement follows */
+        double trained = train_rounds(m) > 0 ? (iterations - 1) * thinned + s : iterations * s;
+        pairs = (iterations * coarse + s) * cells + trained * k / cells;
         pairs += train_rounds(m) * (s * GUESSED_NEIGHBOURS + k * searched);
     }
     if (m->options->centroids[0])

@@ -11,8 +11,7 @@
 #include <math.h>
 #include <string.h>
 
-#define ROWS_PER_LEAF 96u /* enough where all rows refine the leaves afterwards */
-#define MOST_DEPTH 8u     /* of cells in cells; deeper, a cell is trained flat */
+#define MOST_DEPTH 8u /* of cells in cells; deeper, a cell is trained flat */
 #define TRAVEL_HEAD                                                                                \
     (sizeof(uint32_t) + sizeof(uint64_t)) /* of a record: place, number; then the row */
 
@@ -447,7 +446,7 @@ static enum rt_status train_leaves(const struct problem *p, float *leaves, struc
     setting.progress = NULL;
     setting.stops_by_moves = setting.distance == RT_L2; /* under ip the gain ends it sooner */
     if (leaf)
-        thinning = thin(p, ROWS_PER_LEAF, p->k);
+        thinning = thin(p, RT_ROWS_PER_LEAF, p->k);
     if (thinning.limit == UINT64_MAX) {
         RT_TRY(rt_lloyd_train(p->comm, &setting, place, p->sample, p->begin, p->n, p->k, leaves,
                               leaf, &result, err));
@@ -761,7 +760,7 @@ uint64_t rt_hierarchical_bytes(uint64_t n_local, uint32_t k, uint32_t dim, uint6
     /* where the codes of a cell's rows are kept they are fewer than those of refinement */
     uint64_t of_cell = 4 * n_cells; /* leaves, at most */
     uint64_t thinned =
-        of_cell * ROWS_PER_LEAF < n_local / 2 ? of_cell * ROWS_PER_LEAF : n_local / 2;
+        of_cell * RT_ROWS_PER_LEAF < n_local / 2 ? of_cell * RT_ROWS_PER_LEAF : n_local / 2;
     uint64_t cells =
         rt_lloyd_bytes(n_local, (uint32_t)of_cell, dim, dim, 1) + thinned * dim * sizeof(float);
     uint64_t most = travel > coarse ? travel : coarse;

@@ -9,6 +9,7 @@
 
 /* Cells are scaffolding: no more rows than these take part in their training, where there are twice
  * as many. */
+#define RT_ROWS_PER_LEAF 96u /* in cells, enough where all rows refine the leaves afterwards */
 #define RT_COARSE_ROWS_PER_CELL 256u
 
 struct rt_hierarchical_progress {

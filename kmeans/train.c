@@ -14,8 +14,7 @@
 #include <string.h>
 
 #define HIERARCHICAL_ABOVE 1024u /* leaves, with RT_TRAINING_AUTO */
-#define AUTO_REFINEMENTS 12u
-#define BEAM_SAMPLE 4096u /* A8 */
+#define BEAM_SAMPLE 4096u        /* A8 */
 #define AGREEMENT_PER_MILLE 993u
 
 /* What passes through the training. */
@@ -59,7 +58,8 @@ static void lloyd_progress(void *ctx, uint32_t iteration, uint64_t n_moved, doub
 
 static uint32_t refinements_of(const struct rt_train_options *options)
 {
-    return options->n_refinements == RT_TRAIN_AUTO ? AUTO_REFINEMENTS : options->n_refinements;
+    return options->n_refinements == RT_TRAIN_AUTO ? RT_TRAIN_AUTO_REFINEMENTS
+                                                   : options->n_refinements;
 }
 
 /* --- leaves --- */

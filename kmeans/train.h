@@ -8,8 +8,8 @@
 #include "kmeans/keep.h"
 #include "kmeans/sample.h"
 
-#define RT_TRAIN_AUTO                                                                              \
-    UINT32_MAX /* refinements: 12, fewer once few rows move; beam: measured (A8) */
+#define RT_TRAIN_AUTO_REFINEMENTS 12u /* at most */
+#define RT_TRAIN_AUTO UINT32_MAX      /* refinements: those; beam: measured (A8) */
 
 enum rt_training { RT_TRAINING_AUTO = 0, RT_TRAINING_LLOYD, RT_TRAINING_HIERARCHICAL };
 
