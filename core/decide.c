@@ -277,11 +277,22 @@ void rt_decide_sets(struct rt_assigner *a, const struct rt_target *t, uint32_t *
     }
 }
 
+/* Centroids lie anywhere: the lines of a row's first candidate are asked for some rows ahead. */
+static void prefetch_candidate(const struct rt_assigner *a, const struct rt_target *t, size_t row)
+{
+    if (row >= t->n_rows || a->n_listed[row] == 0)
+        return;
+    const float *centroid = t->set->centroids + (size_t)t->list_id[row * t->room] * a->dim;
+    for (size_t i = 0; i < a->dim; i += 16)
+        __builtin_prefetch(centroid + i);
+}
+
 void rt_decide_rows(struct rt_assigner *a, const struct rt_target *t, uint32_t *out_list,
                     float *out_distance)
 {
     for (size_t row = 0; row < t->n_rows; row++) {
         size_t at = row * t->best;
+        prefetch_candidate(a, t, row + 4);
         (t->best == 1 ? write_nearest : write_best)(a, t, row, out_list + at,
                                                     out_distance ? out_distance + at : NULL);
         check_row(a, t, row, out_list + at, true);
