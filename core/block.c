@@ -18,6 +18,22 @@ void rt_block_put(uint8_t *block, uint32_t dim, uint32_t place, const uint8_t *c
     }
 }
 
+void rt_block_pack(uint8_t *block, uint32_t dim, const uint8_t *const codes[RT_BLOCK_ROWS])
+{
+    uint32_t n_groups = rt_block_groups(dim);
+    for (uint32_t g = 0; g < n_groups; g += 2, block += 32) {
+        uint8_t low[16], high[16]; /* the byte of two groups, of rows 0..15 and 16..31 */
+        for (uint32_t place = 0; place < 16; place++) {
+            low[byte_of(place)] = codes[place][g / 2];
+            high[byte_of(place)] = codes[place + 16][g / 2];
+        }
+        for (uint32_t i = 0; i < 16; i++)
+            block[i] = (uint8_t)((low[i] & 15) | high[i] << 4);
+        for (uint32_t i = 0; i < 16 && g + 1 < n_groups; i++)
+            block[16 + i] = (uint8_t)(low[i] >> 4 | (high[i] & 0xf0));
+    }
+}
+
 void rt_block_get(const uint8_t *block, uint32_t dim, uint32_t place, uint8_t *code)
 {
     const uint8_t *byte = block + byte_of(place);

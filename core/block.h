@@ -27,5 +27,7 @@ static inline size_t rt_block_code_bytes(uint32_t dim)
 void rt_block_put(uint8_t *block, uint32_t dim, uint32_t place, const uint8_t *code);
 /* Takes it out again. */
 void rt_block_get(const uint8_t *block, uint32_t dim, uint32_t place, uint8_t *code);
+/* All 32 rows at once, over what the block held. */
+void rt_block_pack(uint8_t *block, uint32_t dim, const uint8_t *const codes[RT_BLOCK_ROWS]);
 
 #endif

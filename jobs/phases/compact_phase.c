@@ -5,6 +5,7 @@
 #include "core/memory.h"
 #include "core/record.h"
 #include "io/index_dir.h"
+#include "jobs/phases/block_window.h"
 #include "jobs/phases/durable.h"
 #include "mpi/agree.h"
 #include "mpi/exchange.h"
@@ -16,14 +17,9 @@
 #define MOST_WINDOW_BYTES (UINT64_C(1) << 30)
 #define WRITE_BUFFER_BYTES ((size_t)8 << 20)
 
-/* A record on its way: this head, then factors, then code. */
-struct wire_head {
-    uint64_t slot; /* block x 32 + row in it, over the whole frozen file */
-    uint64_t id;
-    struct rt_place place;
-    uint32_t list;
-    uint32_t unused; /* zero: no padding travels unset */
-};
+/* A record on its way: its slot (u64: block x 32 + row in it, over the whole frozen file), then
+ * what its window keeps of it. */
+#define WIRE_HEAD sizeof(uint64_t)
 
 /* Where the sender stands among its chunks, for one receiver's window. */
 struct sender {
@@ -59,12 +55,8 @@ struct compactor {
     struct rt_tape_view tape;
     struct sender sender;
     struct rt_range window; /* places of the blocks that this rank receives in this round */
-    uint8_t *codes;         /* the window, as it will lie in the file */
-    float *factors;
-    uint64_t *ids;
-    struct rt_place *places;
-    struct rt_hash128 window_hash; /* of its rows */
-    struct rt_hash128 rows_hash;   /* of the windows that are written and not handed in yet */
+    struct rt_block_window *records;
+    struct rt_hash128 rows_hash; /* of the windows that are written and not handed in yet */
     struct rt_durable *durable;
     uint64_t n_written, n_kept; /* places of the share before which all is written, handed in */
     struct rt_h5_file *file;
@@ -93,7 +85,8 @@ uint64_t rt_compact_phase_bytes(uint32_t dim, enum rt_metric metric, uint32_t n_
     struct rt_list_shape shape = {
         .n_blocks = n_blocks, .dim = dim, .n_factors = rt_code_n_factors(metric)};
     uint64_t share = n_blocks / (uint64_t)n_ranks + 1;
-    return 4 * sizeof(uint64_t) * ((uint64_t)n_lists + 1) + (window_bytes / block + 1) * block +
+    return 4 * sizeof(uint64_t) * ((uint64_t)n_lists + 1) +
+           rt_block_window_bytes(dim, shape.n_factors, window_bytes / block + 1) +
            rt_list_writer_bytes(&shape, share, WRITE_BUFFER_BYTES) +
            rt_exchange_bytes(n_ranks, RT_EXCHANGE_PIECE);
 }
@@ -253,15 +246,12 @@ static enum rt_status send_records(void *context, int to, void *buffer, size_t c
             *more = false;
             break;
         }
-        struct wire_head head = {.slot = slot,
-                                 .id = records->ids[record],
-                                 .place = records->places[record],
-                                 .list = records->lists[record]};
-        memcpy(out, &head, sizeof head);
-        memcpy(out + sizeof head, records->factors + record * c->n_factors,
-               c->n_factors * sizeof(float));
-        memcpy(out + sizeof head + c->n_factors * sizeof(float),
-               records->codes + record * c->code_bytes, c->code_bytes);
+        memcpy(out, &slot, sizeof slot);
+        memcpy(out + WIRE_HEAD, &records->places[record], sizeof *records->places);
+        rt_record_pack(records->lists[record], records->ids[record],
+                       records->codes + record * c->code_bytes, c->code_bytes,
+                       records->factors + record * c->n_factors, c->n_factors,
+                       out + WIRE_HEAD + sizeof *records->places);
         out += c->wire_bytes;
         n++;
     }
@@ -275,27 +265,17 @@ static enum rt_status take_records(void *context, int from, const void *bytes, s
     enum rt_status st = RT_OK;
     struct compactor *c = context;
     const unsigned char *in = bytes;
-    float factors[RT_MAX_FACTORS];
     for (size_t at = 0; at + c->wire_bytes <= n_bytes; at += c->wire_bytes, in += c->wire_bytes) {
-        struct wire_head head;
-        memcpy(&head, in, sizeof head);
-        const uint8_t *code = in + sizeof head + c->n_factors * sizeof(float);
-        memcpy(factors, in + sizeof head, c->n_factors * sizeof(float));
-        uint64_t block = head.slot / RT_BLOCK_ROWS;
-        uint32_t row = (uint32_t)(head.slot % RT_BLOCK_ROWS);
+        uint64_t slot = 0;
+        memcpy(&slot, in, sizeof slot);
+        uint64_t block = slot / RT_BLOCK_ROWS;
         uint64_t place = block < c->first_blocks[c->n_lists] ? place_of(c, block) : UINT64_MAX;
         if (place < c->window.begin || place >= c->window.end)
             RT_FAIL(RT_DAMAGED, "rank %d sent a record for block %llu, outside this rank's window",
                     from, (unsigned long long)block);
-        block = place - c->window.begin;
-        rt_block_put(c->codes + block * rt_block_code_bytes(c->dim), c->dim, row, code);
-        for (uint32_t f = 0; f < c->n_factors; f++)
-            c->factors[(block * c->n_factors + f) * RT_BLOCK_ROWS + row] = factors[f];
-        c->ids[block * RT_BLOCK_ROWS + row] = head.id;
-        c->places[block * RT_BLOCK_ROWS + row] = head.place;
-        c->window_hash =
-            rt_hash128_add(c->window_hash, rt_record_hash(head.list, head.id, code, c->code_bytes,
-                                                          factors, c->n_factors));
+        rt_block_window_put(c->records,
+                            (place - c->window.begin) * RT_BLOCK_ROWS + slot % RT_BLOCK_ROWS,
+                            in + WIRE_HEAD);
     }
     uint64_t n_records = n_bytes / c->wire_bytes;
     rt_progress_add(c->context->progress, RT_COUNT_DONE, n_records);
@@ -312,18 +292,6 @@ static enum rt_status allocate(struct compactor *c, struct rt_error *err)
     RT_TRY(rt_array_new(c->n_lists, sizeof *c->rows, &c->rows, err));
     RT_TRY(rt_array_new(c->n_lists, sizeof *c->before, &c->before, err));
     RT_TRY(rt_array_new(c->n_lists, sizeof *c->next, &c->next, err));
-done:
-    return st;
-}
-
-static enum rt_status allocate_window(struct compactor *c, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    size_t n = (size_t)c->window_blocks;
-    RT_TRY(rt_array_new(n, rt_block_code_bytes(c->dim), &c->codes, err));
-    RT_TRY(rt_array_new(n, sizeof(float) * c->n_factors * RT_BLOCK_ROWS, &c->factors, err));
-    RT_TRY(rt_array_new(n, RT_BLOCK_ROWS * sizeof(uint64_t), &c->ids, err));
-    RT_TRY(rt_array_new(n, RT_BLOCK_ROWS * sizeof(struct rt_place), &c->places, err));
 done:
     return st;
 }
@@ -416,30 +384,39 @@ static enum rt_status close_run(struct compactor *c, struct rt_error *err)
     return st;
 }
 
+/* Blocks [at, at + n) of the window, into the run at hand. */
+static enum rt_status append_blocks(struct compactor *c, uint64_t at, uint64_t n,
+                                    struct rt_hash128 *hash, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_list_blocks blocks;
+    for (uint64_t end = at + n; at < end; at += blocks.n_blocks) {
+        uint64_t batch = end - at < RT_WINDOW_BATCH ? end - at : RT_WINDOW_BATCH;
+        rt_block_window_pack(c->records, at, batch, &blocks, hash);
+        RT_TRY(rt_list_append(c->writer, &blocks, err));
+    }
+done:
+    return st;
+}
+
 static enum rt_status write_window(struct compactor *c, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    size_t factors = (size_t)c->n_factors * RT_BLOCK_ROWS;
+    struct rt_hash128 hash = {0, 0};
     for (uint64_t place = c->window.begin; place < c->window.end;) {
         uint64_t block = block_at(c, place);
-        uint64_t at = place - c->window.begin;
         if (!c->writer)
             RT_TRY(open_run(c, block, place, err));
         uint64_t n = c->window.end - place;
         n = n < c->run_end - block ? n : c->run_end - block;
-        struct rt_list_blocks blocks = {.n_blocks = n,
-                                        .codes = c->codes + at * rt_block_code_bytes(c->dim),
-                                        .factors = c->factors + at * factors,
-                                        .ids = c->ids + at * RT_BLOCK_ROWS,
-                                        .places = c->places + at * RT_BLOCK_ROWS};
-        RT_TRY(rt_list_append(c->writer, &blocks, err));
+        RT_TRY(append_blocks(c, place - c->window.begin, n, &hash, err));
         if (block + n == c->run_end)
             RT_TRY(close_run(c, err));
         place += n;
     }
     rt_progress_add(c->context->progress, RT_COUNT_BYTES_WRITTEN,
                     rt_range_count(c->window) * block_bytes(c->dim, c->n_factors));
-    c->rows_hash = rt_hash128_add(c->rows_hash, c->window_hash);
+    c->rows_hash = rt_hash128_add(c->rows_hash, hash);
     c->n_written = c->window.end;
 done:
     return st;
@@ -473,13 +450,8 @@ static enum rt_status run_round(struct compactor *c, struct rt_exchange *exchang
 {
     enum rt_status st = RT_OK;
     c->window = window_of(c, c->context->job->rank);
-    size_t n = (size_t)rt_range_count(c->window);
     c->sender.to = -1;
-    c->window_hash = (struct rt_hash128){0, 0};
-    memset(c->codes, 0, n * rt_block_code_bytes(c->dim));
-    memset(c->factors, 0, n * c->n_factors * RT_BLOCK_ROWS * sizeof(float));
-    memset(c->ids, 0xff, n * RT_BLOCK_ROWS * sizeof(uint64_t));
-    memset(c->places, 0, n * RT_BLOCK_ROWS * sizeof(struct rt_place));
+    rt_block_window_clear(c->records, rt_range_count(c->window));
     RT_TRY(rt_exchange_round(exchange, NULL, send_records, take_records, c, err));
     RT_LOCAL(write_window(c, err));
     if (st == RT_OK && (rt_durable_asks(c->durable) || c->round + 1 == c->n_rounds))
@@ -499,10 +471,7 @@ static void release(struct compactor *c)
     rt_array_free(c->rows);
     rt_array_free(c->before);
     rt_array_free(c->next);
-    rt_array_free(c->codes);
-    rt_array_free(c->factors);
-    rt_array_free(c->ids);
-    rt_array_free(c->places);
+    rt_block_window_free(c->records);
 }
 
 enum rt_status rt_compact_phase(struct rt_phase_context *context,
@@ -523,7 +492,7 @@ enum rt_status rt_compact_phase(struct rt_phase_context *context,
                           .n_factors = input->tape_shape->n_factors,
                           .n_lists = input->n_lists,
                           .n_ranks = context->job->n_ranks};
-    c.wire_bytes = sizeof(struct wire_head) + c.n_factors * sizeof(float) + c.code_bytes;
+    c.wire_bytes = WIRE_HEAD + rt_block_window_record_bytes(c.dim, c.n_factors);
     c.tape_bytes = sizeof(uint32_t) + sizeof(uint64_t) + sizeof(struct rt_place) +
                    c.n_factors * sizeof(float) + c.code_bytes;
     uint64_t n_records = 0;
@@ -538,7 +507,7 @@ enum rt_status rt_compact_phase(struct rt_phase_context *context,
     RT_TRY(make_file(&c, out, err));
     c.n_rounds = out->n_rounds = size_windows(&c);
     c.n_kept = c.n_written = share_of(&c, context->job->rank).begin;
-    RT_LOCAL(allocate_window(&c, err));
+    RT_LOCAL(rt_block_window_new(c.dim, c.n_factors, c.window_blocks, &c.records, err));
     RT_AGREE(comm);
     RT_TRY(rt_exchange_new(comm, 0, &exchange, err));
     for (c.round = 0; c.round < out->n_rounds; c.round++)

@@ -53,6 +53,28 @@ RT_TEST("a group's bytes hold rows 0|16, 8|24, 1|17, .. 15|31, the lower row in 
         }
 }
 
+RT_TEST("32 codes packed at once are the block that 32 put one by one give")
+{
+    for (size_t d = 0; d < N_DIMS; d++) {
+        uint32_t dim = dims[d];
+        size_t n_bytes = rt_block_code_bytes(dim);
+        uint8_t *block = calloc(1, n_bytes);
+        uint8_t *packed = malloc(n_bytes);
+        uint8_t codes[32][1024];
+        const uint8_t *rows[32];
+        memset(packed, 0x5a, n_bytes);
+        for (uint32_t row = 0; row < 32; row++) {
+            draw_code(dim, row, codes[row]);
+            rt_block_put(block, dim, row, codes[row]);
+            rows[row] = codes[row];
+        }
+        rt_block_pack(packed, dim, rows);
+        CHECK(memcmp(block, packed, n_bytes) == 0);
+        free(block);
+        free(packed);
+    }
+}
+
 RT_TEST("places that no row fills stay zero")
 {
     uint8_t block[32] = {0};

@@ -1,0 +1,37 @@
+/* Records on their way into frozen blocks (F4). They come in any order, each with the number of its
+ * slot, and lie as they are until their window is whole: an arrival touches one place in memory.
+ * Blocks are packed from it in order, a few at a time. */
+#ifndef RT_JOBS_PHASES_BLOCK_WINDOW_H
+#define RT_JOBS_PHASES_BLOCK_WINDOW_H
+
+#include "core/checksum.h"
+#include "core/error.h"
+#include "io/list_file.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define RT_WINDOW_BATCH 64u /* blocks packed at once */
+
+struct rt_block_window;
+
+/* Bytes of a record: its place, then the record as rt_record_pack lays it out. */
+size_t rt_block_window_record_bytes(uint32_t dim, uint32_t n_factors);
+/* Private memory of a window of n_blocks. */
+uint64_t rt_block_window_bytes(uint32_t dim, uint32_t n_factors, uint64_t n_blocks);
+/* Room for n_blocks blocks. The caller frees *out. Fails with RT_NOMEM. */
+enum rt_status rt_block_window_new(uint32_t dim, uint32_t n_factors, uint64_t n_blocks,
+                                   struct rt_block_window **out,
+                                   struct rt_error *err) RT_MUST_CHECK;
+void rt_block_window_free(struct rt_block_window *window); /* NULL is fine */
+
+/* No slot of the first n_blocks holds a record. */
+void rt_block_window_clear(struct rt_block_window *window, uint64_t n_blocks);
+/* record: rt_block_window_record_bytes; slot: block x 32 + row, counted from the window's begin. */
+void rt_block_window_put(struct rt_block_window *window, uint64_t slot, const void *record);
+/* Packs blocks [first, first + n), n <= RT_WINDOW_BATCH: *blocks is lent until the next call. The
+ * hashes of their rows (K1) are added to *hash. */
+void rt_block_window_pack(struct rt_block_window *window, uint64_t first, uint64_t n,
+                          struct rt_list_blocks *blocks, struct rt_hash128 *hash);
+
+#endif
