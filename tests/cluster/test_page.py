@@ -33,6 +33,7 @@ def content():
         check(max(busy) == phase["busy_seconds_slowest"] == busy[phase["slowest_rank"]], f"slowest of {phase['name']}")
         check(min(busy) == phase["busy_seconds_fastest"] == busy[phase["fastest_rank"]], f"fastest of {phase['name']}")
         check(sorted(busy)[1] == phase["busy_seconds_quartiles"][1], f"middle of {phase['name']}")
+        check(0 <= phase["file_seconds"] <= phase["seconds"], f"calls for files of {phase['name']}: {phase}")
         check(max(busy) <= phase["seconds"] + 1e-6, f"{phase['name']} works longer than it takes: {phase}")
         check(phase["planned"]["seconds"] is not None, f"{phase['name']}: no time planned, though limits are known")
     check(all(limit > 0 for limit in record["limits"].values()), f"limits: {record['limits']}")
