@@ -1,13 +1,13 @@
 #include "jobs/phases/durable.h"
 
 #include "core/memory.h"
+#include "core/thread.h"
 #include "io/checkpoint.h"
 #include "mpi/agree.h"
 #include "mpi/shared.h"
 #include "mpi/world.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -434,14 +434,7 @@ enum rt_status rt_durable_start(struct rt_durable *durable, struct rt_h5_file *c
     (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     (void)pthread_cond_init(&d->wake, &monotonic);
     (void)pthread_condattr_destroy(&monotonic);
-    sigset_t all;
-    sigset_t before; /* signals belong to the thread that works */
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failure = pthread_create(&d->thread, NULL, sync_again_and_again, d);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (failure)
-        RT_FAIL(RT_NOMEM, "cannot start a thread: %s", strerror(failure));
+    RT_TRY(rt_thread_start(&d->thread, sync_again_and_again, d, err));
     d->is_running = true;
 done:
     return st;

@@ -69,7 +69,10 @@ uint64_t rt_insert_phase_bytes(const struct rt_insert_sizes *sizes)
     uint64_t n_local = most_rows(&chunks, sizes->n_ranks);
     size_blocks(sizes->block_rows, &chunks, n_local, &block, &group);
     uint64_t bytes = rt_row_coder_bytes(dim, sizes->beam, block);
-    bytes += block * (uint64_t)dim * rt_element_size(sizes->element);
+    uint64_t vectors = block * (uint64_t)dim * rt_element_size(sizes->element);
+    bytes += vectors;
+    if (n_local > block) /* one is written while another is computed */
+        bytes += vectors + block * (sizeof(uint64_t) + sizeof(uint32_t));
     uint64_t record_bytes =
         rt_tape_record_bytes(rt_code_bytes(dim), rt_code_n_factors(sizes->metric));
     bytes += group * (2 * record_bytes + 3 * sizeof(uint32_t));
@@ -85,7 +88,7 @@ uint64_t rt_insert_phase_kept_bytes(uint64_t n_rows, uint32_t n_lists, int ranks
     return rt_durable_bytes(&durable, ranks_per_node);
 }
 
-static enum rt_status allocate(struct rt_inserter *in, struct rt_error *err)
+static enum rt_status allocate(struct rt_inserter *in, bool writes_behind, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const struct rt_insert_input *input = in->input;
@@ -108,6 +111,12 @@ static enum rt_status allocate(struct rt_inserter *in, struct rt_error *err)
     RT_TRY(rt_array_new(in->group_rows, sizeof *in->order, &in->order, err));
     RT_TRY(rt_array_new(in->group_rows, sizeof *in->scratch, &in->scratch, err));
     RT_TRY(rt_array_new(in->block_rows, in->row_bytes, &in->native, err));
+    if (writes_behind) {
+        RT_TRY(rt_array_new(in->block_rows, in->row_bytes, &in->other_native, err));
+        RT_TRY(rt_array_new(in->block_rows, sizeof *in->other_ids, &in->other_ids, err));
+        RT_TRY(rt_array_new(in->block_rows, sizeof *in->other_lists, &in->other_lists, err));
+        RT_TRY(rt_behind_new(&in->behind, err));
+    }
     RT_TRY(rt_array_zero(in->out->slots->n_tapes, sizeof *in->slot_next, &in->slot_next, err));
     RT_TRY(
         rt_array_zero(in->out->slots->n_tapes, sizeof(struct rt_unit_writer *), &in->vectors, err));
@@ -126,24 +135,68 @@ done:
     return st;
 }
 
+/* The end of the run of rows from `first` on that go to one tape, at most `end`. */
+static uint64_t end_of_tape_run(const struct rt_inserter *in, uint64_t first, uint64_t end,
+                                uint32_t *tape)
+{
+    const struct rt_slot_layout *slots = in->out->slots;
+    int rank = in->run.layout_rank;
+    *tape = rt_slot_layout_tape(slots, rank, first);
+    uint64_t row = slots->chooser == RT_CHOOSER_RNG ? first + 1 : end;
+    while (row < end && rt_slot_layout_tape(slots, rank, row) == *tape)
+        row++;
+    return row;
+}
+
 /* Vectors go out in row order, each to its tape; runs of rows of one tape in one piece. */
+static enum rt_status write_vectors(void *context, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_block_vectors *v = context;
+    const struct rt_inserter *in = v->in;
+    for (size_t i = 0, end = 0; i < v->n_rows; i = end) {
+        uint32_t tape = 0;
+        end = (size_t)(end_of_tape_run(in, v->first_row + i, v->first_row + v->n_rows, &tape) -
+                       v->first_row);
+        RT_TRY(rt_vectors_append(in->vectors[tape], v->native + i * in->row_bytes, v->ids + i,
+                                 v->lists + i, end - i, err));
+    }
+done:
+    return st;
+}
+
+static void place_vectors(struct rt_inserter *in, uint64_t first_row, size_t n_rows,
+                          struct rt_place *places)
+{
+    int rank = in->run.layout_rank;
+    for (size_t i = 0, end = 0; i < n_rows;) {
+        uint32_t tape = 0;
+        end = (size_t)(end_of_tape_run(in, first_row + i, first_row + n_rows, &tape) - first_row);
+        for (; i < end; i++)
+            places[i] = rt_slot_layout_place(in->out->slots, rank, tape, in->slot_next[tape]++);
+    }
+}
+
+/* The block in `native`: its vectors get their places and are written, at once or behind; `native`
+ * is then room for the next one. */
 static enum rt_status append_vectors(struct rt_inserter *in, uint64_t first_row, size_t n_rows,
                                      const uint64_t *ids, const uint32_t *lists,
                                      struct rt_place *places, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    const struct rt_slot_layout *slots = in->out->slots;
-    int rank = in->run.layout_rank;
-    for (size_t i = 0; i < n_rows;) {
-        uint32_t tape = rt_slot_layout_tape(slots, rank, first_row + i);
-        size_t end = i;
-        while (end < n_rows && (slots->chooser != RT_CHOOSER_RNG ||
-                                rt_slot_layout_tape(slots, rank, first_row + end) == tape))
-            places[end++] = rt_slot_layout_place(slots, rank, tape, in->slot_next[tape]++);
-        RT_TRY(rt_vectors_append(in->vectors[tape], in->native + i * in->row_bytes, ids + i,
-                                 lists + i, end - i, err));
-        i = end;
-    }
+    unsigned char *native = in->native;
+    RT_TRY(rt_behind_wait(in->behind, err));
+    in->under_way = (struct rt_block_vectors){in, first_row, n_rows, native, ids, lists};
+    place_vectors(in, first_row, n_rows, places);
+    if (!in->behind)
+        return write_vectors(&in->under_way, err);
+    memcpy(in->other_ids, ids, n_rows * sizeof *ids);
+    memcpy(in->other_lists, lists, n_rows * sizeof *lists);
+    in->under_way.ids = in->other_ids;
+    in->under_way.lists = in->other_lists;
+    in->native = in->other_native;
+    in->other_native = native;
+    rt_behind_start(in->behind, write_vectors, &in->under_way);
 done:
     return st;
 }
@@ -364,6 +417,9 @@ done:
 
 static void close_run(struct rt_inserter *in)
 {
+    struct rt_error ignored;
+    enum rt_status behind = rt_behind_wait(in->behind, &ignored);
+    (void)behind; /* something else has failed then, and is told */
     for (uint32_t tape = 0; in->vectors && tape < in->out->slots->n_tapes; tape++) {
         rt_unit_writer_free(in->vectors[tape]);
         in->vectors[tape] = NULL;
@@ -379,6 +435,7 @@ static enum rt_status keep_run(struct rt_inserter *in, struct rt_error *err)
     uint64_t begin = in->run.chunks.begin + in->n_kept;
     uint64_t rows = 0;
     uint64_t candidates = 0;
+    RT_TRY(rt_behind_wait(in->behind, err));
     RT_TRY(rt_unit_writer_flush(in->tape, err));
     for (uint32_t tape = 0; tape < in->out->slots->n_tapes; tape++)
         if (in->vectors[tape])
@@ -397,6 +454,7 @@ done:
 static enum rt_status finish_run(struct rt_inserter *in, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
+    RT_TRY(rt_behind_wait(in->behind, err));
     for (uint32_t tape = 0; tape < in->out->slots->n_tapes; tape++)
         if (in->vectors[tape])
             RT_TRY(rt_vectors_writer_end(in->vectors[tape], err));
@@ -508,14 +566,21 @@ static void release_rows(struct rt_inserter *in)
     rt_array_free(in->distances);
     rt_array_free(in->order);
     rt_array_free(in->scratch);
+    rt_behind_free(in->behind);
     rt_array_free(in->native);
+    rt_array_free(in->other_native);
+    rt_array_free(in->other_ids);
+    rt_array_free(in->other_lists);
     rt_array_free(in->slot_next);
     rt_array_free(in->vectors);
     in->coder = NULL;
     in->rows = in->sorted = (struct rt_tape_columns){.lists = NULL};
     in->distances = NULL;
     in->order = in->scratch = NULL;
-    in->native = NULL;
+    in->behind = NULL;
+    in->native = in->other_native = NULL;
+    in->other_ids = NULL;
+    in->other_lists = NULL;
     in->slot_next = NULL;
     in->vectors = NULL;
 }
@@ -553,12 +618,12 @@ enum rt_status rt_insert_phase(struct rt_phase_context *context,
     in.n_counted = input->counts_leaves ? in.n_lists : 0;
     in.n_sums = sums_of(in.n_counted);
     in.scale = rt_scale_new(input->exponent, n_rows, info->dim, distance, input->tree->spherical);
-    size_blocks(input->block_rows, &in.chunks,
-                most_rows(&in.chunks, (uint64_t)context->job->n_ranks), &in.block_rows,
-                &in.group_rows);
+    uint64_t n_most = most_rows(&in.chunks, (uint64_t)context->job->n_ranks);
+    size_blocks(input->block_rows, &in.chunks, n_most, &in.block_rows, &in.group_rows);
     rt_phase_begin(context, "insert", "rows", in.chunks.n_rows, &clock);
     RT_TRY(rt_insert_files_place(&in, &shape, err));
-    RT_LOCAL(allocate(&in, err));
+    bool is_direct = context->way == RT_IO_DIRECT;
+    RT_LOCAL(allocate(&in, is_direct && n_most > in.block_rows, err));
     RT_AGREE(comm);
     RT_TRY(rt_insert_before_look(&in, &shape, err));
     RT_TRY(rt_insert_files_make(&in, &shape, err));

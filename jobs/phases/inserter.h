@@ -4,6 +4,7 @@
 #ifndef RT_JOBS_PHASES_INSERTER_H
 #define RT_JOBS_PHASES_INSERTER_H
 
+#include "jobs/phases/behind.h"
 #include "jobs/phases/chunk_work.h"
 #include "jobs/phases/durable.h"
 #include "jobs/phases/insert_phase.h"
@@ -11,6 +12,18 @@
 #include "kmeans/means.h"
 
 #define RT_DIRECTORY_CHUNKS 1024u /* whose entries wait to be written */
+
+struct rt_inserter;
+
+/* A block's vectors, with what lies beside them in their file. */
+struct rt_block_vectors {
+    const struct rt_inserter *in;
+    uint64_t first_row;
+    size_t n_rows;
+    const unsigned char *native;
+    const uint64_t *ids;
+    const uint32_t *lists;
+};
 
 struct rt_inserter {
     struct rt_phase_context *context;
@@ -31,6 +44,12 @@ struct rt_inserter {
     float *distances; /* of the group's rows to their lists */
     uint32_t *order, *scratch;
     unsigned char *native;
+    struct rt_behind *behind; /* writes the vectors of a block while the next is computed; NULL:
+                                 there is but one, or MPI-IO, which is one thread's */
+    struct rt_block_vectors under_way;
+    unsigned char *other_native; /* these three: of the block that is under way, or room for one */
+    uint64_t *other_ids;
+    uint32_t *other_lists;
     uint64_t *slot_next; /* next slot of the run, by tape */
     struct rt_h5_file *tape_file, *vectors_file;
     struct rt_unit_writer *tape;     /* of the run, as the next ones */
