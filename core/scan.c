@@ -342,6 +342,13 @@ static uint32_t first_few(const struct rt_scanner *s)
     return (s->options.k + s->batch.n_parts - 1) / s->batch.n_parts + SPARE_SEEDS;
 }
 
+/* Measured for a first tau: k in every part, since with fewer there is none and every row is kept.
+ */
+static uint32_t n_seeds(const struct rt_scanner *s)
+{
+    return s->options.k + SPARE_SEEDS;
+}
+
 /* The table of a rotated query and a list's centroid (NULL: no residual, c = 0); rabitq.md 3 to 5.
  */
 static void make_table(struct rt_scanner *s, const float *query, const float *centroid,
@@ -479,7 +486,7 @@ static void bound_rows(struct rt_scanner *s, struct pair *pair, uint64_t begin)
     const size_t n = pair->n_blocks;
     const uint8_t *codes = run->codes + (size_t)begin * s->n_groups * 16;
     const float *factors = run->factors + (size_t)begin * s->n_factors * RT_BLOCK_ROWS;
-    pair->is_seeding = pair->query->n_seeds < first_few(s);
+    pair->is_seeding = pair->query->n_seeds < n_seeds(s);
     if (s->options.exact) {
         for (size_t i = 0; i < n * RT_BLOCK_ROWS; i++)
             pair->bounds[i] = -INFINITY;
@@ -488,7 +495,7 @@ static void bound_rows(struct rt_scanner *s, struct pair *pair, uint64_t begin)
         s->kernels->scan(pair->table, codes, factors, n, tau_of(pair->query), pair->bounds,
                          pair->kept);
     }
-    const uint32_t most = first_few(s) - pair->query->n_seeds;
+    const uint32_t most = n_seeds(s) - pair->query->n_seeds;
     pair->seed = INFINITY;
     if (pair->is_seeding && n_rows > most) {
         size_t n_here = n_rows < n * RT_BLOCK_ROWS ? (size_t)n_rows : n * RT_BLOCK_ROWS;
@@ -503,7 +510,7 @@ static enum rt_status keep_seeds(struct rt_scanner *s, struct pair *pair, uint64
                                  struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    const uint32_t most = first_few(s) - pair->query->n_seeds;
+    const uint32_t most = n_seeds(s) - pair->query->n_seeds;
     RT_TRY(keep_rows(s, pair, begin, &pair->n_seeds, err));
     pair->n_seeds = pair->n_seeds < most ? pair->n_seeds : most;
     sort_candidates(pair->query);
