@@ -127,8 +127,9 @@ static void owner_from_json(const json_t *object, struct rt_lock_owner *owner)
     owner->since = (int64_t)take_number(object, "since");
 }
 
-static enum rt_status read_owner(const char *path, bool *is_held, struct rt_lock_owner *owner,
-                                 struct rt_error *err)
+/* Fails where it is held and cannot be read, too. */
+static enum rt_status read_known_owner(const char *path, bool *is_held, struct rt_lock_owner *owner,
+                                       struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     char *text = NULL;
@@ -140,14 +141,21 @@ static enum rt_status read_owner(const char *path, bool *is_held, struct rt_lock
         RT_FAIL(RT_IO, "cannot look at '%s': %s", path, strerror(errno));
     if (!*is_held)
         return RT_OK;
-    if (rt_fs_read_small(path, MOST_LOCK_BYTES, &text, &n_bytes, err) == RT_OK) {
-        json_t *object = json_loadb(text, n_bytes, 0, NULL);
-        owner_from_json(object, owner);
-        json_decref(object);
-    }
-    rt_array_free(text);
+    RT_TRY(rt_fs_read_small(path, MOST_LOCK_BYTES, &text, &n_bytes, err));
+    json_t *object = json_loadb(text, n_bytes, 0, NULL);
+    owner_from_json(object, owner);
+    json_decref(object);
 done:
+    rt_array_free(text);
     return st;
+}
+
+/* What cannot be read is held by nobody known. */
+static enum rt_status read_owner(const char *path, bool *is_held, struct rt_lock_owner *owner,
+                                 struct rt_error *err)
+{
+    enum rt_status st = read_known_owner(path, is_held, owner, err);
+    return *is_held ? RT_OK : st;
 }
 
 enum rt_status rt_lock_read(const char *dir, bool *is_held, struct rt_lock_owner *owner,
@@ -353,7 +361,7 @@ enum rt_status rt_lock_check(const struct rt_lock *lock, struct rt_error *err)
     enum rt_status st = RT_OK;
     bool is_held = false;
     struct rt_lock_owner owner;
-    RT_TRY(read_owner(lock->path, &is_held, &owner, err));
+    RT_TRY(read_known_owner(lock->path, &is_held, &owner, err));
     if (!is_held)
         RT_FAIL(RT_USAGE, "'%s' is gone: somebody has removed it, nothing is published",
                 lock->path);
