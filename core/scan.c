@@ -37,10 +37,12 @@ struct query {
     struct rt_scan_count count;
 };
 
-/* Candidates taken out to be measured, and their vectors, which are on their way. */
+/* Candidates taken out to be measured, and their vectors, which are on their way. Meanwhile the
+ * query's rows may move. */
 struct fetch {
     size_t n;
-    uint64_t taken[RT_SCAN_FETCH]; /* ascending */
+    float bounds[RT_SCAN_FETCH]; /* ascending */
+    uint64_t ids[RT_SCAN_FETCH];
     const void *vectors[RT_SCAN_FETCH];
 };
 
@@ -266,8 +268,10 @@ static enum rt_status begin_fetch(struct rt_scanner *s, struct query *q, size_t 
     struct rt_place places[RT_SCAN_FETCH];
     const uint64_t *taken = take_least(q, most < RT_SCAN_FETCH ? most : RT_SCAN_FETCH, &fetch->n);
     for (size_t i = 0; i < fetch->n; i++) {
-        fetch->taken[i] = taken[i];
-        places[i] = q->rows[rt_key_number(taken[i])].place;
+        const struct row *row = &q->rows[rt_key_number(taken[i])];
+        fetch->bounds[i] = rt_key_distance(taken[i]);
+        fetch->ids[i] = row->id;
+        places[i] = row->place;
     }
     if (fetch->n == 0)
         return RT_OK;
@@ -281,12 +285,11 @@ static enum rt_status begin_fetch(struct rt_scanner *s, struct query *q, size_t 
 static void end_fetch(struct rt_scanner *s, struct query *q, const struct fetch *fetch)
 {
     const float *vector = s->batch.queries + (size_t)(q - s->queries) * s->dim;
-    for (size_t i = 0; i < fetch->n && fetch->taken[i] <= last_within(tau_of(q)); i++) {
-        float bound = rt_key_distance(fetch->taken[i]);
+    for (size_t i = 0; i < fetch->n && fetch->bounds[i] <= tau_of(q); i++) {
+        float bound = fetch->bounds[i];
         float distance = s->distance(vector, fetch->vectors[i], s->dim);
         float key = distance > bound ? distance : bound;
-        uint64_t id = q->rows[rt_key_number(fetch->taken[i])].id;
-        rt_topk_push(&q->top, &(struct rt_hit){key, distance, id});
+        rt_topk_push(&q->top, &(struct rt_hit){key, distance, fetch->ids[i]});
         q->count.reranked++;
     }
 }

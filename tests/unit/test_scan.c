@@ -418,6 +418,27 @@ RT_TEST("answers do not depend on batch, buffer, parts, order of lists or instru
     }
 }
 
+RT_TEST("rows that move while vectors are on their way keep their names")
+{
+    enum { PROBES = 5, K = 150 };
+    for (size_t i = 0; i < N_SHAPES; i++) {
+        struct memory_index *x = index_new(shapes[i]);
+        uint32_t *lists = index_probes(x, PROBES);
+        struct how how = {K, PROBES, 40, 4096, 1, 1.9f, false};
+        struct found roomy = search(x, how, lists);
+        x->vectors_last = true;
+        how.buffer = 64;
+        for (how.batch = 1; how.batch < 8; how.batch++) {
+            struct found f = search(x, how, lists);
+            CHECK(same_hits(roomy.hits, f.hits, shapes[i].n_queries * K));
+            found_free(&f);
+        }
+        found_free(&roomy);
+        free(lists);
+        index_free(x);
+    }
+}
+
 RT_TEST(
     "every row is in one part: all of them together scan and measure what one does, without bounds")
 {
