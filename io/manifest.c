@@ -196,13 +196,31 @@ static json_t *name_to_json(const char *name)
     return text;
 }
 
+/* The array with one more value, or the object with one more member; both are taken. NULL, and so
+ * no manifest at all, where memory ran out. */
+static json_t *append(json_t *array, json_t *value)
+{
+    if (json_array_append_new(array, value) == 0)
+        return array;
+    json_decref(array);
+    return NULL;
+}
+
+static json_t *add(json_t *object, const char *key, json_t *value)
+{
+    if (json_object_set_new(object, key, value) == 0)
+        return object;
+    json_decref(object);
+    return NULL;
+}
+
 static json_t *file_to_json(const struct rt_manifest_file *file)
 {
     char name[64];
     json_t *ranges = json_array();
     for (uint32_t i = 0; i < file->n_ranges; i++)
-        (void)json_array_append_new(ranges, json_pack("[o, o]", number(file->ranges[i].offset),
-                                                      number(file->ranges[i].bytes)));
+        ranges = append(ranges, json_pack("[o, o]", number(file->ranges[i].offset),
+                                          number(file->ranges[i].bytes)));
     (void)snprintf(name, sizeof name, "%s-%llu.h5", rt_file_kind_name(file->kind),
                    (unsigned long long)file->number);
     json_t *object = json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "name", name, "kind",
@@ -210,17 +228,19 @@ static json_t *file_to_json(const struct rt_manifest_file *file)
                                "size", number(file->size), "rows", number(file->rows), "structure",
                                hash(file->hashes.structure), "checksums", hash(file->hashes.sums),
                                "outside", ranges);
-    if (object && file->kind == RT_FILE_APPENDABLE)
-        (void)json_object_set_new(object, "pair", json_boolean(file->is_pair));
-    return object;
+    return file->kind == RT_FILE_APPENDABLE ? add(object, "pair", json_boolean(file->is_pair))
+                                            : object;
 }
 
 static json_t *heap_to_json(const struct rt_manifest_heap *heap)
 {
-    return json_pack("{s:o, s:o*, s:o, s:o, s:o, s:I}", "path", name_to_json(heap->path), "dataset",
-                     heap->dataset ? name_to_json(heap->dataset) : NULL, "first_row",
-                     number(heap->first_row), "rows", number(heap->n_rows), "size",
-                     number(heap->size_bytes), "mtime_ns", (json_int_t)heap->mtime_ns);
+    json_t *object = json_pack("{s:o}", "path", name_to_json(heap->path));
+    if (heap->dataset)
+        object = add(object, "dataset", name_to_json(heap->dataset));
+    object = add(object, "first_row", number(heap->first_row));
+    object = add(object, "rows", number(heap->n_rows));
+    object = add(object, "size", number(heap->size_bytes));
+    return add(object, "mtime_ns", json_integer((json_int_t)heap->mtime_ns));
 }
 
 static json_t *lists_to_json(const struct rt_manifest *manifest, json_t *root)
@@ -229,17 +249,20 @@ static json_t *lists_to_json(const struct rt_manifest *manifest, json_t *root)
     json_t *files = json_array();
     json_t *heaps = json_array();
     for (uint32_t l = 0; l < manifest->n_levels; l++)
-        (void)json_array_append_new(levels, number(manifest->levels[l]));
+        levels = append(levels, number(manifest->levels[l]));
     for (size_t i = 0; i < manifest->n_files; i++)
-        (void)json_array_append_new(files, file_to_json(&manifest->files[i]));
+        files = append(files, file_to_json(&manifest->files[i]));
     for (size_t i = 0; i < manifest->n_heaps; i++)
-        (void)json_array_append_new(heaps, heap_to_json(&manifest->heaps[i]));
-    (void)json_object_set_new(root, "levels", levels);
-    (void)json_object_set_new(root, "files", files);
-    (void)json_object_set_new(root, "heaps", heaps);
-    (void)json_object_set(root, "options", manifest->options);
-    (void)json_object_set(root, "build", manifest->build);
-    (void)json_object_set(root, "history", manifest->history);
+        heaps = append(heaps, heap_to_json(&manifest->heaps[i]));
+    root = add(root, "levels", levels);
+    root = add(root, "files", files);
+    root = add(root, "heaps", heaps);
+    if (manifest->options)
+        root = add(root, "options", json_incref(manifest->options));
+    if (manifest->build)
+        root = add(root, "build", json_incref(manifest->build));
+    if (manifest->history)
+        root = add(root, "history", json_incref(manifest->history));
     return root;
 }
 
@@ -263,29 +286,30 @@ static json_t *manifest_to_json(const struct rt_manifest *m)
         "rows_appendable", number(m->n_rows_appendable), "rows_skipped", number(m->n_rows_skipped),
         "tombstones", number(m->n_tombstones), "largest_id", largest, "next_row",
         number(m->next_row), "segments", number(m->n_segments));
-    return root ? lists_to_json(m, root) : NULL;
+    return lists_to_json(m, root);
 }
 
+/* json_dumps of jansson 2.14 goes on where memory runs out in the middle of a key: the text is
+ * measured first, then written where nothing has to grow. */
 enum rt_status rt_manifest_print(const struct rt_manifest *manifest, char **text, size_t *n_bytes,
                                  struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    char *dumped = NULL;
-    char *copy = NULL;
+    char *out = NULL;
     json_t *root = manifest_to_json(manifest);
-    if (root)
-        dumped = json_dumps(root, JSON_INDENT(1));
-    if (!dumped)
+    size_t n = root ? json_dumpb(root, NULL, 0, JSON_INDENT(1)) : 0;
+    if (n == 0)
         RT_FAIL(RT_NOMEM, "out of memory: the text of a manifest");
-    size_t n = strlen(dumped);
-    RT_TRY(rt_array_new(n + 2, 1, &copy, err));
-    memcpy(copy, dumped, n);
-    copy[n] = '\n';
-    copy[n + 1] = '\0';
-    *text = copy;
+    RT_TRY(rt_array_new(n + 2, 1, &out, err));
+    if (json_dumpb(root, out, n, JSON_INDENT(1)) != n)
+        RT_FAIL(RT_NOMEM, "out of memory: the text of a manifest");
+    out[n] = '\n';
+    out[n + 1] = '\0';
+    *text = out;
     *n_bytes = n + 1;
+    out = NULL;
 done:
-    free(dumped);
+    rt_array_free(out);
     json_decref(root);
     return st;
 }

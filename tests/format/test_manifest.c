@@ -115,6 +115,55 @@ static enum rt_status read_changed(const char *from, const char *to)
     return st;
 }
 
+static unsigned until_failure;
+
+static void *fail_once(size_t n)
+{
+    return until_failure-- == 0 ? NULL : malloc(n);
+}
+
+/* A name may be written in either of two ways. */
+static bool says_the_same(const char *text, size_t n, const char *whole, size_t n_whole)
+{
+    struct rt_manifest *m = NULL;
+    char *again = NULL;
+    size_t n_again = 0;
+    bool is_same = rt_manifest_parse("m", text, n, &m, &err) == RT_OK &&
+                   rt_manifest_print(m, &again, &n_again, &err) == RT_OK && n_again == n_whole &&
+                   memcmp(again, whole, n_again) == 0;
+    rt_array_free(again);
+    rt_manifest_free(m);
+    return is_same;
+}
+
+RT_TEST("a manifest is written whole or not at all, whichever allocation fails")
+{
+    struct rt_manifest *m = make_manifest();
+    char *whole = NULL;
+    size_t n_whole = 0;
+    unsigned n_failed = 0;
+    REQUIRE(m);
+    m->files[1].kind = RT_FILE_APPENDABLE;
+    CHECK_OK(rt_manifest_print(m, &whole, &n_whole, &err));
+    for (unsigned at = 0; at < 2000; at++) {
+        char *text = NULL;
+        size_t n = 0;
+        until_failure = at;
+        json_set_alloc_funcs(fail_once, free);
+        enum rt_status st = rt_manifest_print(m, &text, &n, &err);
+        json_set_alloc_funcs(malloc, free);
+        n_failed += st == RT_NOMEM;
+        if (st != RT_OK && st != RT_NOMEM)
+            RT_TEST_FAILED("allocation %u fails: status %d", at, (int)st);
+        if (st == RT_OK && !says_the_same(text, n, whole, n_whole))
+            RT_TEST_FAILED("allocation %u fails: another text", at);
+        rt_array_free(text);
+    }
+    CHECK(n_failed > 100 && n_failed < 2000); /* each that is made, and there are no more */
+    rt_array_free(whole);
+    rt_manifest_free(m);
+}
+
 RT_TEST("every field is checked, and a newer format refused with both versions named")
 {
     CHECK_STATUS(RT_USAGE, read_changed("\"version\": 1", "\"version\": 2"));
