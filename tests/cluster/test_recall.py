@@ -31,10 +31,10 @@ def sweep(name, index, queries, truth, leaves, ranks=1):
 
 
 def recall_at(curve, rows):
-    """Linear between the points of a curve."""
+    """Linear in the logarithm of the rows between the points of a curve, each four times as many as the one before."""
     for (r0, a), (r1, b) in zip(curve, curve[1:]):
         if r0 <= rows <= r1:
-            return a + (b - a) * (rows - r0) / (r1 - r0)
+            return a + (b - a) * math.log(rows / r0) / math.log(r1 / r0)
     return curve[-1][1]
 
 
