@@ -365,6 +365,8 @@ enum rt_status rt_lock_check(const struct rt_lock *lock, struct rt_error *err)
     if (!is_held)
         RT_FAIL(RT_USAGE, "'%s' is gone: somebody has removed it, nothing is published",
                 lock->path);
+    if (!owner.nonce[0]) /* no memory to read it with, say */
+        RT_FAIL(RT_IO, "cannot make out whose '%s' is: nothing is published", lock->path);
     if (strcmp(owner.nonce, lock->self.nonce) != 0)
         RT_FAIL(RT_USAGE, "'%s' was taken over by process %llu on host %s, nothing is published",
                 lock->path, (unsigned long long)owner.pid,
