@@ -7,10 +7,10 @@
 #include "kmeans/keep.h"
 #include "kmeans/lloyd.h"
 
-/* Cells are scaffolding: no more rows than these take part in their training, where there are twice
- * as many. */
-#define RT_ROWS_PER_LEAF 96u /* in cells, enough where all rows refine the leaves afterwards */
+/* Where there are more than twice as many rows for a centroid, about so many train it: cells are
+ * scaffolding, and leaves of cells are where all rows refine them afterwards. */
 #define RT_COARSE_ROWS_PER_CELL 256u
+#define RT_ROWS_PER_LEAF 96u
 
 struct rt_hierarchical_progress {
     void *ctx;

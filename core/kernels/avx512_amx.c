@@ -207,12 +207,7 @@ ALWAYS void least_by_parts(const struct rt_int8_tile *cell, const uint8_t *packe
     size_t n_parts = (cell->n_groups + 3) / 4; /* of about the same size */
     for (size_t i = 0, group = 0; i < n_parts; i++) {
         size_t n_here = cell->n_groups * (i + 1) / n_parts - group;
-        struct rt_int8_tile part = {cell->codes + group * cell->n_steps * 64,
-                                    cell->scale + 16 * group,
-                                    cell->norm + 16 * group,
-                                    cell->sums + 16 * group,
-                                    n_here,
-                                    cell->n_steps};
+        struct rt_int8_tile part = rt_int8_tile_part(cell, group, n_here);
         switch (n_here) {
         case 1:
             least_of_part(&part, packed, block_bytes, n_rows, 1, row_scale, low);

@@ -25,12 +25,7 @@ static void int8_least(const struct rt_int8_tile *cell, const uint8_t *const *ro
     for (size_t r = 0; r < n_rows; r++)
         least[r] = INFINITY;
     for (size_t group = 0; group < cell->n_groups; group++) {
-        struct rt_int8_tile one = {cell->codes + group * cell->n_steps * 64,
-                                   cell->scale + 16 * group,
-                                   cell->norm + 16 * group,
-                                   cell->sums + 16 * group,
-                                   1,
-                                   cell->n_steps};
+        struct rt_int8_tile one = rt_int8_tile_part(cell, group, 1);
         for (size_t r = 0; r < n_rows;) {
             float values[2 * 64];
             size_t n = n_rows - r < 2 ? 1 : 2;

@@ -38,6 +38,16 @@ struct rt_int8_tile {
     size_t n_groups;
     size_t n_steps;
 };
+static inline struct rt_int8_tile rt_int8_tile_part(const struct rt_int8_tile *tile, size_t group,
+                                                    size_t n_groups)
+{
+    return (struct rt_int8_tile){tile->codes + group * tile->n_steps * 64,
+                                 tile->scale + 16 * group,
+                                 tile->norm + 16 * group,
+                                 tile->sums + 16 * group,
+                                 n_groups,
+                                 tile->n_steps};
+}
 
 struct rt_kernels {
     enum rt_isa isa;
