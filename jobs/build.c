@@ -5,6 +5,7 @@
 #include "jobs/job.h"
 #include "jobs/job_record.h"
 
+#include "core/clock.h"
 #include "core/fingerprint.h"
 #include "core/memory.h"
 #include "io/fs.h"
@@ -285,7 +286,7 @@ static enum rt_status publish(struct build *b, struct rt_error *err)
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         b->facts.n_bytes += files[i].layout->size;
     b->facts.digest = digest;
-    b->facts.seconds = rt_phase_now() - b->began;
+    b->facts.seconds = rt_clock_seconds() - b->began;
     if (b->job->rank == 0) {
         RT_LOCAL(write_leaf_statistics(b, err));
         RT_LOCAL(fill_manifest(b, &manifest, err));
@@ -302,7 +303,7 @@ static enum rt_status publish(struct build *b, struct rt_error *err)
                                      .min_recall = b->job->options->min_recall.recall,
                                      .lock = b->lock};
     RT_TRY(rt_publish_phase(&b->context, &input, &b->publish, err));
-    b->facts.seconds = rt_phase_now() - b->began;
+    b->facts.seconds = rt_clock_seconds() - b->began;
     rt_progress_view_clear(b->view);
     rt_build_say_publish(b->job, &b->facts);
 done:
@@ -438,7 +439,7 @@ static void release(struct build *b, enum rt_status st)
 enum rt_status rt_build_run(struct rt_job *job, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    struct build b = {.job = job, .began = rt_phase_now()};
+    struct build b = {.job = job, .began = rt_clock_seconds()};
     b.context = (struct rt_phase_context){
         .job = job, .dir = job->options->argument[1], .base_bytes = job->base_bytes};
     b.publish.recall = -1; /* not known yet where the manifest keeps the record */

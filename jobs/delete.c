@@ -2,6 +2,7 @@
  * which; vacuum gives the space back. */
 #include "jobs/job.h"
 
+#include "core/clock.h"
 #include "core/memory.h"
 #include "core/units.h"
 #include "io/ids.h"
@@ -92,7 +93,7 @@ static void say(struct deletion *d)
     char unknown[RT_UNITS_TEXT];
     char seconds[RT_UNITS_TEXT];
     rt_job_row(job, "delete", "%s   %s rows deleted, %s ids unknown, generation %" PRIu64,
-               rt_units_seconds(rt_phase_now() - d->edit.began, seconds),
+               rt_units_seconds(rt_clock_seconds() - d->edit.began, seconds),
                rt_units_count(d->dead.n_dead, dead), rt_units_count(d->dead.n_unknown, unknown),
                d->edit.published ? d->edit.published : d->edit.view->manifest->generation);
     rt_edit_set(&d->edit, "deleted", json_integer((json_int_t)d->dead.n_dead));

@@ -2,6 +2,7 @@
  * under a temporary name, proven, renamed. Takes no lock: files of a generation never change. */
 #include "jobs/export.h"
 
+#include "core/clock.h"
 #include "core/memory.h"
 #include "core/units.h"
 #include "jobs/phases/index_view.h"
@@ -236,7 +237,7 @@ static enum rt_status make_record(struct job_state *s, struct rt_error *err)
                                               "bytes", (json_int_t)s->n_bytes[i]));
     rt_hash128_hex(m->digest, digest);
     s->record = json_pack("{s:s, s:s, s:f, s:s, s:I, s:I, s:s, s:o, s:[o, o]}", "job", job->name,
-                          "status", rt_status_name(RT_OK), "seconds", rt_phase_now() - s->began,
+                          "status", rt_status_name(RT_OK), "seconds", rt_clock_seconds() - s->began,
                           "format", s->format->name, "rows", (json_int_t)m->n_rows, "generation",
                           (json_int_t)m->generation, "digest", digest, "files", files, "phases",
                           phase_json("write", &s->written), phase_json("prove", &s->proven));
@@ -254,7 +255,7 @@ static void say(const struct job_state *s)
     char rows[RT_UNITS_TEXT];
     char bytes[RT_UNITS_TEXT];
     rt_job_row(job, "export", "%s   %s rows of generation %" PRIu64 " as %s, read back",
-               rt_units_seconds(rt_phase_now() - s->began, seconds),
+               rt_units_seconds(rt_clock_seconds() - s->began, seconds),
                rt_units_count(m->n_rows, rows), m->generation, s->format->name);
     for (uint32_t i = 0; i < s->e.n_files; i++)
         rt_job_row(job, i ? "" : "files", "%s   %s", s->e.out[i],
@@ -282,7 +283,7 @@ static void tell_end(struct job_state *s, enum rt_status st, const struct rt_err
 enum rt_status rt_export_run(struct rt_job *job, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    struct job_state s = {.began = rt_phase_now(),
+    struct job_state s = {.began = rt_clock_seconds(),
                           .e.context = {.job = job,
                                         .dir = job->options->argument[0],
                                         .base_bytes = job->base_bytes,

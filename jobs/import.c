@@ -2,6 +2,7 @@
  * file is believed before it is checked. */
 #include "jobs/job.h"
 
+#include "core/clock.h"
 #include "core/fingerprint.h"
 #include "core/units.h"
 #include "io/export_hdf5.h"
@@ -188,7 +189,7 @@ static enum rt_status tell(const struct import *im, struct rt_error *err)
     enum rt_status st = RT_OK;
     const struct rt_job *job = im->job;
     const struct rt_manifest *m = im->manifest;
-    double seconds = rt_phase_now() - im->began;
+    double seconds = rt_clock_seconds() - im->began;
     char digest[33];
     char text[RT_UNITS_TEXT];
     char rows[RT_UNITS_TEXT];
@@ -232,7 +233,7 @@ static void undo(const struct import *im, enum rt_status st, const struct rt_err
 enum rt_status rt_import_run(struct rt_job *job, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    struct import im = {.job = job, .began = rt_phase_now()};
+    struct import im = {.job = job, .began = rt_clock_seconds()};
     im.context = (struct rt_phase_context){.job = job,
                                            .dir = job->options->argument[1],
                                            .base_bytes = job->base_bytes,

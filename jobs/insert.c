@@ -3,6 +3,7 @@
 #include "jobs/insert_resume.h"
 #include "jobs/job.h"
 
+#include "core/clock.h"
 #include "core/memory.h"
 #include "core/units.h"
 #include "io/index_dir.h"
@@ -444,7 +445,7 @@ static void say(struct insertion *in)
     char seconds[RT_UNITS_TEXT];
     char count[RT_UNITS_TEXT];
     rt_job_row(job, "insert", "%s   %s rows inserted, %s rows/s, generation %" PRIu64,
-               rt_units_seconds(rt_phase_now() - in->edit.began, seconds),
+               rt_units_seconds(rt_clock_seconds() - in->edit.began, seconds),
                rt_units_count(in->out.n_rows, rows),
                rt_units_rate(r->seconds > 0 ? (double)r->units / r->seconds : 0, rate),
                in->edit.published ? in->edit.published : in->edit.view->manifest->generation);

@@ -13,7 +13,7 @@
  * all functions here. */
 json_t *rt_record_phase(const char *name, const struct rt_phase_record *record,
                         const struct rt_plan_cost *planned);
-/* Adds when it began, in seconds since `began` (rt_phase_now), and how its work spread over the
+/* Adds when it began, in seconds since `began` (rt_clock_seconds), and how its work spread over the
  * ranks. */
 void rt_record_add_times(json_t *phase, const char *unit, const struct rt_phase_record *record,
                          double began);

@@ -1,6 +1,7 @@
 /* ranktape search: queries against an index, with recall where truth is known, and what it cost. */
 #include "jobs/job.h"
 
+#include "core/clock.h"
 #include "core/fault.h"
 #include "core/kernels/kernels.h"
 #include "core/memory.h"
@@ -242,18 +243,18 @@ static enum rt_status run_queries(struct search *s, struct rt_error *err)
     RT_TRY(rt_index_search_new(s->job, s->view, &s->options, &search, err));
     (void)RT_FAULT("search");
     MPI_Barrier(s->job->comm);
-    double began = rt_phase_now();
+    double began = rt_clock_seconds();
     RT_TRY(search_batches(search, s->queries, s->n_queries, dim, s->options.k, s->options.batch,
                           s->hits, s->counts, err));
-    s->seconds = rt_phase_now() - began;
+    s->seconds = rt_clock_seconds() - began;
     if (s->job->options->latency) {
         RT_LOCAL(rt_array_new(s->n_queries, sizeof *s->latencies, &s->latencies, err));
         RT_AGREE(s->job->comm);
         for (size_t q = 0; q < s->n_queries; q++) {
-            began = rt_phase_now();
+            began = rt_clock_seconds();
             RT_TRY(rt_index_search_run(search, s->queries + q * dim, 1,
                                        s->hits ? s->hits + q * s->options.k : NULL, NULL, err));
-            s->latencies[q] = rt_phase_now() - began;
+            s->latencies[q] = rt_clock_seconds() - began;
         }
         qsort(s->latencies, s->n_queries, sizeof *s->latencies, by_seconds);
     }

@@ -3,6 +3,7 @@
  * done; the last one also brings together what is left. Digest and answers do not change. */
 #include "jobs/job.h"
 
+#include "core/clock.h"
 #include "core/memory.h"
 #include "core/units.h"
 #include "jobs/phases/drift.h"
@@ -324,7 +325,7 @@ static void say(struct vacuum *v)
         rt_job_row(job, "vacuum",
                    "%s   %s dead rows removed, %s lists written anew, %s given back, generation "
                    "%" PRIu64,
-                   rt_units_seconds(rt_phase_now() - v->edit.began, seconds),
+                   rt_units_seconds(rt_clock_seconds() - v->edit.began, seconds),
                    rt_units_count(v->n_removed, rows), rt_units_count(v->n_lists, lists),
                    rt_units_bytes(freed, bytes), v->edit.view->manifest->generation);
     rt_job_row(job, "drift",

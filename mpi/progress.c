@@ -1,5 +1,6 @@
 #include "mpi/progress.h"
 
+#include "core/clock.h"
 #include "core/memory.h"
 #include "mpi/agree.h"
 #include "mpi/signals.h"
@@ -57,13 +58,6 @@ struct rt_progress {
     uint64_t coming[N_WORDS];
     uint64_t latest[N_WORDS]; /* result of the last complete round, the same on all ranks */
 };
-
-static double now_seconds(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
 
 static void join_words(void *from, void *to, int *n, MPI_Datatype *type)
 {
@@ -125,7 +119,7 @@ void rt_progress_begin(struct rt_progress *progress, const char *phase, const ch
         atomic_store(&p->mine[i], 0);
     memset(p->latest, 0, sizeof p->latest);
     p->traffic_before = rt_traffic_bytes();
-    p->began = now_seconds();
+    p->began = rt_clock_seconds();
     p->last_call = p->began;
     p->round_began = p->began;
     p->is_open = true;
@@ -188,7 +182,7 @@ static void show(struct rt_progress *p)
         .unit = p->unit,
         .total = p->total,
         .resumed = p->latest[WORD_RESUMED],
-        .seconds = now_seconds() - p->began,
+        .seconds = rt_clock_seconds() - p->began,
         .note = p->note,
         .n_ranks = p->n_ranks,
         .behind_rank = (int)(MOST_RANK - (p->latest[WORD_BEHIND] & MOST_RANK)),
@@ -221,7 +215,7 @@ bool rt_progress_tick(struct rt_progress *progress)
     if (!p->is_open)
         return true;
     rt_watchdog_beat();
-    double now = now_seconds();
+    double now = rt_clock_seconds();
     if (now - p->last_call >= CALL_SECONDS) {
         p->last_call = now;
         if (p->request != MPI_REQUEST_NULL)
@@ -250,7 +244,7 @@ static void end_phase(struct rt_progress *p, bool has_failed)
     double waiting = rt_waiting_begin();
     while (p->latest[WORD_ENDED] != (uint64_t)p->n_ranks) {
         if (p->request == MPI_REQUEST_NULL)
-            join_round(p, now_seconds(), true, has_failed);
+            join_round(p, rt_clock_seconds(), true, has_failed);
         wait_round(p);
     }
     rt_waiting_end(waiting);

@@ -1,28 +1,22 @@
 #include "mpi/waiting.h"
 
+#include "core/clock.h"
+
 #include <stdatomic.h>
 #include <stdint.h>
-#include <time.h>
 
 static atomic_uint_fast64_t nanoseconds_in_all;
 static atomic_int n_waiting; /* threads */
 
-static double now_seconds(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 double rt_waiting_begin(void)
 {
     atomic_fetch_add_explicit(&n_waiting, 1, memory_order_relaxed);
-    return now_seconds();
+    return rt_clock_seconds();
 }
 
 void rt_waiting_end(double began)
 {
-    double seconds = now_seconds() - began;
+    double seconds = rt_clock_seconds() - began;
     atomic_fetch_sub_explicit(&n_waiting, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&nanoseconds_in_all, (uint_fast64_t)(seconds * 1e9),
                               memory_order_relaxed);

@@ -1,5 +1,6 @@
 #include "mpi/watchdog.h"
 
+#include "core/clock.h"
 #include "mpi/signals.h"
 #include "mpi/waiting.h"
 
@@ -128,13 +129,6 @@ static bool grace_is_over(double now, double *asked_at)
     return now - *asked_at > part * dog.grace_seconds;
 }
 
-static double now_seconds(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
 static void *watch(void *unused)
 {
     (void)unused;
@@ -144,7 +138,7 @@ static void *watch(void *unused)
     double asked_at = 0;
     uint64_t seen = 0;
     uint64_t seen_all = 0;
-    double since = now_seconds();
+    double since = rt_clock_seconds();
     double since_all = since;
     double last = since;
     (void)pthread_mutex_lock(&dog.mutex);
@@ -155,7 +149,7 @@ static void *watch(void *unused)
         until.tv_sec += nanoseconds / 1000000000;
         until.tv_nsec = nanoseconds % 1000000000;
         (void)pthread_cond_timedwait(&dog.wake, &dog.mutex, &until);
-        double now = now_seconds();
+        double now = rt_clock_seconds();
         uint64_t beat = atomic_load(&beats);
         uint64_t beat_all = atomic_load(&all_beats);
         /* A process that was itself stopped for a while (a batch system's suspend) counts

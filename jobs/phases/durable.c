@@ -1,5 +1,6 @@
 #include "jobs/phases/durable.h"
 
+#include "core/clock.h"
 #include "core/memory.h"
 #include "core/thread.h"
 #include "io/checkpoint.h"
@@ -330,7 +331,7 @@ enum rt_status rt_durable_new(struct rt_phase_context *context,
     d->context = context;
     d->options = *options;
     d->start = 1;
-    d->began = rt_phase_now();
+    d->began = rt_clock_seconds();
     (void)pthread_mutex_init(&d->mutex, NULL);
     RT_LOCAL(make_board(d, err));
     RT_AGREE(context->job->comm);
@@ -503,7 +504,7 @@ enum rt_status rt_durable_end(struct rt_durable *durable, enum rt_status st, str
     struct rt_error own = {.status = RT_OK};
     double least = d->context->checkpoint->interval_seconds;
     least = least < LEAST_SECONDS ? least : LEAST_SECONDS;
-    bool is_worth_it = st == RT_STOPPED || (st == RT_OK && rt_phase_now() - d->began >= least);
+    bool is_worth_it = st == RT_STOPPED || (st == RT_OK && rt_clock_seconds() - d->began >= least);
     if (d->is_leader && is_worth_it && d->board->n_units != d->n_saved)
         kept = save(d, &own);
     if (kept > st) {

@@ -1,5 +1,6 @@
 #include "jobs/phases/edit.h"
 
+#include "core/clock.h"
 #include "core/memory.h"
 #include "io/index_dir.h"
 #include "jobs/first_run.h"
@@ -58,7 +59,7 @@ enum rt_status rt_edit_begin(struct rt_job *job, const char *dir, enum rt_index_
                              struct rt_edit *edit, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    *edit = (struct rt_edit){.job = job, .check = check, .began = rt_phase_now()};
+    *edit = (struct rt_edit){.job = job, .check = check, .began = rt_clock_seconds()};
     edit->context = (struct rt_phase_context){
         .job = job,
         .dir = dir,
@@ -212,7 +213,7 @@ enum rt_status rt_edit_tell(struct rt_edit *edit, struct rt_error *err)
     if (edit->record) {
         rt_edit_set(edit, "job", json_string(job->name));
         rt_edit_set(edit, "status", json_string(rt_status_name(RT_OK)));
-        rt_edit_set(edit, "seconds", json_real(rt_phase_now() - edit->began));
+        rt_edit_set(edit, "seconds", json_real(rt_clock_seconds() - edit->began));
         rt_edit_set(edit, "phases", rt_record_phases(&edit->context.log, edit->began));
         RT_LOCAL(rt_job_write_reports(job, edit->record, err));
     }

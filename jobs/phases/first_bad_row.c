@@ -1,5 +1,6 @@
 #include "jobs/phases/first_bad_row.h"
 
+#include "core/clock.h"
 #include "core/memory.h"
 #include "core/metric.h"
 #include "mpi/agree.h"
@@ -31,13 +32,13 @@ static enum rt_status seek(const struct rt_phase_context *context, const struct 
     enum rt_metric metric = (enum rt_metric)context->job->options->metric;
     size_t row_bytes = info->dim * rt_element_size(info->type);
     size_t most = PIECE_BYTES / row_bytes + 1;
-    double began = rt_phase_now();
+    double began = rt_clock_seconds();
     unsigned char *native = NULL;
     float *values = NULL;
     RT_TRY(rt_array_new(most, row_bytes, &native, err));
     RT_TRY(rt_array_new(most, info->dim * sizeof *values, &values, err));
     for (uint64_t row = range.begin;
-         row < range.end && *found == RT_NO_BAD_ROW && rt_phase_now() - began < MOST_SECONDS;) {
+         row < range.end && *found == RT_NO_BAD_ROW && rt_clock_seconds() - began < MOST_SECONDS;) {
         size_t n = range.end - row < most ? (size_t)(range.end - row) : most;
         RT_TRY(rt_row_source_read(source, row, n, native, err));
         rt_element_to_f32(info->type, native, values, n * info->dim);

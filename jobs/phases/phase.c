@@ -1,5 +1,6 @@
 #include "jobs/phases/phase.h"
 
+#include "core/clock.h"
 #include "core/fault.h"
 #include "core/memory.h"
 #include "io/file_clock.h"
@@ -8,8 +9,6 @@
 #include "mpi/signals.h"
 #include "mpi/waiting.h"
 #include "mpi/watchdog.h"
-
-#include <time.h>
 
 static enum rt_status stopped(const struct rt_phase_context *context, struct rt_error *err)
 {
@@ -20,13 +19,6 @@ static enum rt_status stopped(const struct rt_phase_context *context, struct rt_
                                               : "nothing is published");
 }
 
-double rt_phase_now(void)
-{
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 void rt_phase_begin(struct rt_phase_context *context, const char *name, const char *unit,
                     uint64_t total, struct rt_phase_clock *clock)
 {
@@ -35,7 +27,7 @@ void rt_phase_begin(struct rt_phase_context *context, const char *name, const ch
     rt_memory_reset_peak();
     *clock = (struct rt_phase_clock){.name = name,
                                      .unit = unit,
-                                     .began = rt_phase_now(),
+                                     .began = rt_clock_seconds(),
                                      .waited = rt_waiting_seconds(),
                                      .in_files = rt_file_clock_seconds()};
     rt_progress_begin(context->progress, name, unit, total);
@@ -47,7 +39,8 @@ static void measure(struct rt_phase_context *context, const struct rt_phase_cloc
     MPI_Comm comm = context->job->comm;
     uint64_t memory = context->base_bytes + rt_memory_peak() + context->shared_bytes;
     rt_max_u64(comm, &memory, 1);
-    double seconds[2] = {rt_phase_now() - clock->began, rt_file_clock_seconds() - clock->in_files};
+    double seconds[2] = {rt_clock_seconds() - clock->began,
+                         rt_file_clock_seconds() - clock->in_files};
     double began = clock->began;
     MPI_Allreduce(MPI_IN_PLACE, seconds, 2, MPI_DOUBLE, MPI_MAX, comm);
     MPI_Bcast(&began, 1, MPI_DOUBLE, 0, comm);
@@ -90,7 +83,7 @@ done:
 enum rt_status rt_phase_end(struct rt_phase_context *context, const struct rt_phase_clock *clock,
                             enum rt_status st, struct rt_phase_record *record, struct rt_error *err)
 {
-    double busy = rt_phase_now() - clock->began - (rt_waiting_seconds() - clock->waited);
+    double busy = rt_clock_seconds() - clock->began - (rt_waiting_seconds() - clock->waited);
     RT_TRY(rt_progress_end(context->progress, st, err));
     measure(context, clock, busy, record);
     add_to_log(&context->log, clock, record);

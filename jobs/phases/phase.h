@@ -14,7 +14,7 @@
 
 /* What one phase cost. Sums and extremes over ranks; the same on all of them. */
 struct rt_phase_record {
-    double began;          /* rt_phase_now of rank 0 */
+    double began;          /* rt_clock_seconds of rank 0 */
     double seconds;        /* of the slowest rank, waiting included */
     struct rt_spread busy; /* seconds of work over the ranks, without what they waited for others */
     double file_seconds;   /* in reads and writes of files, of the rank with most */
@@ -81,9 +81,6 @@ enum rt_status rt_phase_end(struct rt_phase_context *context, const struct rt_ph
 /* For loops without an end of their own: RT_STOPPED once a stop was asked for or another rank has
  * failed. Local; takes part as rt_progress_tick does. */
 enum rt_status rt_phase_check(struct rt_phase_context *context, struct rt_error *err) RT_MUST_CHECK;
-
-/* Seconds of a monotonic clock. */
-double rt_phase_now(void);
 
 /* Rank 0 creates the file of *layout, all ranks open it for writing; *layout (offsets) is then the
  * same on all. With is_there a run before has created it: it must be as *layout says. Collective

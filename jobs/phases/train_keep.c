@@ -1,5 +1,6 @@
 #include "jobs/phases/train_keep.h"
 
+#include "core/clock.h"
 #include "core/memory.h"
 #include "io/checkpoint.h"
 #include "mpi/agree.h"
@@ -22,7 +23,7 @@ struct head { /* of a state */
 static bool is_due(void *ctx)
 {
     struct rt_train_keep *keep = ctx;
-    double waited = rt_phase_now() - keep->last;
+    double waited = rt_clock_seconds() - keep->last;
     uint64_t due =
         waited >= keep->context->checkpoint->interval_seconds && waited >= COST_PART * keep->cost;
     rt_bcast_bytes(keep->context->job->comm, &due, sizeof due, 0);
@@ -181,13 +182,13 @@ static enum rt_status save(void *ctx, const char *stage, const struct rt_keep_pi
 {
     enum rt_status st = RT_OK;
     struct rt_train_keep *keep = ctx;
-    double began = rt_phase_now();
+    double began = rt_clock_seconds();
     keep->sequence++;
     RT_TRY(save_lists(keep, sample, list, err));
     if (keep->context->job->rank == 0)
         RT_LOCAL(save_head(keep, stage, pieces, n_pieces, sample->n_total, err));
     RT_AGREE(keep->context->job->comm);
-    keep->last = rt_phase_now();
+    keep->last = rt_clock_seconds();
     keep->cost = keep->last - began;
 done:
     return st;
@@ -283,7 +284,7 @@ done:
 static bool part_is_due(void *ctx)
 {
     const struct rt_train_keep *keep = ctx;
-    double waited = rt_phase_now() - keep->last_part;
+    double waited = rt_clock_seconds() - keep->last_part;
     return waited >= keep->context->checkpoint->interval_seconds &&
            waited >= COST_PART * keep->part_cost;
 }
@@ -293,7 +294,7 @@ static enum rt_status save_part(void *ctx, const struct rt_keep_piece *pieces, u
 {
     enum rt_status st = RT_OK;
     struct rt_train_keep *keep = ctx;
-    double began = rt_phase_now();
+    double began = rt_clock_seconds();
     struct rt_checkpoint *state = NULL;
     char name[RT_CHECKPOINT_NAME];
     (void)snprintf(name, sizeof name, CELLS "-%u-%d-%u", keep->start, keep->context->job->rank,
@@ -303,7 +304,7 @@ static enum rt_status save_part(void *ctx, const struct rt_keep_piece *pieces, u
         RT_TRY(rt_checkpoint_put(state, pieces[i].bytes, pieces[i].n_bytes, err));
     st = rt_checkpoint_commit(state, err);
     state = NULL;
-    keep->last_part = rt_phase_now();
+    keep->last_part = rt_clock_seconds();
     keep->part_cost = keep->last_part - began;
 done:
     rt_checkpoint_drop(state);
@@ -351,14 +352,14 @@ static enum rt_status load_parts(void *ctx, rt_keep_visit visit, void *visit_con
     RT_TRY(rt_checkpoint_names(keep->context->dir, CELLS, load_part, &parts, err));
     st = parts.st;
 done:
-    keep->last_part = rt_phase_now();
+    keep->last_part = rt_clock_seconds();
     return st;
 }
 
 struct rt_keep rt_train_keep_over(const struct rt_phase_context *context,
                                   struct rt_train_keep *keep)
 {
-    *keep = (struct rt_train_keep){.context = context, .last = rt_phase_now(), .start = 1};
+    *keep = (struct rt_train_keep){.context = context, .last = rt_clock_seconds(), .start = 1};
     return (struct rt_keep){.ctx = keep,
                             .is_due = is_due,
                             .save = save,
