@@ -174,16 +174,17 @@ enum rt_status rt_shared_new(MPI_Comm node, size_t n_bytes, const struct rt_shar
     struct rt_shared *s = NULL;
     RT_TRY(rt_same(node, &n_bytes, sizeof n_bytes, "n_bytes of shared memory", err));
     RT_LOCAL(rt_array_zero(1, sizeof *s, &s, err));
-    if (st == RT_OK)
+    if (s) { /* ready to be freed where another rank has no memory */
         s->comm = MPI_COMM_NULL;
+        s->window = MPI_WIN_NULL;
+        s->kind = RT_SHARED_PRIVATE;
+    }
     RT_AGREE(node);
     MPI_Comm_dup(node, &s->comm);
     MPI_Comm_set_errhandler(s->comm, MPI_ERRORS_RETURN);
     MPI_Comm_rank(s->comm, &s->rank);
     MPI_Comm_size(s->comm, &s->n_ranks);
     s->n_bytes = n_bytes;
-    s->window = MPI_WIN_NULL;
-    s->kind = RT_SHARED_PRIVATE;
     bool can_share =
         n_bytes > 0 && s->n_ranks > 1; /* a rank alone on its node shares with nobody */
     bool is_there = can_share && options->use_window && take_window(s);

@@ -1,11 +1,13 @@
 #define RT_TEST_MPI
 #include "tests/rt_test.h"
 
+#include "core/fault.h"
 #include "core/memory.h"
 #include "mpi/agree.h"
 #include "mpi/shared.h"
 
 #include <stdint.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #define N_WORDS ((size_t)300001)
@@ -168,5 +170,26 @@ RT_TEST("a data file is mapped at any offset; a short or missing one is told by 
     CHECK_STATUS(RT_IO, rt_shared_new(node, 16, &options, &shared, &err));
     MPI_Comm_free(&node);
 }
+
+#ifdef RT_CHECKS
+RT_TEST("where one rank has no memory, all ranks hear of it, whatever they had by then")
+{
+    struct rt_error err;
+    find_node();
+    for (int nth = 1; nth <= 2; nth++) { /* for the handle, for a copy of the data */
+        char fault[40];
+        struct rt_shared *shared = NULL;
+        struct rt_shared_options options = {.use_window = nth == 1};
+        (void)snprintf(fault, sizeof fault, "malloc:%d:%d", node_size - 1, nth);
+        (void)setenv("RANKTAPE_FAULT", fault, 1);
+        rt_fault_set_rank(node_rank);
+        enum rt_status st = rt_shared_new(node, N_WORDS * 8, &options, &shared, &err);
+        (void)unsetenv("RANKTAPE_FAULT");
+        rt_fault_set_rank(node_rank);
+        CHECK(st == RT_NOMEM && !shared);
+    }
+    MPI_Comm_free(&node);
+}
+#endif
 
 RT_TEST_MAIN()
