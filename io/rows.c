@@ -30,6 +30,8 @@ struct rt_rows {
     struct rt_heap_file *files;
     struct rt_row_layout *layouts; /* one for each file */
     struct open_file open[MOST_OPEN];
+    struct rt_row_sample sample;
+    bool is_rereading; /* the sample, of files that may have changed */
     uint64_t clock;
     uint64_t next_row; /* after the last read: a read that begins here is sequential */
     unsigned char *scratch;
@@ -49,6 +51,7 @@ static enum rt_status rows_new(size_t n_files, struct rt_rows **out, struct rt_e
     RT_TRY(rt_array_zero(n_files, sizeof *rows->layouts, &rows->layouts, err));
     rows->info.n_files = n_files;
     rows->info.files = rows->files;
+    rows->info.sample = &rows->sample;
     *out = rows;
     rows = NULL;
 done:
@@ -56,14 +59,20 @@ done:
     return st;
 }
 
+static void close_files(struct rt_rows *rows)
+{
+    for (size_t i = 0; i < MOST_OPEN; i++) {
+        rt_hdf5_matrix_close(rows->open[i].matrix);
+        rt_input_close(&rows->open[i].input);
+        rows->open[i] = (struct open_file){.input = RT_INPUT_CLOSED};
+    }
+}
+
 void rt_rows_close(struct rt_rows *rows)
 {
     if (!rows)
         return;
-    for (size_t i = 0; i < MOST_OPEN; i++) {
-        rt_hdf5_matrix_close(rows->open[i].matrix);
-        rt_input_close(&rows->open[i].input);
-    }
+    close_files(rows);
     for (size_t i = 0; rows->files && i < rows->info.n_files; i++) {
         free(rows->files[i].path);
         free(rows->files[i].dataset);
@@ -214,26 +223,131 @@ done:
 
 /* ---- files that change ---- */
 
-static enum rt_status check_stamp(const struct rt_rows *rows, size_t number, uint64_t size,
+/* The file of a row: the last one that begins at or before it (empty files begin where the next one
+ * does). */
+static size_t file_of(const struct rt_rows *rows, uint64_t row)
+{
+    size_t low = 0, high = rows->info.n_files;
+    while (high - low > 1) {
+        size_t middle = low + (high - low) / 2;
+        if (rows->files[middle].first_row <= row)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static enum rt_status hash_block(struct rt_rows *rows, const struct rt_sampled_block *block,
+                                 void *buffer, struct rt_hash128 *out, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    size_t n = (size_t)(block->end - block->begin);
+    RT_TRY(rt_rows_read(rows, block->begin, n, buffer, err));
+    *out = rt_hash128(buffer, n * rows->info.dim * rt_element_size(rows->info.type));
+done:
+    return st;
+}
+
+/* A buffer for the largest block of a sample. */
+static enum rt_status new_buffer(const struct rt_rows *rows, unsigned char **buffer,
+                                 struct rt_error *err)
+{
+    size_t row_bytes = rows->info.dim * rt_element_size(rows->info.type);
+    return rt_array_new(RT_SAMPLED_BYTES + row_bytes, 1, buffer, err);
+}
+
+enum rt_status rt_rows_sample(struct rt_rows *rows, uint64_t first_row, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_row_sample sample;
+    unsigned char *buffer = NULL;
+    rt_row_sample_lay(&sample, first_row, rows->info.n_rows,
+                      rows->info.dim * rt_element_size(rows->info.type));
+    RT_TRY(new_buffer(rows, &buffer, err));
+    for (size_t i = 0; i < sample.n_blocks; i++) {
+        struct rt_sampled_block *block = &sample.blocks[i];
+        uint64_t first = rows->files[file_of(rows, block->end - 1)].first_row;
+        block->begin = block->begin > first ? block->begin : first; /* in one file */
+        RT_TRY(hash_block(rows, block, buffer, &block->hash, err));
+    }
+    rows->sample = sample;
+done:
+    rt_array_free(buffer);
+    return st;
+}
+
+/* What differs in the sampled blocks of rows [begin, end), read from files opened anew. */
+static enum rt_status compare_blocks(struct rt_rows *rows, uint64_t begin, uint64_t end,
+                                     struct rt_row_change *out, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    unsigned char *buffer = NULL;
+    struct rt_row_change change = {0};
+    close_files(rows);
+    rows->is_rereading = true;
+    RT_TRY(new_buffer(rows, &buffer, err));
+    for (size_t i = 0; i < rows->sample.n_blocks; i++) {
+        const struct rt_sampled_block *block = &rows->sample.blocks[i];
+        struct rt_hash128 now;
+        if (block->end <= begin || block->begin >= end)
+            continue;
+        RT_TRY(hash_block(rows, block, buffer, &now, err));
+        if (now.low != block->hash.low || now.high != block->hash.high)
+            rt_row_change_add(&change, block);
+    }
+    *out = change;
+done:
+    rows->is_rereading = false;
+    close_files(rows); /* their stamps were not looked at */
+    rt_array_free(buffer);
+    return st;
+}
+
+struct change_text {
+    char text[120];
+};
+
+/* ": rows 128 to 255 are others", as far as the sample tells, numbered within the file. */
+static struct change_text tell_change(struct rt_rows *rows, size_t number)
+{
+    struct change_text where = {""};
+    struct rt_row_change change;
+    struct rt_error ignored;
+    const struct rt_heap_file *file = &rows->files[number];
+    uint64_t end = file->first_row + file->n_rows;
+    if (compare_blocks(rows, file->first_row, end, &change, &ignored) == RT_OK && change.is_found) {
+        uint64_t first = change.begin > file->first_row ? change.begin - file->first_row : 0;
+        uint64_t last = (change.end < end ? change.end : end) - file->first_row - 1;
+        (void)snprintf(where.text, sizeof where.text, ": rows %s to %s are others",
+                       RT_GROUPED(first), RT_GROUPED(last));
+    }
+    return where;
+}
+
+static enum rt_status check_stamp(struct rt_rows *rows, size_t number, uint64_t size,
                                   int64_t mtime_ns, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const struct rt_heap_file *file = &rows->files[number];
+    if (rows->is_rereading)
+        return st;
     if (size < file->size_bytes)
         RT_FAIL(RT_INPUT, "'%s' shrank while it was read: it had %s bytes, now %s", file->path,
                 RT_GROUPED(file->size_bytes), RT_GROUPED(size));
     if (rows->layouts[number].may_grow)
         return st;
     if (size != file->size_bytes)
-        RT_FAIL(RT_INPUT, "'%s' changed while it was read: it had %s bytes, now %s", file->path,
-                RT_GROUPED(file->size_bytes), RT_GROUPED(size));
+        RT_FAIL(RT_INPUT, "'%s' changed while it was read: it had %s bytes, now %s%s", file->path,
+                RT_GROUPED(file->size_bytes), RT_GROUPED(size), tell_change(rows, number).text);
     if (mtime_ns != file->mtime_ns)
-        RT_FAIL(RT_INPUT, "'%s' changed while it was read: it was written to again", file->path);
+        RT_FAIL(RT_INPUT, "'%s' changed while it was read: it was written to again%s", file->path,
+                tell_change(rows, number).text);
 done:
     return st;
 }
 
-enum rt_status rt_rows_check_unchanged(const struct rt_rows *rows, struct rt_error *err)
+enum rt_status rt_rows_check_unchanged(struct rt_rows *rows, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     for (size_t i = 0; i < rows->info.n_files; i++) {
@@ -248,41 +362,67 @@ done:
     return st;
 }
 
+enum rt_status rt_rows_check_sample(struct rt_rows *rows, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_row_change change;
+    RT_TRY(compare_blocks(rows, 0, rows->info.n_rows, &change, err));
+    if (change.is_found) {
+        size_t number = file_of(rows, change.begin);
+        RT_FAIL(RT_INPUT, "'%s' changed while it was read%s", rows->files[number].path,
+                tell_change(rows, number).text);
+    }
+done:
+    return st;
+}
+
 /* ---- reading ---- */
 
-/* The file's slot, opened if it is not; the one unused for longest makes room. */
+static struct open_file *find_slot(struct rt_rows *rows, size_t number)
+{
+    for (size_t i = 0; i < MOST_OPEN; i++)
+        if (rows->open[i].used && rows->open[i].number == number)
+            return &rows->open[i];
+    return NULL;
+}
+
+/* Closed; what was unused for longest makes room. */
+static struct open_file *free_slot(struct rt_rows *rows)
+{
+    struct open_file *slot = &rows->open[0];
+    for (size_t i = 1; i < MOST_OPEN; i++)
+        if (rows->open[i].used < slot->used)
+            slot = &rows->open[i];
+    rt_hdf5_matrix_close(slot->matrix);
+    rt_input_close(&slot->input);
+    *slot = (struct open_file){.input = RT_INPUT_CLOSED};
+    return slot;
+}
+
+/* The file's slot, opened if it is not. */
 static enum rt_status open_slot(struct rt_rows *rows, size_t number, struct open_file **out,
                                 struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    struct open_file *slot = &rows->open[0];
     const struct rt_heap_file *file = &rows->files[number];
-    for (size_t i = 0; i < MOST_OPEN; i++) {
-        if (rows->open[i].used && rows->open[i].number == number) {
-            rows->open[i].used = ++rows->clock;
-            *out = &rows->open[i];
-            return st;
-        }
-        if (rows->open[i].used < slot->used)
-            slot = &rows->open[i];
+    struct rt_input_file input = RT_INPUT_CLOSED;
+    struct open_file *slot = find_slot(rows, number);
+    if (!slot) {
+        RT_TRY(rt_input_open(file->path, &input, err));
+        RT_TRY(check_stamp(rows, number, input.size, input.mtime_ns, err));
+        slot = free_slot(rows);
+        if (!rows->layouts[number].is_plain)
+            RT_TRY(rt_hdf5_matrix_open(file->path, file->dataset, rows->layouts[number].may_grow,
+                                       &slot->matrix, err));
+        (void)posix_fadvise(input.fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+        slot->number = number;
+        slot->input = input;
+        input = (struct rt_input_file)RT_INPUT_CLOSED;
     }
-    rt_hdf5_matrix_close(slot->matrix);
-    rt_input_close(&slot->input);
-    *slot = (struct open_file){.number = number, .input = RT_INPUT_CLOSED};
-    RT_TRY(rt_input_open(file->path, &slot->input, err));
-    RT_TRY(check_stamp(rows, number, slot->input.size, slot->input.mtime_ns, err));
-    if (!rows->layouts[number].is_plain)
-        RT_TRY(rt_hdf5_matrix_open(file->path, file->dataset, rows->layouts[number].may_grow,
-                                   &slot->matrix, err));
-    (void)posix_fadvise(slot->input.fd, 0, 0, POSIX_FADV_SEQUENTIAL);
     slot->used = ++rows->clock;
     *out = slot;
-    slot = NULL;
 done:
-    if (slot) {
-        rt_input_close(&slot->input);
-        slot->used = 0;
-    }
+    rt_input_close(&input);
     return st;
 }
 
@@ -334,21 +474,6 @@ static enum rt_status read_file(struct rt_rows *rows, const struct open_file *fi
                              layout->data_offset + begin * layout->stride_bytes, err));
 done:
     return st;
-}
-
-/* The file of a row: the last one that begins at or before it (empty files begin where the next one
- * does). */
-static size_t file_of(const struct rt_rows *rows, uint64_t row)
-{
-    size_t low = 0, high = rows->info.n_files;
-    while (high - low > 1) {
-        size_t middle = low + (high - low) / 2;
-        if (rows->files[middle].first_row <= row)
-            low = middle;
-        else
-            high = middle;
-    }
-    return low;
 }
 
 /* Rows are mostly read in order, so the kernel fetches the next block while this one is worked on.
@@ -405,9 +530,9 @@ void rt_rows_name_row(const struct rt_rows *rows, uint64_t row, char *text, size
 
 /* ---- as bytes ---- */
 
-/* A pack: PACK_MAGIC and n_files as u64; for each file a struct packed_file, its path and its
- * dataset, each with a NUL. */
-#define PACK_MAGIC UINT64_C(0x524f57532d312d00)
+/* A pack: PACK_MAGIC and n_files as u64, the sample; for each file a struct packed_file, its path
+ * and its dataset, each with a NUL. */
+#define PACK_MAGIC UINT64_C(0x524f57532d322d00)
 
 struct packed_file {
     struct rt_row_layout layout;
@@ -441,7 +566,7 @@ enum rt_status rt_rows_pack(const struct rt_rows *rows, unsigned char **bytes, s
 {
     enum rt_status st = RT_OK;
     const uint64_t head[2] = {PACK_MAGIC, rows->info.n_files};
-    size_t size = sizeof head;
+    size_t size = sizeof head + sizeof rows->sample;
     unsigned char *pack = NULL;
     for (size_t i = 0; i < rows->info.n_files; i++) {
         struct packed_file p = describe(rows, i);
@@ -449,6 +574,7 @@ enum rt_status rt_rows_pack(const struct rt_rows *rows, unsigned char **bytes, s
     }
     RT_TRY(rt_array_new(size, 1, &pack, err));
     unsigned char *at = put(pack, head, sizeof head);
+    at = put(at, &rows->sample, sizeof rows->sample);
     for (size_t i = 0; i < rows->info.n_files; i++) {
         struct packed_file p = describe(rows, i);
         at = put(at, &p, sizeof p);
@@ -518,7 +644,9 @@ enum rt_status rt_rows_unpack(const void *bytes, size_t n_bytes, struct rt_rows 
     const unsigned char *start = get(&at, end, sizeof head);
     if (start)
         memcpy(head, start, sizeof head);
-    if (head[0] != PACK_MAGIC || head[1] == 0 || head[1] > n_bytes / sizeof(struct packed_file))
+    const unsigned char *sample = get(&at, end, sizeof rows->sample);
+    if (head[0] != PACK_MAGIC || !sample || head[1] == 0 ||
+        head[1] > n_bytes / sizeof(struct packed_file))
         RT_FAIL(RT_INPUT, "%zu bytes are no description of rows", n_bytes);
     RT_TRY(rows_new((size_t)head[1], &rows, err));
     for (size_t i = 0; i < rows->info.n_files; i++)
@@ -526,6 +654,10 @@ enum rt_status rt_rows_unpack(const void *bytes, size_t n_bytes, struct rt_rows 
             RT_FAIL(RT_INPUT, "file %zu in a description of rows of %zu bytes is broken", i,
                     n_bytes);
     RT_TRY(sum_up(rows, err));
+    memcpy(&rows->sample, sample, sizeof rows->sample);
+    if (!rt_row_sample_is_sound(&rows->sample, rows->info.n_rows,
+                                rows->info.dim * rt_element_size(rows->info.type)))
+        RT_FAIL(RT_INPUT, "the sample in a description of rows of %zu bytes is broken", n_bytes);
     *out = rows;
     rows = NULL;
 done:

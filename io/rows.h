@@ -6,6 +6,7 @@
 
 #include "core/element.h"
 #include "core/error.h"
+#include "io/row_sample.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -28,8 +29,9 @@ struct rt_rows_info {
     enum rt_element type;
     uint64_t n_bytes; /* of all files */
     size_t n_files;
-    const struct rt_heap_file *files; /* lent by the reader */
-    bool is_converted;                /* some file holds f64, given as f32: worth saying once */
+    const struct rt_heap_file *files;   /* lent by the reader */
+    bool is_converted;                  /* some file holds f64, given as f32: worth saying once */
+    const struct rt_row_sample *sample; /* lent; of rt_rows_sample, without blocks before it */
     bool needs_hdf5; /* some file is read through HDF5 (chunked, foreign type): only on the thread
                         that calls HDF5 */
 };
@@ -63,10 +65,18 @@ enum rt_status rt_rows_read(struct rt_rows *rows, uint64_t begin, size_t n_rows,
 /* File and row within it, for messages: 'part-0007.fvecs' row 184,211. */
 void rt_rows_name_row(const struct rt_rows *rows, uint64_t row, char *text, size_t text_size);
 
+/* Reads blocks of rows [first_row, n_rows) and keeps their checksums, in the handle and in its
+ * packs: a file that is found to have changed is then told with the rows that differ. first_row at
+ * most n_rows. Fails as rt_rows_read. */
+enum rt_status rt_rows_sample(struct rt_rows *rows, uint64_t first_row,
+                              struct rt_error *err) RT_MUST_CHECK;
 /* Compares every file's size and time of change with those seen at open (is_growing: it may only
  * have grown). Fails with RT_INPUT naming the file that changed, RT_IO. */
-enum rt_status rt_rows_check_unchanged(const struct rt_rows *rows,
-                                       struct rt_error *err) RT_MUST_CHECK;
+enum rt_status rt_rows_check_unchanged(struct rt_rows *rows, struct rt_error *err) RT_MUST_CHECK;
+/* Reads the blocks of the sample again, from files opened anew: rows may change behind a size and a
+ * time that do not, or in a heap that may only grow. Fails with RT_INPUT naming the rows that
+ * changed, and as rt_rows_read. */
+enum rt_status rt_rows_check_sample(struct rt_rows *rows, struct rt_error *err) RT_MUST_CHECK;
 
 /* The reader as bytes (no pointers, same byte order on all ranks), so that one rank reads all
  * headers and others open none: pack on rank 0, broadcast, unpack elsewhere. Unpacking touches no

@@ -42,8 +42,7 @@ struct build {
     struct rt_build_resume before;
     bool is_ours; /* rank 0: what lies in INDEX of this generation this run has made */
     struct rt_checkpointing checkpointing;
-    struct rt_hash128 sample; /* rank 0 */
-    struct rt_lock *lock;     /* rank 0 */
+    struct rt_lock *lock; /* rank 0 */
     struct rt_train_output train;
     struct rt_insert_output insert;
     struct rt_compact_output compact;
@@ -57,9 +56,8 @@ struct build {
 static enum rt_status look_back(struct build *b, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    RT_TRY(rt_first_run_sample(b->job->options, b->rows, &b->sample, err));
     if (b->job->options->resume)
-        RT_TRY(rt_build_resume_look(b->job->options, b->facts.rows, b->sample, &b->before, err));
+        RT_TRY(rt_build_resume_look(b->job->options, b->facts.rows, &b->before, err));
     if (b->before.found == RT_BUILD_NOTHING)
         RT_TRY(rt_index_remove_checkpoint(b->context.dir, err));
     if (b->before.found == RT_BUILD_INTERRUPTED)
@@ -105,8 +103,7 @@ static enum rt_status begin_checkpoints(struct build *b, struct rt_error *err)
     struct rt_first_run record = {.generation = b->context.generation,
                                   .ranks = b->job->n_ranks,
                                   .tapes = b->job->options->tapes,
-                                  .chooser = b->job->options->chooser,
-                                  .sample = b->sample};
+                                  .chooser = b->job->options->chooser};
     if (b->job->rank == 0 && !b->checkpointing.resumes)
         RT_LOCAL(rt_first_run_write(b->context.dir, b->job->options, b->facts.rows, &record, err));
     RT_AGREE(b->job->comm);

@@ -35,8 +35,8 @@ static enum rt_status take_published(const struct rt_options *options,
 }
 
 enum rt_status rt_build_resume_look(const struct rt_options *options,
-                                    const struct rt_rows_info *rows, struct rt_hash128 sample,
-                                    struct rt_build_resume *out, struct rt_error *err)
+                                    const struct rt_rows_info *rows, struct rt_build_resume *out,
+                                    struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const char *dir = options->argument[1];
@@ -55,7 +55,7 @@ enum rt_status rt_build_resume_look(const struct rt_options *options,
     /* one that was published meanwhile, or by another, leaves nothing to go on with */
     if (rt_first_run_is_of(record, RT_JOB_BUILD) && generation > 0 &&
         (!current || generation > current->generation)) {
-        RT_TRY(rt_first_run_take(dir, options, rows, sample, record, &found.first, err));
+        RT_TRY(rt_first_run_take(dir, options, rows, record, &found.first, err));
         found.found = RT_BUILD_INTERRUPTED;
     } else if (current) {
         RT_TRY(take_published(options, rows, current, &found, err));

@@ -22,8 +22,7 @@ struct rt_build_resume {
  * naming the first option that differs (published: not with --force), RT_INPUT naming the row file,
  * RT_IO, RT_DAMAGED, RT_NOMEM. */
 enum rt_status rt_build_resume_look(const struct rt_options *options,
-                                    const struct rt_rows_info *rows, struct rt_hash128 sample,
-                                    struct rt_build_resume *out,
+                                    const struct rt_rows_info *rows, struct rt_build_resume *out,
                                     struct rt_error *err) RT_MUST_CHECK;
 
 #endif

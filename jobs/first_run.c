@@ -3,6 +3,7 @@
 #include "core/memory.h"
 #include "io/checkpoint.h"
 #include "io/index_dir.h"
+#include "io/input_file.h"
 #include "jobs/job.h"
 #include "mpi/partition.h"
 
@@ -12,7 +13,6 @@
 #include <sys/stat.h>
 
 #define RECORD "job"
-#define SAMPLED_ROWS 64u
 
 /* ---- the record ---- */
 
@@ -30,11 +30,15 @@ static json_t *stamps_json(const struct rt_rows_info *rows)
     return files;
 }
 
-static json_t *hash_json(struct rt_hash128 hash)
+static json_t *sample_json(const struct rt_row_sample *sample)
 {
-    char text[33];
-    rt_hash128_hex(hash, text);
-    return json_string(text);
+    json_t *hashes = json_array();
+    for (size_t i = 0; hashes && i < sample->n_blocks; i++) {
+        char text[33];
+        rt_hash128_hex(sample->blocks[i].hash, text);
+        (void)json_array_append_new(hashes, json_string(text));
+    }
+    return hashes;
 }
 
 /* Files beside the rows that decide the result: a changed one is as bad as a changed row file. */
@@ -58,7 +62,7 @@ enum rt_status rt_first_run_write(const char *dir, const struct rt_options *opti
         record->ranks, "tapes", (json_int_t)record->tapes, "chooser", record->chooser, "options",
         rt_options_json(options, RT_CLASS_RESULT), "files", stamps_json(rows), "ids",
         stamp_json(options->ids), "centroids", stamp_json(options->centroids), "sample",
-        hash_json(record->sample));
+        sample_json(rows->sample));
     char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
     if (!text)
         RT_FAIL(RT_NOMEM, "out of memory: a checkpoint");
@@ -157,28 +161,6 @@ done:
     return st;
 }
 
-enum rt_status rt_first_run_sample(const struct rt_options *options, struct rt_rows *rows,
-                                   struct rt_hash128 *out, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    const struct rt_rows_info *info = rt_rows_info(rows);
-    size_t row_bytes = info->dim * rt_element_size(info->type);
-    unsigned char *sample = NULL;
-    size_t n = info->n_rows < SAMPLED_ROWS ? (size_t)info->n_rows : SAMPLED_ROWS;
-    *out = (struct rt_hash128){0, 0};
-    if (!options->concurrent)
-        return RT_OK;
-    RT_TRY(rt_array_new(n, row_bytes, &sample, err));
-    for (size_t i = 0; i < n; i++) { /* the last row among them */
-        uint64_t row = rt_share(info->n_rows, (int)i, (int)n, 1).end - 1;
-        RT_TRY(rt_rows_read(rows, row, 1, sample + i * row_bytes, err));
-    }
-    *out = rt_hash128(sample, n * row_bytes);
-done:
-    rt_array_free(sample);
-    return st;
-}
-
 /* ---- does it agree? ---- */
 
 /* How a message names the work, and the way to begin it again. */
@@ -257,20 +239,36 @@ static bool has_grown(const json_t *then, const json_t *now)
                json_integer_value(json_object_get(now, "size"));
 }
 
+/* As many rows in each file as then. */
+static bool has_counts(const struct rt_rows_info *rows, const json_t *files)
+{
+    bool is_same = json_array_size(files) == rows->n_files;
+    for (size_t i = 0; is_same && i < rows->n_files; i++) {
+        const json_t *n = json_object_get(json_array_get(files, i), "rows");
+        is_same = json_integer_value(n) == (json_int_t)rows->files[i].n_rows;
+    }
+    return is_same;
+}
+
 static enum rt_status compare_sample(const char *dir, const struct rt_options *options,
-                                     struct rt_hash128 now, const json_t *then,
+                                     const struct rt_row_sample *now, const json_t *then,
                                      struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    char text[33];
-    const char *other = json_string_value(then);
-    rt_hash128_hex(now, text);
-    if (options->concurrent && (!other || strcmp(text, other) != 0))
-        RT_FAIL(RT_INPUT,
-                "rows of the snapshot have changed since the %s '%.100s' began (--concurrent: they "
-                "may only be followed by others): %s",
-                work_of(options), dir, way_out(options));
+    struct rt_row_change change = {0};
+    json_t *hashes = sample_json(now);
+    if (!hashes)
+        RT_FAIL(RT_NOMEM, "out of memory: the sample of rows");
+    for (size_t i = 0; i < now->n_blocks; i++)
+        if (!json_equal(json_array_get(hashes, i), json_array_get(then, i)))
+            rt_row_change_add(&change, &now->blocks[i]);
+    if (change.is_found)
+        RT_FAIL(RT_INPUT, "rows %s to %s of '%.200s' have changed since the %s '%.100s' began: %s",
+                RT_GROUPED(change.begin), RT_GROUPED(change.end - 1),
+                options->argument[options->job == RT_JOB_BUILD ? 0 : 1], work_of(options), dir,
+                way_out(options));
 done:
+    json_decref(hashes);
     return st;
 }
 
@@ -311,14 +309,16 @@ done:
 }
 
 enum rt_status rt_first_run_take(const char *dir, const struct rt_options *options,
-                                 const struct rt_rows_info *rows, struct rt_hash128 sample,
-                                 const json_t *json, struct rt_first_run *out, struct rt_error *err)
+                                 const struct rt_rows_info *rows, const json_t *json,
+                                 struct rt_first_run *out, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     RT_TRY(
         rt_first_run_compare_options(dir, options, json_object_get(json, "options"), false, err));
-    RT_TRY(rt_first_run_compare_files(dir, options, rows, json_object_get(json, "files"), err));
-    RT_TRY(compare_sample(dir, options, sample, json_object_get(json, "sample"), err));
+    const json_t *files = json_object_get(json, "files");
+    if (has_counts(rows, files))
+        RT_TRY(compare_sample(dir, options, rows->sample, json_object_get(json, "sample"), err));
+    RT_TRY(rt_first_run_compare_files(dir, options, rows, files, err));
     RT_TRY(compare_stamp(dir, options, "ids", options->ids, json_object_get(json, "ids"), err));
     RT_TRY(compare_stamp(dir, options, "centroids", options->centroids,
                          json_object_get(json, "centroids"), err));
@@ -339,10 +339,10 @@ done:
 }
 
 enum rt_status rt_first_run_input(const struct rt_options *options, const struct rt_rows_info *rows,
-                                  struct rt_hash128 sample, struct rt_hash128 *out,
-                                  struct rt_error *err)
+                                  struct rt_hash128 *out, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
+    static const struct rt_row_sample none = {0}; /* where stamps tell files apart */
     json_t *values = json_object();
     json_t *all = rt_options_json(options, RT_CLASS_RESULT);
     json_t *input = NULL;
@@ -355,7 +355,7 @@ enum rt_status rt_first_run_input(const struct rt_options *options, const struct
     files = options->concurrent ? json_integer((json_int_t)rows->n_rows) : stamps_json(rows);
     input = json_pack("{s:O, s:o, s:o, s:o, s:o}", "options", values, "files", files, "ids",
                       stamp_json(options->ids), "centroids", stamp_json(options->centroids),
-                      "sample", hash_json(sample));
+                      "sample", sample_json(options->concurrent ? rows->sample : &none));
     text = input ? json_dumps(input, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     if (!text)
         RT_FAIL(RT_NOMEM, "out of memory: the record of a job");

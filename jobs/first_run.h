@@ -1,6 +1,6 @@
 /* What a job must agree with to go on where another run of it was interrupted: the record of the
- * first run in checkpoint/, with the options that decide the result and the stamps of the files it
- * read. Rank 0's business. */
+ * first run in checkpoint/, with the options that decide the result, the stamps of the files it
+ * read and the sample of its rows. Rank 0's business. */
 #ifndef RT_JOBS_FIRST_RUN_H
 #define RT_JOBS_FIRST_RUN_H
 
@@ -16,7 +16,6 @@ struct rt_first_run {    /* what the first run has fixed */
     int ranks;           /* its layout (E2) */
     uint64_t tapes;
     int chooser;
-    struct rt_hash128 sample; /* of the rows, where they may grow (--concurrent): of some of them */
 };
 
 /* With --concurrent and --resume: rows of each file of the snapshot that the first run has seen, or
@@ -24,9 +23,6 @@ struct rt_first_run {    /* what the first run has fixed */
  * frees *rows with rt_array_free. Fails with RT_IO, RT_NOMEM, RT_DAMAGED. */
 enum rt_status rt_first_run_snapshot(const struct rt_options *options, uint64_t **rows,
                                      size_t *n_files, struct rt_error *err) RT_MUST_CHECK;
-/* Hash of 64 rows spread over the snapshot; zero without --concurrent. Fails as rt_rows_read. */
-enum rt_status rt_first_run_sample(const struct rt_options *options, struct rt_rows *rows,
-                                   struct rt_hash128 *out, struct rt_error *err) RT_MUST_CHECK;
 
 /* Writes the record of a first run of this job into checkpoint/ of dir. Fails with RT_IO, RT_NOMEM.
  */
@@ -47,9 +43,8 @@ enum rt_status rt_first_run_is_pending(const char *dir, uint64_t current, bool *
 /* What the first run has fixed, if options and files are those of this run. Fails with RT_USAGE
  * naming the first option that differs, RT_INPUT naming the file that has changed, RT_DAMAGED. */
 enum rt_status rt_first_run_take(const char *dir, const struct rt_options *options,
-                                 const struct rt_rows_info *rows, struct rt_hash128 sample,
-                                 const json_t *json, struct rt_first_run *out,
-                                 struct rt_error *err) RT_MUST_CHECK;
+                                 const struct rt_rows_info *rows, const json_t *json,
+                                 struct rt_first_run *out, struct rt_error *err) RT_MUST_CHECK;
 
 /* The parts of that, against what an index says of its build. then: {name: {value, source}}, or
  * stamps as rt_first_run_stamp makes them; is_published: how the message speaks of it. What was
@@ -66,7 +61,6 @@ json_t *rt_first_run_stamp(const struct rt_heap_file *file);
  * rows and of the files beside them. The same call on unchanged files has the same input. Fails
  * with RT_NOMEM. */
 enum rt_status rt_first_run_input(const struct rt_options *options, const struct rt_rows_info *rows,
-                                  struct rt_hash128 sample, struct rt_hash128 *out,
-                                  struct rt_error *err) RT_MUST_CHECK;
+                                  struct rt_hash128 *out, struct rt_error *err) RT_MUST_CHECK;
 
 #endif

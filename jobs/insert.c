@@ -31,7 +31,6 @@ struct insertion {
     struct rt_row_source *source;
     struct rt_insert_resume before;
     struct rt_checkpointing checkpointing;
-    struct rt_hash128 sample; /* rank 0 */
     struct rt_new_ids ids;
     struct rt_tombstone_output dead; /* rows replaced */
     struct rt_carry *carry;
@@ -101,6 +100,7 @@ static enum rt_status open_rows(struct insertion *in, struct rt_error *err)
     if (job->rank == 0) {
         RT_LOCAL(rt_plan_phase_open(job, job->options->argument[1], &in->rows, &machine, err));
         RT_LOCAL(check_rows(in, err));
+        RT_LOCAL(rt_rows_sample(in->rows, job->options->from_row, err));
     }
     RT_AGREE(job->comm);
     RT_TRY(rt_plan_phase_share(job, &in->rows, err));
@@ -129,8 +129,7 @@ static enum rt_status write_record(void *context, struct rt_error *err)
                                   .base = in->edit.view->manifest->generation,
                                   .ranks = job->n_ranks,
                                   .tapes = job->options->tapes,
-                                  .chooser = job->options->chooser,
-                                  .sample = in->sample};
+                                  .chooser = job->options->chooser};
     in->edit.has_begun = true;
     return rt_first_run_write(in->edit.context.dir, job->options, rt_rows_info(in->rows), &record,
                               err);
@@ -148,11 +147,9 @@ static enum rt_status look_back(struct insertion *in, struct rt_error *err)
     struct rt_edit *edit = &in->edit;
     struct rt_options *options = edit->job->options;
     uint64_t current = edit->view->manifest->generation;
-    if (edit->job->rank == 0)
-        RT_LOCAL(rt_first_run_sample(options, in->rows, &in->sample, err));
     if (edit->job->rank == 0 && options->resume)
         RT_LOCAL(rt_insert_resume_look(edit->context.dir, options, rt_rows_info(in->rows),
-                                       in->sample, edit->view->manifest, &in->before, err));
+                                       edit->view->manifest, &in->before, err));
     RT_AGREE(edit->job->comm);
     rt_bcast_bytes(edit->job->comm, &in->before, sizeof in->before, 0);
     if (in->before.found == RT_INSERT_VOID)
@@ -423,7 +420,7 @@ static enum rt_status publish(struct insertion *in, struct rt_error *err)
     json_t *what = NULL;
     if (in->edit.job->rank == 0) {
         RT_LOCAL(fill_manifest(in, err));
-        RT_LOCAL(rt_insert_history_line(in->edit.job->options, rt_rows_info(in->rows), in->sample,
+        RT_LOCAL(rt_insert_history_line(in->edit.job->options, rt_rows_info(in->rows),
                                         in->out.n_rows, in->out.n_skipped, in->dead.n_dead, &what,
                                         err));
     }

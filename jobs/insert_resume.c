@@ -16,14 +16,14 @@ static uint64_t count_of(const json_t *line, const char *key)
 
 /* Rows that an insert has put in are there as long as no job after it has let any die. */
 static enum rt_status find_published(const struct rt_options *options,
-                                     const struct rt_rows_info *rows, struct rt_hash128 sample,
+                                     const struct rt_rows_info *rows,
                                      const struct rt_manifest *manifest,
                                      struct rt_insert_resume *out, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct rt_hash128 hash;
     char input[33];
-    RT_TRY(rt_first_run_input(options, rows, sample, &hash, err));
+    RT_TRY(rt_first_run_input(options, rows, &hash, err));
     rt_hash128_hex(hash, input);
     for (size_t i = json_array_size(manifest->history); i-- > 0;) {
         const json_t *line = json_array_get(manifest->history, i);
@@ -48,7 +48,7 @@ done:
 }
 
 enum rt_status rt_insert_resume_look(const char *dir, const struct rt_options *options,
-                                     const struct rt_rows_info *rows, struct rt_hash128 sample,
+                                     const struct rt_rows_info *rows,
                                      const struct rt_manifest *manifest,
                                      struct rt_insert_resume *out, struct rt_error *err)
 {
@@ -62,12 +62,11 @@ enum rt_status rt_insert_resume_look(const char *dir, const struct rt_options *o
     bool is_alive = is_ours && base == manifest->generation &&
                     rt_first_run_generation(record) > manifest->generation;
     enum rt_status agrees =
-        is_alive ? rt_first_run_take(dir, options, rows, sample, record, &found.first, &why)
-                 : RT_OK;
+        is_alive ? rt_first_run_take(dir, options, rows, record, &found.first, &why) : RT_OK;
     if (is_alive && agrees == RT_OK) {
         found.found = RT_INSERT_INTERRUPTED;
     } else {
-        RT_TRY(find_published(options, rows, sample, manifest, &found, err));
+        RT_TRY(find_published(options, rows, manifest, &found, err));
         if (found.found == RT_INSERT_NOTHING && agrees != RT_OK) {
             *err = why;
             RT_TRY(agrees);
@@ -84,14 +83,14 @@ done:
 }
 
 enum rt_status rt_insert_history_line(const struct rt_options *options,
-                                      const struct rt_rows_info *rows, struct rt_hash128 sample,
-                                      uint64_t n_inserted, uint64_t n_skipped, uint64_t n_replaced,
-                                      json_t **line, struct rt_error *err)
+                                      const struct rt_rows_info *rows, uint64_t n_inserted,
+                                      uint64_t n_skipped, uint64_t n_replaced, json_t **line,
+                                      struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct rt_hash128 hash;
     char input[33];
-    RT_TRY(rt_first_run_input(options, rows, sample, &hash, err));
+    RT_TRY(rt_first_run_input(options, rows, &hash, err));
     rt_hash128_hex(hash, input);
     *line = json_pack("{s:I, s:I, s:I, s:s}", "inserted", (json_int_t)n_inserted, "skipped",
                       (json_int_t)n_skipped, "replaced", (json_int_t)n_replaced, "input", input);

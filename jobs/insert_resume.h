@@ -24,14 +24,14 @@ struct rt_insert_resume {
  * input in the history, unless rows have died since. Fails with RT_USAGE naming the first option
  * that differs, RT_INPUT naming the file, RT_IO, RT_DAMAGED, RT_NOMEM. */
 enum rt_status rt_insert_resume_look(const char *dir, const struct rt_options *options,
-                                     const struct rt_rows_info *rows, struct rt_hash128 sample,
+                                     const struct rt_rows_info *rows,
                                      const struct rt_manifest *manifest,
                                      struct rt_insert_resume *out,
                                      struct rt_error *err) RT_MUST_CHECK;
 /* What a published insert leaves in the history. The caller owns *line. Fails with RT_NOMEM. */
 enum rt_status rt_insert_history_line(const struct rt_options *options,
-                                      const struct rt_rows_info *rows, struct rt_hash128 sample,
-                                      uint64_t n_inserted, uint64_t n_skipped, uint64_t n_replaced,
-                                      json_t **line, struct rt_error *err) RT_MUST_CHECK;
+                                      const struct rt_rows_info *rows, uint64_t n_inserted,
+                                      uint64_t n_skipped, uint64_t n_replaced, json_t **line,
+                                      struct rt_error *err) RT_MUST_CHECK;
 
 #endif

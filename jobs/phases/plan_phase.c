@@ -116,6 +116,7 @@ enum rt_status rt_plan_phase(struct rt_job *job, struct rt_rows **rows, struct r
     if (job->rank == 0) {
         RT_LOCAL(rt_plan_phase_open(job, job->options->argument[0], &opened, &input, err));
         RT_LOCAL(rt_plan_make(&input, job->options, &made, err));
+        RT_LOCAL(rt_rows_sample(opened, 0, err));
     }
     RT_AGREE(job->comm);
     RT_TRY(rt_plan_phase_share(job, &opened, err));

@@ -230,6 +230,8 @@ enum rt_status rt_publish_phase(struct rt_phase_context *context,
     RT_AGREE(job->comm);
     if (input->rows && (!input->rows_are_remote || job->rank == 0))
         RT_LOCAL(rt_rows_check_unchanged(input->rows, err));
+    if (input->rows && job->rank == 0)
+        RT_LOCAL(rt_rows_check_sample(input->rows, err));
     if (job->rank == 0)
         RT_LOCAL(name_files(&p, err));
     RT_AGREE(job->comm);

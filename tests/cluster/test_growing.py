@@ -1,11 +1,12 @@
 """A heap that grows while it is indexed: the snapshot is what was there at the start, insert catches up."""
 import os
+import shutil
 import signal
 import sys
 import time
 
 import numpy as np
-from ranktape_cli import LAUNCHER, PROGRAM, check, clustered, end, fail, ok, run, write_bin
+from ranktape_cli import LAUNCHER, PROGRAM, check, clustered, digest, end, fail, ok, run, write_bin
 import subprocess
 
 ROWS, MORE, DIM = 3000, 500, 12
@@ -35,10 +36,14 @@ def stopped():
 
 
 def while_building(grow, *options):
-    """A build that is halted before it reads its rows to the end, while grow() happens; its exit status and words."""
-    job = subprocess.Popen(LAUNCHER + ["-n", "2", PROGRAM, "build", *options, "--lists", "10", "--force"], stdin=subprocess.DEVNULL,
+    return meanwhile(grow, 1, "build", *options, "--lists", "10", "--force")
+
+
+def meanwhile(grow, rank, *call):
+    """A job that is halted before it reads its rows to the end, while grow() happens; its exit status and words."""
+    job = subprocess.Popen(LAUNCHER + ["-n", "2", PROGRAM, *map(str, call)], stdin=subprocess.DEVNULL,
                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                           env=dict(os.environ, RANKTAPE_FAULT="insert:1:1:stop"))
+                           env=dict(os.environ, RANKTAPE_FAULT=f"insert:{rank}:1:stop"))
     pid = stopped()
     grow()
     os.kill(pid, signal.SIGCONT)
@@ -73,12 +78,78 @@ with open("heap.fvecs", "wb") as f:
 code, text = while_building(lambda: append("heap.fvecs"), "heap.fvecs", "vecs.rt", "--concurrent")
 check(code == 0, f"--concurrent: exit {code}: {text}")
 holds("vecs.rt", ROWS)
+shutil.copytree("vecs.rt", "late.rt")
 catches_up("vecs.rt", "heap.fvecs")
 # without it the change is refused, and named
 os.truncate("heap.fvecs", ROWS * (DIM + 1) * 4)
 code, text = while_building(lambda: append("heap.fvecs"), "heap.fvecs", "other.rt")
 check(code == 2 and "heap.fvecs" in text, f"a heap that changed: exit {code}: {text}")
 check(not os.path.exists("other.rt/CURRENT"), "an index over a heap that changed")
+# rows that are written over, size and time as before: refused, with the range
+def write_over(path, number):
+    before = os.stat(path)
+    with open(path, "r+b") as f:
+        f.seek(number * (DIM + 1) * 4)
+        f.write(vecs(rows[:200]))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+os.truncate("heap.fvecs", ROWS * (DIM + 1) * 4)
+for options in ((), ("--concurrent",)):
+    code, text = while_building(lambda: write_over("heap.fvecs", 700), "heap.fvecs", "other.rt", *options)
+    check(code == 2 and "changed while it was read: rows 659 to 939 are others" in text, f"rows written over {options}: exit {code}: {text}")
+    check(not os.path.exists("other.rt/CURRENT"), "an index over rows that changed")
+    with open("heap.fvecs", "wb") as f:
+        f.write(vecs(rows[:ROWS]))
+# an insert of what has come, while more comes, by half a row too; and one that is refused
+tail = vecs(rows[ROWS:])
+with open("heap.fvecs", "ab") as f:
+    f.write(tail[:300 * (DIM + 1) * 4 + 17])
+
+
+def append_rest():
+    with open("heap.fvecs", "ab") as f:
+        f.write(tail[300 * (DIM + 1) * 4 + 17:])
+
+
+late = ("insert", "late.rt", "heap.fvecs", "--from-row", ROWS)
+result = run(*late, ranks=2)
+check(result.code == 2 and "no multiple" in result.err, f"half a row, without --concurrent: exit {result.code}: {result.err}")
+code, text = meanwhile(append_rest, 0, *late, "--concurrent")
+check(code == 0, f"insert --concurrent: exit {code}: {text}")
+holds("late.rt", ROWS + 300)
+code, text = meanwhile(lambda: append("heap.fvecs"), 0, *late[:-1], ROWS + 300)
+check(code == 2 and "heap.fvecs' changed while it was read: it had" in text, f"insert over a heap that grows: exit {code}: {text}")
+holds("late.rt", ROWS + 300)
+os.truncate("heap.fvecs", (ROWS + MORE) * (DIM + 1) * 4)
+check(ok(*late[:-1], ROWS + 300, "--json", ranks=2).json()["inserted"] == MORE - 300, "insert --from-row of the rest")
+check(digest("late.rt") == digest("vecs.rt"), "rows that came in two inserts make another index")
+# a writer that never rests: each build holds what was there when it began, each insert catches up
+WRITER = """
+import os, time
+rows = open("all.fvecs", "rb").read()
+with open("busy.fvecs", "wb", buffering=0) as f:
+    for at in range(0, len(rows), 1009):  # never a whole number of rows
+        f.write(rows[at:at + 1009])
+        if at > len(rows) // 3 and not os.path.exists("enough"):
+            os.path.exists("ready") or open("ready", "w").close()
+            time.sleep(0.02)
+            while at > len(rows) * 9 // 10 and not os.path.exists("enough"):
+                time.sleep(0.02)
+"""
+with open("all.fvecs", "wb") as f:
+    f.write(vecs(rows))
+writer = subprocess.Popen([sys.executable, "-c", WRITER])
+while not os.path.exists("ready"):
+    time.sleep(0.01)
+ok("build", "busy.fvecs", "busy.rt", "--lists", 10, "--concurrent", ranks=2)
+began = ok("info", "busy.rt", "--json", ranks=0).json()["rows"]
+inserted = ok("insert", "busy.rt", "busy.fvecs", "--from-row", began, "--concurrent", "--json", ranks=2).json()["inserted"]
+open("enough", "w").close()
+writer.wait()
+ok("insert", "busy.rt", "busy.fvecs", "--from-row", began + inserted, ranks=2)
+holds("busy.rt", ROWS + MORE)
+check(ROWS // 4 < began < ROWS + MORE and inserted > 0, f"{began} rows at the start, {inserted} more")
 # interrupted, grown, and gone on with: the snapshot is that of the first run, and its rows must be what they were
 os.truncate("heap.fvecs", ROWS * (DIM + 1) * 4)
 again = ("build", "heap.fvecs", "again.rt", "--lists", "10", "--concurrent")
@@ -91,7 +162,7 @@ with open("heap.fvecs", "r+b") as f:
     f.seek(100 * (DIM + 1) * 4)
     f.write(vecs(rows[:100]))
 result = run(*again, "--resume", ranks=2)
-check(result.code == 2 and len(result.message()) == 1 and "snapshot have changed" in result.err, f"other rows: exit {result.code}: {result.err}")
+check(result.code == 2 and len(result.message()) == 1 and "rows 95 to 234 of 'heap.fvecs' have changed" in result.err, f"other rows: exit {result.code}: {result.err}")
 with open("heap.fvecs", "wb") as f:
     f.write(whole)
 result = run(*again[:-1], "--resume", ranks=2)
@@ -108,6 +179,17 @@ code, text = while_building(lambda: write_bin("folder/c.fbin", rows[ROWS:]), "fo
 check(code == 0, f"a folder: exit {code}: {text}")
 holds("folder.rt", ROWS)
 catches_up("folder.rt", "folder")
+# a list that gains a line
+def write_list(names):
+    with open("heap.txt", "w", encoding="ascii") as f:
+        f.write("".join(f"folder/{name}\n" for name in names))
+
+
+write_list(("b.fbin", "a.fbin"))
+code, text = while_building(lambda: write_list(("b.fbin", "a.fbin", "c.fbin")), "@heap.txt", "list.rt", "--concurrent")
+check(code == 0, f"a list: exit {code}: {text}")
+holds("list.rt", ROWS)
+catches_up("list.rt", "@heap.txt")
 # HDF5 written with SWMR
 try:
     import h5py
@@ -126,6 +208,9 @@ if h5py:
     code, text = while_building(grow, "heap.h5:/train", "h5.rt", "--concurrent")
     check(code == 0, f"SWMR: exit {code}: {text}")
     holds("h5.rt", ROWS)
+    shutil.copytree("h5.rt", "h5b.rt")
+    ok("insert", "h5b.rt", "heap.h5:/train", "--from-row", ROWS, "--concurrent", ranks=2)  # its writer still has it open
+    holds("h5b.rt", ROWS + MORE)
     heap.close()
     catches_up("h5.rt", "heap.h5:/train")
 # what cannot grow says so

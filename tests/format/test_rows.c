@@ -599,6 +599,61 @@ RT_TEST("a file that shrinks or changes while it is read is noticed")
     rt_rows_close(rows);
 }
 
+/* Row `row` of a file of 4 f32 behind 8 bytes becomes another; the file's time stays. */
+static void change_row(const char *path, size_t row)
+{
+    const float other[4] = {-1, -2, -3, -4};
+    struct stat info;
+    int fd = open(path, O_WRONLY);
+    CHECK(fd >= 0 && fstat(fd, &info) == 0);
+    CHECK(pwrite(fd, other, sizeof other, (off_t)(8 + row * sizeof other)) == sizeof other);
+    const struct timespec times[2] = {info.st_atim, info.st_mtim};
+    CHECK(futimens(fd, times) == 0 && close(fd) == 0);
+}
+
+RT_TEST("rows that change behind a size and a time that do not are found, and told by number")
+{
+    struct rt_error err;
+    struct rt_rows *rows = NULL;
+    struct rt_rows *copy = NULL;
+    unsigned char *pack = NULL;
+    size_t n_bytes = 0;
+    static float buffer[4];
+    CHECK(mkdir(in_folder("sampled"), 0700) == 0);
+    write_fbin("sampled/a.fbin", 100, 4, 0);
+    write_fbin("sampled/b.fbin", 900, 4, 400);
+    CHECK_OK(rt_rows_open(in_folder("sampled"), &plain, &rows, &err));
+    REQUIRE(rows);
+    CHECK(rt_rows_info(rows)->sample->n_blocks == 0);
+    CHECK_OK(rt_rows_check_sample(rows, &err)); /* none was taken */
+    CHECK_OK(rt_rows_sample(rows, 40, &err));
+    CHECK(rt_rows_info(rows)->sample->n_blocks == RT_SAMPLED_BLOCKS);
+    CHECK_OK(rt_rows_pack(rows, &pack, &n_bytes, &err));
+    CHECK_OK(rt_rows_unpack(pack, n_bytes, &copy, &err));
+    rt_array_free(pack);
+    REQUIRE(copy);
+    CHECK_OK(rt_rows_check_sample(copy, &err));
+    change_row(in_folder("sampled/a.fbin"), 39); /* not asked for */
+    CHECK_OK(rt_rows_check_sample(copy, &err));
+    change_row(in_folder("sampled/b.fbin"), 0); /* blocks of 15 rows, 7 to 21 now */
+    change_row(in_folder("sampled/b.fbin"), 899);
+    CHECK_OK(rt_rows_check_unchanged(copy, &err));
+    CHECK_STATUS(RT_INPUT, rt_rows_check_sample(copy, &err));
+    CHECK(says(&err, "b.fbin' changed while it was read: rows 0 to 899 are others", ""));
+    CHECK_OK(rt_rows_read(copy, 5, 1, buffer, &err)); /* its stamp is what it was */
+    const struct timespec times[2] = {{1000, 0}, {1000, 5}};
+    CHECK(utimensat(AT_FDCWD, in_folder("sampled/b.fbin"), times, 0) == 0);
+    CHECK_STATUS(RT_INPUT, rt_rows_check_unchanged(copy, &err));
+    CHECK(says(&err, "b.fbin", "written to again: rows 0 to 899 are others"));
+    CHECK_STATUS(RT_INPUT, rt_rows_read(copy, 500, 1, buffer, &err));
+    CHECK(says(&err, "b.fbin", "written to again: rows 0 to 899 are others"));
+    write_fbin("sampled/b.fbin", 901, 4, 400); /* what was there is there again, and more */
+    CHECK_STATUS(RT_INPUT, rt_rows_check_unchanged(copy, &err));
+    CHECK(says(&err, "b.fbin", "now 14,424") && !strstr(err.text, "others"));
+    rt_rows_close(copy);
+    rt_rows_close(rows);
+}
+
 RT_TEST("a packed reader opens elsewhere without touching the files; a broken pack is refused")
 {
     struct rt_error err;
@@ -613,6 +668,7 @@ RT_TEST("a packed reader opens elsewhere without touching the files; a broken pa
     CHECK(unlink(in_folder("packed/deep.h5")) == 0);
     CHECK_OK(rt_rows_open(in_folder("packed"), &plain, &rows, &err));
     REQUIRE(rows);
+    CHECK_OK(rt_rows_sample(rows, 0, &err));
     CHECK_OK(rt_rows_pack(rows, &pack, &n_bytes, &err));
     CHECK(rename(in_folder("packed/a.fbin"), in_folder("away.fbin")) == 0);
     CHECK_OK(rt_rows_unpack(pack, n_bytes, &copy, &err));
@@ -630,6 +686,10 @@ RT_TEST("a packed reader opens elsewhere without touching the files; a broken pa
     rt_rows_close(rows);
     for (size_t cut = 0; cut < n_bytes; cut++)
         CHECK_STATUS(RT_INPUT, rt_rows_unpack(pack, cut, &copy, &err));
+    uint64_t far = 3; /* rows of a sampled block that are not there: n_blocks, begin, end */
+    memcpy(pack + 16 + 16, &far, sizeof far);
+    CHECK_STATUS(RT_INPUT, rt_rows_unpack(pack, n_bytes, &copy, &err));
+    CHECK(says(&err, "sample", "broken"));
     rt_array_free(pack);
 }
 
