@@ -1,6 +1,6 @@
 """Insert, delete and vacuum that fail or are killed: the index is what it was, or what it should become, and a second
-run gets there. `kills`: at fault points of one rank or all; `fails`: a call of the system that fails; `times`: at random
-times (slow)."""
+run gets there. `kills`: at fault points of one rank or all; `fails`: a call of the system that fails; with a job, every point
+of that one (slow); `times`: at random times (slow)."""
 import json
 import os
 import random
@@ -92,12 +92,13 @@ def finish_it(name, job, wanted):
     check(not left, f"{name}: {left} left")
 
 
-def passages(job, point, rank):
-    """Which passages through a point to try, until the job gets through: all of them, or ever fewer."""
+def passages(point):
+    """Which passages through a point to try, until the job gets through: all of them, drawn ever fewer where there are
+    hundreds, or a few."""
     n = 1
     while True:
         yield n
-        n = n + 1 if thorough else 8 * n
+        n = 8 * n if not thorough else n + draw.randint(1, 1 + n // 5) if point == "malloc" else n + 1
 
 
 def run_with(job, fault):
@@ -105,26 +106,8 @@ def run_with(job, fault):
     return run(*JOBS[job], ranks=2, environment={"RANKTAPE_FAULT": fault})
 
 
-prepare()
-afresh()
-before = (digest("index"), answers())
-wanted = {job: outcome(job) for job in JOBS}
-check(wanted["vacuum"] == before and wanted["full"] == before, "vacuum has changed digest or answers")
-
-chosen = JOBS if thorough else ("replace", "delete", "full")
-if which == "kills":
-    for job in chosen:
-        for point in ("write", "fsync", "rename"):
-            for rank in ("0", "1", "all") if thorough else (("1",) if point == "write" else ("0",)):
-                for n in passages(job, point, rank):
-                    name = f"{job} killed at {point} {n} of rank {rank}"
-                    result = run_with(job, f"{point}:{rank}:{n}:kill")
-                    all_gone(name)
-                    if result.code == 0:
-                        check(digest("index") == wanted[job][0], f"{name}: not reached, and another digest")
-                        break
-                    finish_it(name, job, wanted[job])
-    # a request to stop between two rounds: what is done stays, the next vacuum goes on
+def stop_between_rounds():
+    """A request to stop between two rounds: what is done stays, the next vacuum goes on."""
     ok("build", "many.fbin", "rounds", "--lists", "40", ranks=2)
     ok("delete", "rounds", "--ids", "many.u64", ranks=1)
     kept = digest("rounds")
@@ -141,11 +124,37 @@ if which == "kills":
     check(0 < rest["lists_touched"] < 40 and rest["rows_removed"] > 0, f"the vacuum after it: {rest}")
     check(digest("rounds") == kept, "vacuums in rounds have changed the digest")
     ok("verify", "rounds", "--full", ranks=2)
+
+
+seed = int(os.environ.get("RANKTAPE_TEST_SEED", time.time()))
+print(f"seed {seed}", flush=True)
+draw = random.Random(seed)
+prepare()
+afresh()
+before = (digest("index"), answers())
+wanted = {job: outcome(job) for job in JOBS}
+check(wanted["vacuum"] == before and wanted["full"] == before, "vacuum has changed digest or answers")
+
+chosen = sys.argv[2:] if thorough else ("replace", "delete", "full")
+if which == "kills":
+    for job in chosen:
+        for point in ("write", "fsync", "rename"):
+            for rank in ("0", "1", "all") if thorough else (("1",) if point == "write" else ("0",)):
+                for n in passages(point):
+                    name = f"{job} killed at {point} {n} of rank {rank}"
+                    result = run_with(job, f"{point}:{rank}:{n}:kill")
+                    all_gone(name)
+                    if result.code == 0:
+                        check(digest("index") == wanted[job][0], f"{name}: not reached, and another digest")
+                        break
+                    finish_it(name, job, wanted[job])
+    if not thorough:
+        stop_between_rounds()
 elif which == "fails":
     for job in chosen:
         for point in ("open", "write", "fsync", "rename", "map", "malloc") if thorough else ("write", "fsync", "malloc"):
             for rank in ("0", "1") if thorough else (("0",) if point == "fsync" else ("1",)):
-                for n in passages(job, point, rank):
+                for n in passages(point):
                     name = f"{job}, {point} {n} of rank {rank} fails"
                     result = run_with(job, f"{point}:{rank}:{n}")
                     if result.code == 0:
@@ -157,9 +166,6 @@ elif which == "fails":
                     check(not left or point not in ("write", "map") or rank == "0", f"{name}: {left} left")
                     finish_it(name, job, wanted[job])
 elif which == "times":
-    seed = int(os.environ.get("RANKTAPE_TEST_SEED", time.time()))
-    print(f"seed {seed}", flush=True)
-    draw = random.Random(seed)
     for i in range(200):
         job = draw.choice(list(JOBS))
         afresh()

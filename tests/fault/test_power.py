@@ -1,8 +1,8 @@
 """The power goes at any sync or change of a name: what was synced is there, of the rest nothing, all or some. The index is
 the old one or the new one, whole; the job run again gets there; and what a job that said it was done has made stays.
 
-power_loss.c keeps what was synced. `alone`: jobs of one rank, each in milliseconds; `thorough`: of one to three, many times
-(slow)."""
+power_loss.c keeps what was synced. `alone`: jobs of one rank, each in milliseconds; a job's name: that one, of one to three
+ranks, many times (slow)."""
 import ctypes
 import os
 import random
@@ -189,7 +189,7 @@ def lose_power(job, ranks, draw, n_events):
         print(f"{name}: exit {result.code}", flush=True)
     check(at > n_events or result.code != 0 or ranks, f"{name}: exit 0")  # ranks do not always sync equally often
     is_new = holds(name, job, result.code == 0)
-    if which != "thorough" or draw.random() < 0.9:
+    if which == "alone" or draw.random() < 0.9:
         unlock()
     again(name, job, is_new, draw.choice((0, 0, 2)) if ranks else 0)
 
@@ -210,8 +210,8 @@ before = (digest("disk/index"), answers())
 os.rename(DISK, "start")
 wanted = {job: undisturbed(job) for job in JOBS}
 draw = random.Random(seed)
-n_trials, all_ranks = {"alone": (2, (0,)), "thorough": (60, (0, 2, 3))}[which]
-for job in JOBS:
+jobs, n_trials, all_ranks = (JOBS, 2, (0,)) if which == "alone" else ((which,), 60, (0, 2, 3))
+for job in jobs:
     for ranks in all_ranks:
         begin_disk(job)
         result = powered(job, ranks)
