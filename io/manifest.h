@@ -85,6 +85,8 @@ enum rt_status rt_manifest_add_heap(struct rt_manifest *manifest,
  * line is stolen. Fails with RT_NOMEM, also where line is NULL. */
 enum rt_status rt_manifest_add_history(struct rt_manifest *manifest, json_t *line,
                                        struct rt_error *err) RT_MUST_CHECK;
+/* How `files` are ordered, for qsort: by kind, then number. */
+int rt_manifest_order_files(const void *a, const void *b);
 /* NULL: not named. */
 struct rt_manifest_file *rt_manifest_find(const struct rt_manifest *manifest,
                                           enum rt_file_kind kind, uint64_t number);
