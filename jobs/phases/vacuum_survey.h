@@ -11,8 +11,8 @@
 
 struct rt_survey { /* the same on all ranks */
     uint32_t n_lists;
-    uint64_t *rows;         /* of each frozen list, dead ones included */
-    uint64_t *n_dead;       /* tombstones that hit it, about: 0 is exact */
+    uint64_t *rows;   /* of each frozen list, dead ones included */
+    uint64_t *n_dead; /* tombstones that hit it, or did before its file was written: 0 is exact */
     uint64_t *n_records;    /* appendable records that count, dead ones included */
     uint64_t *n_live;       /* the live ones of those */
     uint64_t *n_dead_slots; /* by vectors file of the view */

@@ -93,6 +93,23 @@ def many(n_built, n_changes, few=20):
             check(sum(large) <= 1.01 * sum(written[:few]), f"{job}: {large} bytes, {written[:few]} in an index a tenth as large")
 
 
+def foreseen():
+    """--dry-run tells what a vacuum then does, of ids too that have died, come back and died again."""
+    rows = clustered(600, 8, seed=4)
+    ok("build", write_bin("mortal.fbin", rows), "mortal", "--lists", 6, ranks=0)
+    np.arange(50, dtype="<u8").tofile("mortal.u64")
+    write_bin("reborn.fbin", rows[:50])
+    for again in (False, True):
+        if again:
+            ok("insert", "mortal", "reborn.fbin", "--ids", "mortal.u64", ranks=0)
+        ok("delete", "mortal", "--ids", "mortal.u64", ranks=0)
+        would = ok("vacuum", "mortal", "--dry-run", "--json", ranks=2).json()
+        does = ok("vacuum", "mortal", "--json", ranks=0).json()
+        for key in ("rows_removed", "lists_touched"):
+            check(would[key] == does[key], f"--dry-run: {key} {would[key]}, and then {does[key]}")
+        check(does["rows_removed"] == 50, f"{does['rows_removed']} rows removed, 50 were dead")
+
+
 def rounds():
     """Where a rank's memory holds few lists, vacuum takes them in rounds, each a generation of its own."""
     rows = clustered(60000, 16, clusters=200, seed=3)
@@ -160,7 +177,7 @@ def one_by_one(n_built, n_changes):
 
 
 PARTS = {"model": lambda: model(4, 20), "models": lambda: model(12, 150), "many": lambda: many(2000, 120),
-         "thousand": lambda: many(5000, 1000), "rounds": rounds,
+         "thousand": lambda: many(5000, 1000), "foreseen": foreseen, "rounds": rounds,
          "singles": lambda: one_by_one(20000, 80), "ten_thousand": lambda: one_by_one(20000, 10000)}
 PARTS[sys.argv[1]]()
 end()
