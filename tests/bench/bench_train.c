@@ -155,39 +155,72 @@ done:
     return st;
 }
 
-/* A row is found within the number of rows that lie in lists nearer than its own. */
+/* What searches of 1, 2, .. lists scan and find, all queries together. */
+struct curve {
+    uint32_t n;
+    double *rows, *found; /* n */
+};
+
+/* Adds one query's to the curve. order, place: n of scratch. */
+static void add_query(struct curve *curve, const struct rt_level *leaves, uint32_t dim,
+                      const float *query, const uint32_t *truth, const uint32_t *list,
+                      const uint64_t *counts, struct near *order, uint32_t *place)
+{
+    for (uint32_t l = 0; l < curve->n; l++)
+        order[l] = (struct near){distance_of(query, leaves->centroids + (size_t)l * dim, dim), l};
+    qsort(order, curve->n, sizeof *order, by_distance);
+    double rows = 0;
+    for (uint32_t l = 0; l < curve->n; l++) {
+        place[order[l].list] = l;
+        rows += (double)counts[order[l].list];
+        curve->rows[l] += rows;
+    }
+    for (uint32_t i = 0; i < FOUND; i++)
+        for (uint32_t l = place[list[truth[i]]]; l < curve->n; l++)
+            curve->found[l]++;
+}
+
+/* Recall where searches scan n rows in the mean, linear between the numbers of lists in log rows:
+ * uneven lists scan more rows for the same number of lists, and that is what a search pays. */
+static double recall_at(const struct curve *curve, size_t n_queries, double n)
+{
+    uint32_t l = 0;
+    while (l + 1 < curve->n && curve->rows[l] < n * (double)n_queries)
+        l++;
+    double all = (double)(n_queries * FOUND);
+    if (l == 0 || curve->rows[l] <= curve->rows[l - 1])
+        return curve->found[l] / all;
+    double t =
+        log(n * (double)n_queries / curve->rows[l - 1]) / log(curve->rows[l] / curve->rows[l - 1]);
+    t = t < 1 ? t : 1;
+    return (curve->found[l - 1] + t * (curve->found[l] - curve->found[l - 1])) / all;
+}
+
 static enum rt_status print_recall(const struct rt_level *leaves, uint32_t dim,
                                    const float *queries, size_t n_queries, const uint32_t *truth,
                                    size_t truth_k, const uint32_t *list, const uint64_t *counts,
                                    struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    uint64_t found[N_SCANS] = {0};
+    struct curve curve = {.n = leaves->n};
     struct near *order = NULL;
-    uint64_t *before = NULL;
+    uint32_t *place = NULL;
+    RT_TRY(rt_array_zero(leaves->n, sizeof(double), &curve.rows, err));
+    RT_TRY(rt_array_zero(leaves->n, sizeof(double), &curve.found, err));
     RT_TRY(rt_array_new(leaves->n, sizeof *order, &order, err));
-    RT_TRY(rt_array_new(leaves->n, sizeof *before, &before, err));
-    for (size_t q = 0; q < n_queries; q++) {
-        for (uint32_t l = 0; l < leaves->n; l++)
-            order[l] = (struct near){
-                distance_of(queries + q * dim, leaves->centroids + (size_t)l * dim, dim), l};
-        qsort(order, leaves->n, sizeof *order, by_distance);
-        uint64_t rows = 0;
-        for (uint32_t l = 0; l < leaves->n; l++) {
-            before[order[l].list] = rows;
-            rows += counts[order[l].list];
-        }
-        for (uint32_t i = 0; i < FOUND; i++)
-            for (uint32_t s = 0; s < N_SCANS; s++)
-                found[s] += before[list[truth[q * truth_k + i]]] < UINT64_C(500) << s;
-    }
+    RT_TRY(rt_array_new(leaves->n, sizeof *place, &place, err));
+    for (size_t q = 0; q < n_queries; q++)
+        add_query(&curve, leaves, dim, queries + q * dim, truth + q * truth_k, list, counts, order,
+                  place);
     (void)printf("  recall@10 at 500..16000 rows:");
     for (uint32_t s = 0; s < N_SCANS; s++)
-        (void)printf(" %.4f", (double)found[s] / (double)(n_queries * FOUND));
+        (void)printf(" %.4f", recall_at(&curve, n_queries, (double)(UINT64_C(500) << s)));
     (void)printf("\n");
 done:
+    rt_array_free(curve.rows);
+    rt_array_free(curve.found);
     rt_array_free(order);
-    rt_array_free(before);
+    rt_array_free(place);
     return st;
 }
 
