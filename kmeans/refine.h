@@ -12,7 +12,7 @@
  * find their nearest leaf among the neighbours of their leaf (A8). */
 #define RT_REFINE_SAMPLE 4096u
 #define RT_AGREEMENT_PER_MILLE 993u
-#define RT_REFINE_STILL_PER 128u
+#define RT_REFINE_STILL_PER 64u
 #define RT_REFINE_STAGE "refine"
 
 struct rt_refine_options {
