@@ -2,23 +2,18 @@
 
 #include "core/kernels/kernels.h"
 #include "core/memory.h"
-#include "core/random.h"
+#include "kmeans/fill_empty.h"
+#include "kmeans/first_rows.h"
 #include "mpi/agree.h"
 #include "mpi/partition.h"
 #include "mpi/traffic.h"
 #include "mpi/waiting.h"
 
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
-#define SUMS_BYTES                                                                                 \
-    ((size_t)32 << 20)                 /* most that sums of one slice of centroids take on a rank  \
-                                        */
-#define UNITE_FLOATS ((size_t)4 << 20) /* of one piece of rt_lloyd_unite */
+#define SUMS_BYTES ((size_t)32 << 20)    /* most that sums of a slice take on a rank */
 #define BATCH_FLOATS ((size_t)512 << 10) /* of the rows assigned at once, about */
 #define CODES_BYTES ((size_t)64 << 20)   /* most that the codes of one problem's rows take */
-#define SPLIT_STEP 0x1p-4                /* D5 */
 #define GAIN_PER 10000                   /* D4: stop below 1/10^4 */
 #define MOVED_PER 1000                   /* or, in cells, when fewer than one row in 1,000 moves */
 
@@ -169,184 +164,6 @@ uint64_t rt_lloyd_bytes(uint64_t n_local, uint32_t k, uint32_t dim, uint32_t row
     if (keeps_codes(n_ranks, slice == k, n_local, code))
         bytes += n_local * code + rt_small_set_bytes(k, dim);
     return bytes;
-}
-
-/* --- first centroids (D3) --- */
-
-struct candidate {
-    uint64_t key, number;
-};
-
-static int compare_candidates(const void *left, const void *right)
-{
-    const struct candidate *a = left;
-    const struct candidate *b = right;
-    if (a->key != b->key)
-        return a->key < b->key ? -1 : 1;
-    return a->number < b->number ? -1 : a->number > b->number;
-}
-
-struct first_rows {
-    MPI_Comm comm;
-    const struct rt_lloyd_setting *setting;
-    struct rt_lloyd_place place;
-    const struct rt_sample *sample;
-    size_t begin, n_local;
-    uint32_t k;
-    uint64_t n_total;
-    uint64_t limit;  /* keys up to this one are candidates */
-    uint32_t *index; /* local rows that are */
-    int n_index;
-    struct candidate *all; /* those of all ranks, */
-    int n_all;
-    int first_own; /* where this rank's begin among them */
-    int *shares;
-};
-
-static uint64_t key_of(const struct first_rows *f, size_t i)
-{
-    return rt_random(f->setting->seed, RT_RANDOM_FIRST_CENTROID, f->place.level, f->place.cell,
-                     rt_sample_number(f->sample, f->begin + i));
-}
-
-/* Keys are uniform, so a limit a little above k/n of their range holds k rows; where it does not,
- * it is doubled. */
-static enum rt_status find_candidates(struct first_rows *f, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    uint64_t n_found = 0;
-    double part = ((double)f->k + 8 * sqrt((double)f->k) + 16) / (double)f->n_total;
-    f->limit = part < 1 ? (uint64_t)(part * 0x1p63) << 1 : UINT64_MAX;
-    for (;;) {
-        uint64_t n_here = 0;
-        for (size_t i = 0; i < f->n_local; i++)
-            n_here += key_of(f, i) <= f->limit;
-        MPI_Allreduce(&n_here, &n_found, 1, MPI_UINT64_T, MPI_SUM, f->comm);
-        f->n_index = (int)n_here;
-        if (n_found >= f->k)
-            break;
-        f->limit = f->limit > UINT64_MAX / 2 ? UINT64_MAX : 2 * f->limit + 1;
-    }
-    if (n_found >
-        INT32_MAX / (int)sizeof(struct candidate)) /* agreed: n_found is the sum over ranks */
-        RT_FAIL(RT_USAGE, "%u lists are too many", f->k);
-    f->n_all = (int)n_found;
-done:
-    return st;
-}
-
-static enum rt_status candidates_new(struct first_rows *f, int n_ranks, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    RT_TRY(rt_array_new((size_t)f->n_index, sizeof *f->index, &f->index, err));
-    RT_TRY(rt_array_new((size_t)f->n_all, sizeof *f->all, &f->all, err));
-    RT_TRY(rt_array_new(2 * (size_t)n_ranks, sizeof *f->shares, &f->shares, err));
-done:
-    return st;
-}
-
-/* Candidates of all ranks to all, and the k least of them marked as rows of centroids. Collective.
- */
-static void gather_candidates(struct first_rows *f, int rank, int n_ranks)
-{
-    int bytes = f->n_index * (int)sizeof *f->all;
-    int *shares = f->shares;
-    int *starts = f->shares + n_ranks;
-    MPI_Allgather(&bytes, 1, MPI_INT, shares, 1, MPI_INT, f->comm);
-    starts[0] = 0;
-    for (int r = 1; r < n_ranks; r++)
-        starts[r] = starts[r - 1] + shares[r - 1];
-    f->first_own = starts[rank] / (int)sizeof *f->all;
-    int n = 0;
-    for (size_t i = 0; i < f->n_local; i++) {
-        uint64_t key = key_of(f, i);
-        if (key > f->limit)
-            continue;
-        f->index[n] = (uint32_t)(f->begin + i);
-        f->all[f->first_own + n].key = key;
-        f->all[f->first_own + n].number = rt_sample_number(f->sample, f->begin + i);
-        n++;
-    }
-    rt_traffic_add((uint64_t)bytes * (uint64_t)(n_ranks - 1));
-    double waiting = rt_waiting_begin();
-    MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_BYTE, f->all, shares, starts, MPI_BYTE, f->comm);
-    rt_waiting_end(waiting);
-}
-
-/* Puts the rows of this rank that are among the k least at their places; the rest stays as it is.
- */
-static enum rt_status place_first_rows(struct first_rows *f, float *centroids, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    uint32_t dim = f->sample->dim;
-    struct candidate *own = NULL;
-    float *buffer = NULL;
-    RT_TRY(rt_array_new((size_t)f->n_index, sizeof *own, &own, err));
-    RT_TRY(rt_array_new(rt_sample_buffer_floats(f->sample, 1), sizeof *buffer, &buffer, err));
-    memcpy(own, f->all + f->first_own, (size_t)f->n_index * sizeof *own);
-    qsort(f->all, (size_t)f->n_all, sizeof *f->all, compare_candidates);
-    for (int i = 0; i < f->n_index; i++) {
-        const struct candidate *found =
-            bsearch(&own[i], f->all, (size_t)f->n_all, sizeof *f->all, compare_candidates);
-        size_t at = (size_t)(found - f->all);
-        if (at >= f->k)
-            continue;
-        rt_sample_gather(f->sample, &f->index[i], 1, buffer);
-        if (f->setting->spherical)
-            (void)rt_means_normalise(buffer, dim); /* a row of zeros stays one */
-        memcpy(centroids + at * dim, buffer, dim * sizeof *centroids);
-    }
-done:
-    rt_array_free(own);
-    rt_array_free(buffer);
-    return st;
-}
-
-void rt_lloyd_unite(MPI_Comm comm, float *values, size_t n)
-{
-    int n_ranks = 0;
-    MPI_Comm_size(comm, &n_ranks);
-    rt_traffic_add(n_ranks > 1 ? n * sizeof *values : 0);
-    double waiting = rt_waiting_begin();
-    for (size_t at = 0; n_ranks > 1 && at < n; at += UNITE_FLOATS)
-        MPI_Allreduce(MPI_IN_PLACE, (void *)(values + at), (int)least(n - at, UNITE_FLOATS),
-                      MPI_UINT32_T, MPI_BOR, comm); /* of their bits: others' are zero */
-    rt_waiting_end(waiting);
-}
-
-enum rt_status rt_lloyd_first(MPI_Comm comm, const struct rt_lloyd_setting *setting,
-                              struct rt_lloyd_place place, const struct rt_sample *sample,
-                              size_t begin, size_t n_local, uint32_t k, float *centroids,
-                              struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    int rank = 0;
-    int n_ranks = 0;
-    MPI_Comm_rank(comm, &rank);
-    MPI_Comm_size(comm, &n_ranks);
-    struct first_rows f = {.comm = comm,
-                           .setting = setting,
-                           .place = place,
-                           .sample = sample,
-                           .begin = begin,
-                           .n_local = n_local,
-                           .k = k,
-                           .n_total = n_local};
-    MPI_Allreduce(MPI_IN_PLACE, &f.n_total, 1, MPI_UINT64_T, MPI_SUM, comm);
-    rt_assert(k >= 1 && k <= f.n_total);
-    RT_TRY(find_candidates(&f, err));
-    RT_LOCAL(candidates_new(&f, n_ranks, err));
-    RT_AGREE(comm);
-    gather_candidates(&f, rank, n_ranks);
-    memset(centroids, 0, (size_t)k * sample->dim * sizeof *centroids);
-    RT_LOCAL(place_first_rows(&f, centroids, err));
-    RT_AGREE(comm);
-    rt_lloyd_unite(comm, centroids, (size_t)k * sample->dim);
-done:
-    rt_array_free(f.index);
-    rt_array_free(f.all);
-    rt_array_free(f.shares);
-    return st;
 }
 
 /* --- an iteration (D4) --- */
@@ -565,125 +382,21 @@ static void new_means(struct work *w)
     }
 }
 
-/* --- empty leaves (D5) --- */
-
-struct split {
-    uint32_t *heap;    /* lists with rows to give, the most first, ties to the smaller number */
-    int64_t *rows;     /* of each list, as far as the next choice is concerned */
-    double *deviation; /* of each list: sqrt(J/(rows d)) */
-    size_t n;
-};
-
-static bool gives_before(const struct split *s, uint32_t a, uint32_t b)
-{
-    return s->rows[a] != s->rows[b] ? s->rows[a] > s->rows[b] : a < b;
-}
-
-static void sift(struct split *s, size_t at)
-{
-    uint32_t list = s->heap[at];
-    for (;;) {
-        size_t child = 2 * at + 1;
-        if (child >= s->n)
-            break;
-        if (child + 1 < s->n && gives_before(s, s->heap[child + 1], s->heap[child]))
-            child++;
-        if (gives_before(s, list, s->heap[child]))
-            break;
-        s->heap[at] = s->heap[child];
-        at = child;
-    }
-    s->heap[at] = list;
-}
-
-static double deviation_of(const struct work *w, uint32_t list)
-{
-    if (w->setting->spherical)
-        return 1 / sqrt((double)w->dim);
-    double sum = rt_objective_value(&w->setting->scale, rt_objective_join(objective_of(w, list)));
-    return sum > 0 ? sqrt(sum / ((double)counts_of(w)[list] * (double)w->dim)) : 0;
-}
-
-/* Moves the donor to c + delta and the empty list to c - delta. */
-static void split_one(const struct work *w, uint32_t iteration, uint32_t donor, uint32_t empty,
-                      double deviation)
-{
-    float *keeps = w->centroids + (size_t)donor * w->dim;
-    float *takes = w->centroids + (size_t)empty * w->dim;
-    double step = SPLIT_STEP * deviation;
-    for (uint32_t i = 0; i < w->dim; i++) {
-        uint64_t bits = rt_random(w->setting->seed, RT_RANDOM_EMPTY_SPLIT, iteration, donor, i);
-        double delta = bits >> 63 ? step : -step;
-        double center = keeps[i];
-        keeps[i] = (float)(center + delta);
-        takes[i] = (float)(center - delta);
-    }
-    if (w->setting->spherical) {
-        (void)rt_means_normalise(keeps, w->dim);
-        (void)rt_means_normalise(takes, w->dim);
-    }
-}
-
-static enum rt_status split_new(const struct work *w, struct split *s, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    RT_TRY(rt_array_new(w->k, sizeof *s->heap, &s->heap, err));
-    RT_TRY(rt_array_new(w->k, sizeof *s->rows, &s->rows, err));
-    RT_TRY(rt_array_new(w->k, sizeof *s->deviation, &s->deviation, err));
-    for (uint32_t c = 0; c < w->k; c++) {
-        s->rows[c] = counts_of(w)[c];
-        s->deviation[c] = s->rows[c] > 0 ? deviation_of(w, c) : 0;
-        /* identical rows have nothing to give: the next largest does */
-        if (s->rows[c] >= 2 && s->deviation[c] > 0)
-            s->heap[s->n++] = c;
-    }
-    for (size_t at = s->n / 2; at-- > 0;)
-        sift(s, at);
-done:
-    return st;
-}
+/* --- the whole --- */
 
 /* The same on every rank, from counts and objectives that all have. */
 static enum rt_status fill_empty(const struct work *w, uint32_t iteration, bool *acted,
                                  struct rt_error *err)
 {
-    enum rt_status st = RT_OK;
-    struct split s = {0};
-    uint32_t n_empty = 0;
-    *acted = false;
-    for (uint32_t c = 0; c < w->k; c++)
-        n_empty += counts_of(w)[c] == 0;
-    if (n_empty == 0)
-        goto done;
-    RT_TRY(split_new(w, &s, err));
-    for (uint32_t empty = 0; empty < w->k && s.n > 0; empty++) {
-        if (counts_of(w)[empty] > 0)
-            continue;
-        uint32_t donor = s.heap[0];
-        split_one(w, iteration, donor, empty, s.deviation[donor]);
-        *acted = true;
-        s.rows[empty] = s.rows[donor] / 2;
-        s.rows[donor] -= s.rows[empty];
-        s.deviation[empty] = s.deviation[donor];
-        if (s.rows[donor] < 2)
-            s.heap[0] = s.heap[--s.n];
-        if (s.n > 0)
-            sift(&s, 0);
-        if (s.rows[empty] >= 2) {
-            size_t at = s.n++;
-            for (; at > 0 && gives_before(&s, empty, s.heap[(at - 1) / 2]); at = (at - 1) / 2)
-                s.heap[at] = s.heap[(at - 1) / 2];
-            s.heap[at] = empty;
-        }
-    }
-done:
-    rt_array_free(s.heap);
-    rt_array_free(s.rows);
-    rt_array_free(s.deviation);
-    return st;
+    const struct rt_lists lists = {.setting = w->setting,
+                                   .k = w->k,
+                                   .dim = w->dim,
+                                   .counts = counts_of(w),
+                                   .high = w->tally + w->k,
+                                   .low = w->tally + 2 * (size_t)w->k,
+                                   .centroids = w->centroids};
+    return rt_fill_empty(&lists, iteration, acted, err);
 }
-
-/* --- the whole --- */
 
 static rt_int128 whole_objective(const struct work *w)
 {
@@ -828,7 +541,7 @@ enum rt_status rt_lloyd_train(MPI_Comm comm, const struct rt_lloyd_setting *sett
     RT_TRY(rt_same(comm, &k, sizeof k, "centroids to train", err));
     RT_LOCAL(work_new(&w, err));
     RT_AGREE(comm);
-    RT_TRY(rt_lloyd_first(comm, setting, place, sample, begin, n_local, k, centroids, err));
+    RT_TRY(rt_first_rows(comm, setting, place, sample, begin, n_local, k, centroids, err));
     if (w.codes)
         code_rows(&w);
     RT_TRY(iterate(&w, &result, err));

@@ -64,8 +64,6 @@ enum rt_status rt_lloyd_train(MPI_Comm comm, const struct rt_lloyd_setting *sett
 
 /* Rows that one call of the assigner gets. */
 size_t rt_lloyd_batch_rows(uint32_t dim);
-/* Every value is given by one rank, the others hold +0: now all hold all. Collective over comm. */
-void rt_lloyd_unite(MPI_Comm comm, float *values, size_t n);
 
 /* Full-dimension means of k centroids that were trained on the first sample->dim values of rows
  * (--kmeans-dimension): one assignment pass, then means of whole rows; empty ones as in D5. narrow:
@@ -73,12 +71,6 @@ void rt_lloyd_unite(MPI_Comm comm, float *values, size_t n);
  * comm. Fails with RT_NOMEM. */
 enum rt_status rt_lloyd_widen(MPI_Comm comm, const struct rt_lloyd_setting *setting,
                               struct rt_sample *sample, uint32_t k, float *narrow, float *centroids,
-                              struct rt_error *err) RT_MUST_CHECK;
-
-/* D3: the k rows of least f(seed, level, cell, row number), in that order. Collective over comm. */
-enum rt_status rt_lloyd_first(MPI_Comm comm, const struct rt_lloyd_setting *setting,
-                              struct rt_lloyd_place place, const struct rt_sample *sample,
-                              size_t begin, size_t n_local, uint32_t k, float *centroids,
                               struct rt_error *err) RT_MUST_CHECK;
 
 #endif
