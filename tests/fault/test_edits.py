@@ -1,6 +1,6 @@
 """Insert, delete and vacuum that fail or are killed: the index is what it was, or what it should become, and a second
 run gets there. `kills`: at fault points of one rank or all; `fails`: a call of the system that fails; with a job, every point
-of that one (slow); `times`: at random times (slow)."""
+of that one (slow); `times`: at random times (slow); `readers`: a search that all this happens beside."""
 import json
 import os
 import random
@@ -126,6 +126,31 @@ def stop_between_rounds():
     ok("verify", "rounds", "--full", ranks=2)
 
 
+def search_beside():
+    """A search keeps the generation it began with, whose files go meanwhile; and nothing of the index waits for it."""
+    afresh()
+    call = ("search", "index", "rows.fbin", "--k", "20", "--probes", "6", "--out")
+    ok(*call, "want.ibin", ranks=2)
+    held = sorted(os.listdir("index"))
+    job = start(*call, "got.ibin", ranks=2, environment={"RANKTAPE_FAULT": "search:1:1:stop"})
+    pid = stopped_process()
+    for what in ("replace", "delete", "full"):
+        ok(*JOBS[what], *(() if what == "delete" else ("--keep-generations", "1")), ranks=2)
+    check(not set(held) & set(os.listdir("index")) - {"CURRENT", "tree-1.h5"}, f"of {held} not all is gone: {os.listdir('index')}")
+    check(ok("info", "index", "--json", ranks=0).json()["tombstones"] == 0, "tombstones after a full vacuum")
+    os.kill(pid, signal.SIGCONT)
+    result = finish(job)
+    check(result.code == 0, f"a search beside a vacuum: exit {result.code}: {result.err}")
+    with open("want.ibin", "rb") as want, open("got.ibin", "rb") as got:
+        check(want.read() == got.read(), "a vacuum beside a search has changed its answers")
+    ok("verify", "index", "--full", ranks=2)
+    lived = answers()
+    afresh()
+    for what in ("replace", "delete"):
+        ok(*JOBS[what], ranks=2)
+    check(answers() == lived, "a search beside a vacuum has changed the index")
+
+
 seed = int(os.environ.get("RANKTAPE_TEST_SEED", time.time()))
 print(f"seed {seed}", flush=True)
 draw = random.Random(seed)
@@ -165,6 +190,8 @@ elif which == "fails":
                     # whose files can be neither opened nor renamed any more cannot clean up either
                     check(not left or point not in ("write", "map") or rank == "0", f"{name}: {left} left")
                     finish_it(name, job, wanted[job])
+elif which == "readers":
+    search_beside()
 elif which == "times":
     for i in range(200):
         job = draw.choice(list(JOBS))
