@@ -11,17 +11,23 @@
 #include <pthread.h>
 #include <string.h>
 
-/* One thread of a rank. */
+#define QUERIES_A_RANK 8u /* so many, and ranks share a batch by queries */
+#define ASSIGN_ROWS 1024u
+
+struct rt_index_search;
+
+/* One thread of a rank, and its part of the queries at hand. */
 struct worker {
+    struct rt_index_search *search;
     struct rt_index_scan *scan;
-    struct rt_scan_batch batch;
-    struct rt_hit *hits;
-    struct rt_scan_count *counts;
-    const float *tau;
-    int round; /* 0: whole, 1, 2 */
+    struct rt_assigner *assigner;
+    struct rt_range range;
     enum rt_status st;
     struct rt_error err;
 };
+
+/* What all workers do with their parts. */
+typedef enum rt_status task(struct worker *w, struct rt_error *err);
 
 struct rt_index_search {
     const struct rt_job *job;
@@ -30,15 +36,19 @@ struct rt_index_search {
     const struct rt_tree *tree;
     struct rt_rotation *rotation;
     struct rt_tree_sets sets;
-    struct rt_assigner *assigner;
     uint32_t n_probes;
-    size_t assign_rows;
-    float *rotated;
+    size_t n_local; /* queries that this rank searches for at once, at most */
+    float *rotated; /* n_local x dim */
     uint32_t *lists;
     float *tau;
-    struct rt_hit *hits; /* batch x k: this rank's */
+    struct rt_hit *hits; /* batch x k: this rank's, then all ranks' on rank 0 */
     struct rt_scan_count *counts;
     struct worker *workers;
+
+    /* the queries that the workers share out among themselves */
+    const float *queries;
+    size_t first; /* their first one's number in the batch */
+    task *task;
 };
 
 static bool is_wanted(void *context, uint64_t id)
@@ -46,8 +56,35 @@ static bool is_wanted(void *context, uint64_t id)
     return rt_id_filter_has(context, id);
 }
 
+/* ---- making and freeing ---- */
+
+/* With enough queries each rank searches for its own, and nothing is done twice. Where there are
+ * few, or each takes all the rows there are, ranks share the blocks of the lists (I5). */
+static bool is_by_queries(const struct rt_index_search *s, size_t n_queries)
+{
+    size_t n_ranks = (size_t)s->job->n_ranks;
+    return n_ranks == 1 || (!s->options.exact && n_queries / QUERIES_A_RANK >= n_ranks);
+}
+
+/* What is_by_queries leaves to one rank. */
+static size_t most_local(const struct rt_index_search *s)
+{
+    size_t n_ranks = (size_t)s->job->n_ranks;
+    size_t batch = s->options.batch;
+    size_t share = (batch + n_ranks - 1) / n_ranks;
+    size_t few = s->options.exact ? batch : QUERIES_A_RANK * n_ranks;
+    few = few < batch ? few : batch;
+    return n_ranks == 1 || share > few ? share : few;
+}
+
 static enum rt_status worker_new(struct rt_index_search *s, struct worker *w, struct rt_error *err)
 {
+    enum rt_status st = RT_OK;
+    uint32_t n_part =
+        (uint32_t)((s->n_local + s->options.threads - 1) / s->options.threads); /* of a batch */
+    uint32_t most = 1;
+    for (uint32_t l = 0; l < s->tree->n_levels; l++)
+        most = s->options.probes[l] > most ? s->options.probes[l] : most;
     struct rt_index_scan_source source = {.view = s->view,
                                           .heap = s->options.heap,
                                           .is_wanted = s->options.filter ? is_wanted : NULL,
@@ -55,28 +92,28 @@ static enum rt_status worker_new(struct rt_index_search *s, struct worker *w, st
     struct rt_scan_options scan = {.k = s->options.k,
                                    .epsilon = s->options.epsilon,
                                    .exact = s->options.exact,
-                                   .max_queries =
-                                       (s->options.batch + s->options.threads - 1) /
-                                       s->options.threads, /* a worker's part of a batch */
+                                   .max_queries = n_part,
                                    .max_probes = s->n_probes};
-    return rt_index_scan_new(&source, &scan, &w->scan, err);
+    w->search = s;
+    RT_TRY(rt_index_scan_new(&source, &scan, &w->scan, err));
+    RT_TRY(rt_assigner_new(n_part < ASSIGN_ROWS ? n_part : ASSIGN_ROWS, s->tree->dim, most,
+                           RT_PROPOSE_AUTO, &w->assigner, err));
+done:
+    return st;
 }
 
 static enum rt_status allocate(struct rt_index_search *s, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     size_t batch = s->options.batch;
-    uint32_t most = 1;
-    for (uint32_t l = 0; l < s->tree->n_levels; l++)
-        most = s->options.probes[l] > most ? s->options.probes[l] : most;
-    s->assign_rows = batch < 1024 ? batch : 1024;
+    s->n_local = most_local(s);
     RT_TRY(rt_rotation_new(s->tree->rotation_seed, s->tree->dim, &s->rotation, err));
-    RT_TRY(rt_assigner_new(s->assign_rows, s->tree->dim, most, RT_PROPOSE_AUTO, &s->assigner, err));
-    RT_TRY(rt_array_new(batch, s->tree->dim * sizeof(float), &s->rotated, err));
-    RT_TRY(rt_array_new(batch, s->n_probes * sizeof(uint32_t), &s->lists, err));
-    RT_TRY(rt_array_new(batch, sizeof *s->tau, &s->tau, err));
-    RT_TRY(rt_array_new(batch, s->options.k * sizeof *s->hits, &s->hits, err));
-    RT_TRY(rt_array_new(batch, sizeof *s->counts, &s->counts, err));
+    /* zeros, so that the first batch does not stop at each page */
+    RT_TRY(rt_array_zero(s->n_local, s->tree->dim * sizeof(float), &s->rotated, err));
+    RT_TRY(rt_array_zero(s->n_local, s->n_probes * sizeof(uint32_t), &s->lists, err));
+    RT_TRY(rt_array_zero(s->n_local, sizeof *s->tau, &s->tau, err));
+    RT_TRY(rt_array_zero(batch, s->options.k * sizeof *s->hits, &s->hits, err));
+    RT_TRY(rt_array_zero(batch, sizeof *s->counts, &s->counts, err));
     RT_TRY(rt_array_zero(s->options.threads, sizeof *s->workers, &s->workers, err));
     for (uint32_t t = 0; t < s->options.threads; t++)
         RT_TRY(worker_new(s, &s->workers[t], err));
@@ -113,11 +150,12 @@ void rt_index_search_free(struct rt_index_search *s)
 {
     if (!s)
         return;
-    for (uint32_t t = 0; s->workers && t < s->options.threads; t++)
+    for (uint32_t t = 0; s->workers && t < s->options.threads; t++) {
         rt_index_scan_free(s->workers[t].scan);
+        rt_assigner_free(s->workers[t].assigner);
+    }
     rt_array_free(s->workers);
     rt_tree_sets_free(&s->sets);
-    rt_assigner_free(s->assigner);
     rt_rotation_free(s->rotation);
     rt_array_free(s->rotated);
     rt_array_free(s->lists);
@@ -127,83 +165,35 @@ void rt_index_search_free(struct rt_index_search *s)
     rt_array_free(s);
 }
 
-/* Every rank chooses the lists of its share of the queries; then all know all. */
-static enum rt_status choose_lists(struct rt_index_search *s, const float *queries,
-                                   size_t n_queries, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    const struct rt_tree *tree = s->tree;
-    int n_ranks = s->job->n_ranks;
-    struct rt_range mine = rt_share(n_queries, s->job->rank, n_ranks, 1);
-    uint64_t *counts = NULL;
-    RT_LOCAL(rt_array_new((size_t)n_ranks, sizeof *counts, &counts, err));
-    RT_AGREE(s->job->comm);
-    memcpy(s->rotated, queries, n_queries * tree->dim * sizeof *queries);
-    rt_rotation_apply(s->rotation, s->rotated, n_queries);
-    for (size_t q = mine.begin; q < mine.end;) {
-        size_t n = mine.end - q < s->assign_rows ? (size_t)(mine.end - q) : s->assign_rows;
-        rt_assign_tree_best(s->assigner, tree, s->sets.sets, s->options.probes,
-                            s->rotated + q * tree->dim, n, s->n_probes, s->lists + q * s->n_probes,
-                            NULL);
-        q += n;
-    }
-    if (n_ranks > 1) {
-        for (int r = 0; r < n_ranks; r++)
-            counts[r] =
-                rt_range_count(rt_share(n_queries, r, n_ranks, 1)) * s->n_probes * sizeof(uint32_t);
-        rt_allgatherv_bytes(s->job->comm, s->lists + mine.begin * s->n_probes, s->lists, counts);
-    }
-done:
-    rt_array_free(counts);
-    return st;
-}
+/* ---- workers ---- */
 
 static void *work(void *context)
 {
     struct worker *w = context;
-    struct rt_scanner *scanner = rt_index_scanner(w->scan);
-    if (w->batch.n_queries == 0)
-        w->st = RT_OK;
-    else if (w->round == 0)
-        w->st = rt_scan(scanner, &w->batch, w->hits, w->counts, &w->err);
-    else if (w->round == 1)
-        w->st = rt_scan_round1(scanner, &w->batch, w->hits, &w->err);
-    else
-        w->st = rt_scan_round2(scanner, w->tau, w->hits, w->counts, &w->err);
+    w->st = w->search->task(w, &w->err);
     return NULL;
 }
 
-/* The workers share the queries of a batch; the calling thread is the first of them. */
-static enum rt_status run_workers(struct rt_index_search *s, const float *queries, size_t n_queries,
-                                  int round, struct rt_error *err)
+/* The workers share queries [first, first + n) of the batch; the calling thread is one of them. */
+static enum rt_status run_workers(struct rt_index_search *s, task *what, size_t first, size_t n,
+                                  struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    uint32_t n_workers = s->options.threads;
+    uint32_t n_workers = n < s->options.threads ? (uint32_t)n : s->options.threads;
     pthread_t *threads = NULL;
     uint32_t n_started = 1;
-    RT_TRY(rt_array_new(n_workers, sizeof *threads, &threads, err));
-    for (uint32_t t = 0; t < n_workers; t++) {
-        struct worker *w = &s->workers[t];
-        struct rt_range part = rt_share(n_queries, (int)t, (int)n_workers, 1);
-        w->batch = (struct rt_scan_batch){.n_queries = (size_t)rt_range_count(part),
-                                          .n_probes = s->n_probes,
-                                          .queries = queries + part.begin * s->tree->dim,
-                                          .rotated = s->rotated + part.begin * s->tree->dim,
-                                          .lists = s->lists + part.begin * s->n_probes,
-                                          .part = (uint32_t)s->job->rank,
-                                          .n_parts = (uint32_t)s->job->n_ranks};
-        w->hits = s->hits + part.begin * s->options.k;
-        w->counts = s->counts + part.begin;
-        w->tau = s->tau + part.begin;
-        w->round = round;
-        w->st = RT_OK;
-    }
+    RT_TRY(rt_array_new(s->options.threads, sizeof *threads, &threads, err));
+    s->task = what;
+    s->first = first;
+    for (uint32_t t = 0; t < n_workers; t++)
+        s->workers[t].range = rt_share(n, (int)t, (int)n_workers, 1);
     while (n_started < n_workers &&
            pthread_create(&threads[n_started], NULL, work, &s->workers[n_started]) == 0)
         n_started++;
-    (void)work(&s->workers[0]);
     for (uint32_t t = n_started; t < n_workers; t++) /* no more threads to be had: do it here */
         (void)work(&s->workers[t]);
+    if (n_workers > 0)
+        (void)work(&s->workers[0]);
     for (uint32_t t = 1; t < n_started; t++)
         (void)pthread_join(threads[t], NULL);
     for (uint32_t t = 0; t < n_workers && st == RT_OK; t++)
@@ -216,19 +206,149 @@ done:
     return st;
 }
 
-static enum rt_status scan_in_rounds(struct rt_index_search *s, const float *queries,
-                                     size_t n_queries, struct rt_error *err)
+static size_t count_of(const struct worker *w)
+{
+    return (size_t)rt_range_count(w->range);
+}
+
+/* A worker's queries as a scanner takes them. Rotated ones and lists are those of this rank's
+ * queries, from the first of them on; hits and counts those of the batch. */
+static struct rt_scan_batch batch_of(const struct worker *w)
+{
+    const struct rt_index_search *s = w->search;
+    return (struct rt_scan_batch){.n_queries = count_of(w),
+                                  .n_probes = s->n_probes,
+                                  .queries =
+                                      s->queries + (s->first + w->range.begin) * s->tree->dim,
+                                  .rotated = s->rotated + w->range.begin * s->tree->dim,
+                                  .lists = s->lists + w->range.begin * s->n_probes,
+                                  .n_parts = 1};
+}
+
+static struct rt_hit *hits_of(const struct worker *w)
+{
+    return w->search->hits + (w->search->first + w->range.begin) * w->search->options.k;
+}
+
+static struct rt_scan_count *counts_of(const struct worker *w)
+{
+    return w->search->counts + w->search->first + w->range.begin;
+}
+
+/* ---- each rank its own queries ---- */
+
+static enum rt_status rotate(struct worker *w, struct rt_error *err)
+{
+    const struct rt_index_search *s = w->search;
+    const uint32_t dim = s->tree->dim;
+    float *rotated = s->rotated + w->range.begin * dim;
+    (void)err;
+    memcpy(rotated, s->queries + (s->first + w->range.begin) * dim,
+           count_of(w) * dim * sizeof *rotated);
+    rt_rotation_apply(s->rotation, rotated, count_of(w));
+    return RT_OK;
+}
+
+/* The lists of rotated queries `range`. */
+static void choose_lists(struct worker *w, struct rt_range range)
+{
+    const struct rt_index_search *s = w->search;
+    for (size_t q = range.begin, n = 0; q < range.end; q += n) {
+        n = range.end - q < ASSIGN_ROWS ? (size_t)(range.end - q) : ASSIGN_ROWS;
+        rt_assign_tree_best(w->assigner, s->tree, s->sets.sets, s->options.probes,
+                            s->rotated + q * s->tree->dim, n, s->n_probes,
+                            s->lists + q * s->n_probes, NULL);
+    }
+}
+
+static enum rt_status answer(struct worker *w, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_scan_batch batch = batch_of(w);
+    RT_TRY(rotate(w, err));
+    choose_lists(w, w->range);
+    RT_TRY(rt_scan(rt_index_scanner(w->scan), &batch, hits_of(w), counts_of(w), err));
+done:
+    return st;
+}
+
+static enum rt_status search_by_queries(struct rt_index_search *s, size_t n_queries,
+                                        struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_range mine = rt_share(n_queries, s->job->rank, s->job->n_ranks, 1);
+    memset(s->counts, 0, n_queries * sizeof *s->counts);
+    RT_LOCAL(run_workers(s, answer, mine.begin, (size_t)rt_range_count(mine), err));
+    RT_AGREE(s->job->comm);
+    rt_gather_hits(s->job->comm, s->hits, n_queries, s->options.k);
+done:
+    return st;
+}
+
+/* ---- all ranks the same queries, each its blocks ---- */
+
+static struct rt_scan_batch part_of(const struct worker *w)
+{
+    struct rt_scan_batch batch = batch_of(w);
+    batch.part = (uint32_t)w->search->job->rank;
+    batch.n_parts = (uint32_t)w->search->job->n_ranks;
+    return batch;
+}
+
+static enum rt_status round1(struct worker *w, struct rt_error *err)
+{
+    const struct rt_scan_batch batch = part_of(w);
+    return rt_scan_round1(rt_index_scanner(w->scan), &batch, hits_of(w), err);
+}
+
+static enum rt_status round2(struct worker *w, struct rt_error *err)
+{
+    return rt_scan_round2(rt_index_scanner(w->scan), w->search->tau + w->range.begin, hits_of(w),
+                          counts_of(w), err);
+}
+
+static enum rt_status choose(struct worker *w, struct rt_error *err)
+{
+    (void)err;
+    struct rt_range range = {w->search->first + w->range.begin, w->search->first + w->range.end};
+    choose_lists(w, range);
+    return RT_OK;
+}
+
+/* Every rank chooses the lists of its share of the queries; then all know all. */
+static enum rt_status share_lists(struct rt_index_search *s, size_t n_queries, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    int n_ranks = s->job->n_ranks;
+    struct rt_range mine = rt_share(n_queries, s->job->rank, n_ranks, 1);
+    uint64_t *counts = NULL;
+    RT_LOCAL(rt_array_new((size_t)n_ranks, sizeof *counts, &counts, err));
+    RT_LOCAL(run_workers(s, rotate, 0, n_queries, err));
+    RT_LOCAL(run_workers(s, choose, mine.begin, (size_t)rt_range_count(mine), err));
+    RT_AGREE(s->job->comm);
+    for (int r = 0; r < n_ranks; r++)
+        counts[r] =
+            rt_range_count(rt_share(n_queries, r, n_ranks, 1)) * s->n_probes * sizeof(uint32_t);
+    rt_allgatherv_bytes(s->job->comm, s->lists + mine.begin * s->n_probes, s->lists, counts);
+done:
+    rt_array_free(counts);
+    return st;
+}
+
+static enum rt_status search_by_blocks(struct rt_index_search *s, size_t n_queries,
+                                       struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     MPI_Comm comm = s->job->comm;
     uint32_t k = s->options.k;
-    RT_LOCAL(run_workers(s, queries, n_queries, 1, err));
+    RT_TRY(share_lists(s, n_queries, err));
+    RT_LOCAL(run_workers(s, round1, 0, n_queries, err));
     RT_AGREE(comm);
     RT_TRY(rt_merge_hits(comm, s->hits, n_queries, k, err));
     for (size_t q = 0; q < n_queries; q++)
         s->tau[q] = s->hits[(q + 1) * k - 1].key;
     rt_bcast_bytes(comm, s->tau, n_queries * sizeof *s->tau, 0);
-    RT_LOCAL(run_workers(s, queries, n_queries, 2, err));
+    RT_LOCAL(run_workers(s, round2, 0, n_queries, err));
     RT_AGREE(comm);
     RT_TRY(rt_merge_hits(comm, s->hits, n_queries, k, err));
 done:
@@ -240,16 +360,16 @@ enum rt_status rt_index_search_run(struct rt_index_search *s, const float *queri
                                    struct rt_scan_count *counts, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    MPI_Comm comm = s->job->comm;
     uint32_t k = s->options.k;
-    RT_TRY(choose_lists(s, queries, n_queries, err));
-    if (s->job->n_ranks > 1)
-        RT_TRY(scan_in_rounds(s, queries, n_queries, err));
+    rt_assert(n_queries <= s->options.batch);
+    s->queries = queries;
+    if (is_by_queries(s, n_queries))
+        RT_TRY(search_by_queries(s, n_queries, err));
     else
-        RT_TRY(run_workers(s, queries, n_queries, 0, err));
+        RT_TRY(search_by_blocks(s, n_queries, err));
     if (counts) {
         if (s->job->n_ranks > 1)
-            rt_sum_u64(comm, (uint64_t *)s->counts,
+            rt_sum_u64(s->job->comm, (uint64_t *)s->counts,
                        n_queries * (sizeof *s->counts / sizeof(uint64_t)));
         memcpy(counts, s->counts, n_queries * sizeof *counts);
     }

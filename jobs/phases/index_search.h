@@ -1,5 +1,6 @@
-/* Search of an opened index by all ranks: lists chosen, blocks of the probed lists shared out, two
- * rounds, one merge (algorithms.md I). Answers do not depend on batch, threads or ranks. */
+/* Search of an opened index by all ranks (algorithms.md I): a batch is shared by queries; where it
+ * has few for a rank, the blocks of the probed lists are, in two rounds and merges. Answers do not
+ * depend on batch, threads or ranks. */
 #ifndef RT_JOBS_PHASES_INDEX_SEARCH_H
 #define RT_JOBS_PHASES_INDEX_SEARCH_H
 

@@ -1,4 +1,4 @@
-/* The k least hits of all ranks. */
+/* Hits of all ranks on rank 0. */
 #ifndef RT_JOBS_PHASES_MERGE_HITS_H
 #define RT_JOBS_PHASES_MERGE_HITS_H
 
@@ -13,5 +13,8 @@
  * over comm. Fails with RT_NOMEM. */
 enum rt_status rt_merge_hits(MPI_Comm comm, struct rt_hit *hits, size_t n_queries, uint32_t k,
                              struct rt_error *err) RT_MUST_CHECK;
+/* hits: n_queries x k, those of its share (rt_share, multiple of 1) known to each rank; afterwards
+ * rank 0 knows all, other ranks' are of no use. Up a tree. Collective over comm. */
+void rt_gather_hits(MPI_Comm comm, struct rt_hit *hits, size_t n_queries, uint32_t k);
 
 #endif

@@ -16,8 +16,11 @@ write_bin("queries.fbin", queries)
 KEYS = {"recall", "k", "queries", "seconds", "queries_per_second", "lists_scanned", "rows_scanned", "reranked"}
 
 
-def search(index, *options, ranks=1, **more):
-    ok("search", index, "queries.fbin", "--out", "found.ibin", *options, ranks=ranks, **more)
+write_bin("few.fbin", queries[:7])
+
+
+def search(index, *options, ranks=1, queries="queries.fbin", **more):
+    ok("search", index, queries, "--out", "found.ibin", *options, ranks=ranks, **more)
     return open("found.ibin", "rb").read()
 
 
@@ -61,6 +64,10 @@ if which == "answers":
                     check(search(index, *asked, "--threads", threads, ranks=ranks) == one,
                           f"{index} {asked}: other answers on {ranks} ranks x {threads} threads")
                 check(search(index + ".heap", *asked, ranks=2) == one, f"{index} {asked}: other answers from the heap")
+        few = search(f"{metric}.off", queries="few.fbin")
+        for ranks, threads in ((2, 1), (3, 2)):  # so few are shared by blocks, not by queries
+            check(search(f"{metric}.off", "--threads", threads, ranks=ranks, queries="few.fbin") == few,
+                  f"{metric}: other answers to few queries on {ranks} ranks x {threads} threads")
         for isa in ("portable", "avx2"):
             check(search(f"{metric}.on", environment={"RANKTAPE_ISA": isa}) == search(f"{metric}.on"), f"{metric}: {isa}")
 elif which == "options":
