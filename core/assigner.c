@@ -133,7 +133,7 @@ enum rt_status rt_assigner_new(size_t max_rows, uint32_t dim, uint32_t max_beam,
     RT_TRY(rt_array_new(n, sizeof *a->threshold, &a->threshold, err));
     RT_TRY(rt_array_new(n, sizeof *a->n_listed, &a->n_listed, err));
     RT_TRY(rt_array_new(n, sizeof *a->wants_all, &a->wants_all, err));
-    RT_TRY(rt_array_new(a->sizes.arena, 1, &a->arena, err));
+    RT_TRY(rt_array_zero(a->sizes.arena, 1, &a->arena, err)); /* touched here, not on the way */
     RT_TRY(rt_array_new(products_of(&a->sizes), sizeof *a->a, &a->a, err));
     RT_TRY(rt_array_new((size_t)RT_ROW_BLOCK * RT_TOP_SLOTS, sizeof(float), &a->top_values, err));
     RT_TRY(rt_array_new(1, sizeof *a->packed, &a->packed, err));
