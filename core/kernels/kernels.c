@@ -109,8 +109,11 @@ void rt_kernels_of(enum rt_isa isa, struct rt_kernels *out)
         rt_kernels_avx512(&table);
         rt_scan_kernels_avx512(&table.scan);
     }
-    if (isa >= RT_ISA_AVX512_VNNI)
+    if (isa >= RT_ISA_AVX512_VNNI) {
         rt_kernels_avx512_vnni(&table);
+        if (__builtin_cpu_supports("avx512vbmi")) /* the first CPUs with VNNI have it not */
+            rt_scan_kernels_avx512_vbmi(&table.scan);
+    }
     if (isa >= RT_ISA_AVX512_AMX)
         rt_kernels_avx512_amx(&table);
 #elif defined(__aarch64__)

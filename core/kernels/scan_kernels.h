@@ -71,6 +71,7 @@ struct rt_scan_kernels {
 void rt_scan_kernels_portable(struct rt_scan_kernels *table);
 void rt_scan_kernels_avx2(struct rt_scan_kernels *table);
 void rt_scan_kernels_avx512(struct rt_scan_kernels *table);
+void rt_scan_kernels_avx512_vbmi(struct rt_scan_kernels *table);
 void rt_scan_kernels_neon(struct rt_scan_kernels *table);
 
 #endif
