@@ -1,6 +1,7 @@
 #include "mpi/watchdog.h"
 
 #include "core/clock.h"
+#include "core/thread.h"
 #include "mpi/signals.h"
 #include "mpi/waiting.h"
 
@@ -9,7 +10,6 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -72,7 +72,11 @@ static void say_and_end(const char *line, int n, int code)
     (void)written;
     exit_code = code;
     struct sigaction action = {.sa_handler = give_up};
+    sigset_t let_through;
     (void)sigaction(SIGALRM, &action, NULL);
+    (void)sigemptyset(&let_through); /* this thread takes no other signals */
+    (void)sigaddset(&let_through, SIGALRM);
+    (void)pthread_sigmask(SIG_UNBLOCK, &let_through, NULL);
     (void)alarm(2);
     if (dog.world->is_threaded)
         MPI_Abort(MPI_COMM_WORLD, code);
@@ -194,16 +198,7 @@ enum rt_status rt_watchdog_start(const struct rt_world *world, double stall_seco
     (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     (void)pthread_cond_init(&dog.wake, &monotonic);
     (void)pthread_condattr_destroy(&monotonic);
-    /* Signals belong to the thread that works: a handler there ends its waiting calls. */
-    sigset_t all;
-    sigset_t before;
-    (void)sigfillset(&all);
-    (void)sigdelset(&all, SIGALRM);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failure = pthread_create(&dog.thread, NULL, watch, NULL);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (failure)
-        RT_FAIL(RT_NOMEM, "cannot start a thread: %s", strerror(failure));
+    RT_TRY(rt_thread_start(&dog.thread, watch, NULL, err));
     dog.is_running = true;
 done:
     return st;

@@ -1,6 +1,7 @@
 #include "jobs/phases/row_source.h"
 
 #include "core/memory.h"
+#include "core/thread.h"
 #include "io/ids.h"
 #include "mpi/agree.h"
 #include "mpi/traffic.h"
@@ -120,8 +121,7 @@ static enum rt_status start_server(struct rt_row_source *source, struct rt_error
     enum rt_status st = RT_OK;
     if (!source->is_scattered || source->rank != 0)
         return RT_OK;
-    if (pthread_create(&source->server, NULL, serve, source) != 0)
-        RT_FAIL(RT_NOMEM, "cannot start the thread that scatters rows");
+    RT_TRY(rt_thread_start(&source->server, serve, source, err));
     source->has_server = true;
 done:
     return st;
