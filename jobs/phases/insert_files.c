@@ -200,20 +200,6 @@ done:
     return st;
 }
 
-/* The directory of chunks is every rank's; one of them makes its checksums. */
-static enum rt_status sum_chunks(struct rt_inserter *in, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    const struct rt_job *job = in->context->job;
-    RT_LOCAL(rt_h5_sync(in->tape_file, err));
-    RT_AGREE(job->comm);
-    if (job->rank == 0)
-        RT_LOCAL(rt_unit_rehash(in->tape_file, RT_TAPE_CHUNKS, 0, in->chunks.n_chunks, err));
-    RT_AGREE(job->comm);
-done:
-    return st;
-}
-
 enum rt_status rt_insert_files_complete(struct rt_inserter *in, enum rt_status st,
                                         struct rt_error *err)
 {
@@ -226,7 +212,7 @@ enum rt_status rt_insert_files_complete(struct rt_inserter *in, enum rt_status s
     if (!in->input->ids_ascend)
         RT_TRY(sort_ids(in, err));
     if (in->input->carry) /* else compaction reads the tape and removes it */
-        RT_TRY(sum_chunks(in, err));
+        RT_TRY(rt_phase_hash_datasets(in->context, in->tape_file, RT_TAPE_CHUNKS, 1, st, err));
 done:
     return st;
 }

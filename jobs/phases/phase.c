@@ -4,6 +4,7 @@
 #include "core/fault.h"
 #include "core/memory.h"
 #include "io/file_clock.h"
+#include "io/unit_writer.h"
 #include "mpi/agree.h"
 #include "mpi/partition.h"
 #include "mpi/signals.h"
@@ -142,6 +143,25 @@ enum rt_status rt_phase_create_file(struct rt_phase_context *context, const char
                                     struct rt_error *err)
 {
     return rt_phase_open_file(context, path, false, layout, out, err);
+}
+
+enum rt_status rt_phase_hash_datasets(struct rt_phase_context *context, struct rt_h5_file *file,
+                                      uint32_t first, uint32_t n, enum rt_status st,
+                                      struct rt_error *err)
+{
+    const struct rt_job *job = context->job;
+    RT_LOCAL(rt_h5_sync(file, err)); /* mpio: others read it */
+    RT_AGREE(job->comm);
+    for (uint32_t i = first; i < first + n; i++) {
+        const struct rt_h5_dataset *d = &rt_h5_file_layout(file)->datasets[i];
+        if (d->unit_rows == 0)
+            continue;
+        struct rt_range mine = rt_share(d->dims[0], job->rank, job->n_ranks, d->unit_rows);
+        RT_LOCAL(rt_unit_rehash(file, i, mine.begin, mine.end, err));
+    }
+    RT_AGREE(job->comm);
+done:
+    return st;
 }
 
 enum rt_status rt_phase_close_file(struct rt_phase_context *context, struct rt_h5_file *file,

@@ -91,6 +91,13 @@ enum rt_status rt_phase_open_file(struct rt_phase_context *context, const char *
 enum rt_status rt_phase_create_file(struct rt_phase_context *context, const char *path,
                                     struct rt_h5_layout *layout, struct rt_h5_file **out,
                                     struct rt_error *err) RT_MUST_CHECK; /* is_there false */
+/* Checksums of datasets [first, first + n) of the file, whose rows ranks have written in parts that
+ * end anywhere: once all is written each hashes an equal share of the units. Collective, and safe
+ * after a failure of some: st is this rank's status so far and the agreed one is returned. Fails
+ * with RT_IO, RT_NOMEM. */
+enum rt_status rt_phase_hash_datasets(struct rt_phase_context *context, struct rt_h5_file *file,
+                                      uint32_t first, uint32_t n, enum rt_status st,
+                                      struct rt_error *err) RT_MUST_CHECK;
 /* Syncs and closes on every rank; collective, and safe after a failure of some: st is this rank's
  * status so far and the agreed one is returned. After a failed MPI-IO write nobody closes: the
  * job's must_abort is set and main ends the job so. file NULL on a rank is fine. */

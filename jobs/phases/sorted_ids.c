@@ -102,11 +102,7 @@ enum rt_status rt_sorted_ids_write(struct rt_phase_context *context,
     rt_max_u64(job->comm, &w.end, 1);
     if (job->rank == job->n_ranks - 1)
         RT_LOCAL(write_tail(&w, w.end, sorted->dims[0], err));
-    RT_LOCAL(rt_h5_sync(input->file, err)); /* mpio: others read it for the checksums */
-    RT_AGREE(job->comm);
-    struct rt_range mine = rt_share(sorted->dims[0], job->rank, job->n_ranks, sorted->unit_rows);
-    RT_LOCAL(rt_unit_rehash(input->file, (uint32_t)w.datasets.sorted, mine.begin, mine.end, err));
-    RT_AGREE(job->comm);
+    st = rt_phase_hash_datasets(context, input->file, (uint32_t)w.datasets.sorted, 1, st, err);
 done:
     rt_array_free(w.ids);
     return st;

@@ -70,25 +70,6 @@ done:
     return st;
 }
 
-/* Entries were written by whole runs, which end anywhere: checksums come afterwards. */
-static enum rt_status write_sums(struct tidying *t, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    const struct rt_job *job = t->context->job;
-    RT_LOCAL(rt_h5_sync(t->file_out, err));
-    RT_AGREE(job->comm);
-    for (uint32_t i = 0; i < t->out->layout.n_datasets; i++) {
-        const struct rt_h5_dataset *d = &t->out->layout.datasets[i];
-        if (d->unit_rows == 0)
-            continue;
-        struct rt_range mine = rt_share(d->dims[0], job->rank, job->n_ranks, d->unit_rows);
-        RT_LOCAL(rt_unit_rehash(t->file_out, i, mine.begin, mine.end, err));
-    }
-    RT_AGREE(job->comm);
-done:
-    return st;
-}
-
 /* ---- records ---- */
 
 /* A record's number over all appendable files: file above, record below. */
@@ -226,7 +207,7 @@ enum rt_status rt_tidy_records(struct rt_phase_context *context, const struct rt
         if (context->job->rank == 0)
             RT_LOCAL(write_chunks(&t, &shape, err));
         RT_AGREE(context->job->comm);
-        RT_TRY(write_sums(&t, err));
+        RT_TRY(rt_phase_hash_datasets(context, t.file_out, 0, out->layout.n_datasets, st, err));
     }
     RT_TRY(rt_phase_end(context, &clock, st, &out->record, err));
 done:
@@ -321,7 +302,7 @@ enum rt_status rt_tidy_tombstones(struct rt_phase_context *context,
         RT_AGREE(context->job->comm);
         RT_TRY(create(&t, RT_FILE_TOMBSTONES, err));
         RT_TRY(rt_pair_sort(context, &sort, err));
-        RT_TRY(write_sums(&t, err));
+        RT_TRY(rt_phase_hash_datasets(context, t.file_out, 0, out->layout.n_datasets, st, err));
     }
     RT_TRY(rt_phase_end(context, &clock, st, &out->record, err));
 done:

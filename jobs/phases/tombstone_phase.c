@@ -374,21 +374,6 @@ done:
     return st;
 }
 
-/* Written by whole runs, which end anywhere: checksums come afterwards. */
-static enum rt_status write_sums(struct burying *b, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    const struct rt_job *job = b->context->job;
-    const struct rt_h5_dataset *d = &b->out->layout.datasets[RT_TOMBSTONES_ENTRIES];
-    RT_LOCAL(rt_h5_sync(b->file_out, err));
-    RT_AGREE(job->comm);
-    struct rt_range mine = rt_share(d->dims[0], job->rank, job->n_ranks, d->unit_rows);
-    RT_LOCAL(rt_unit_rehash(b->file_out, RT_TOMBSTONES_ENTRIES, mine.begin, mine.end, err));
-    RT_AGREE(job->comm);
-done:
-    return st;
-}
-
 enum rt_status rt_tombstone_phase(struct rt_phase_context *context,
                                   const struct rt_tombstone_input *input,
                                   struct rt_tombstone_output *out, struct rt_error *err)
@@ -412,7 +397,7 @@ enum rt_status rt_tombstone_phase(struct rt_phase_context *context,
         RT_TRY(make_file(&b, err));
         b.writes = true;
         RT_TRY(go_through(&b, err));
-        RT_TRY(write_sums(&b, err));
+        RT_TRY(rt_phase_hash_datasets(context, b.file_out, RT_TOMBSTONES_ENTRIES, 1, st, err));
         out->rows_hash = rt_sum_hash128(comm, out->rows_hash);
     }
     RT_TRY(rt_phase_end(context, &clock, st, &out->record, err));

@@ -292,16 +292,9 @@ static enum rt_status write_bitmaps(struct rewriter *r, struct rt_error *err)
     for (size_t i = (size_t)job->rank; i < r->n_segments; i += (size_t)job->n_ranks)
         if (r->segments[i].first_word != RT_ALL_KEPT)
             RT_LOCAL(write_bitmap(r, &r->segments[i], words, err));
-    RT_LOCAL(rt_h5_sync(r->file, err));
-    RT_AGREE(job->comm);
-    uint32_t kept = (uint32_t)rt_vectors_datasets(&r->out->layout).kept;
-    struct rt_range mine =
-        rt_share(r->n_words, job->rank, job->n_ranks, r->out->layout.datasets[kept].unit_rows);
-    RT_LOCAL(rt_unit_rehash(r->file, kept, mine.begin, mine.end, err));
-    RT_AGREE(job->comm);
-done:
     rt_array_free(words);
-    return st;
+    uint32_t kept = (uint32_t)rt_vectors_datasets(&r->out->layout).kept;
+    return rt_phase_hash_datasets(r->context, r->file, kept, 1, st, err);
 }
 
 enum rt_status rt_vectors_phase(struct rt_phase_context *context, const struct rt_index_view *view,
