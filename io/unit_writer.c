@@ -137,6 +137,7 @@ void rt_unit_writer_free(struct rt_unit_writer *writer)
 }
 
 #define DIRECT_BYTES (UINT64_C(1) << 20) /* from here on copying costs more than another call */
+#define LARGE_BYTES (UINT64_C(256) << 10)
 
 /* Rows that lie together go into the file; what is large is on its way to the disk from now on,
  * while the next rows are computed. */
@@ -145,7 +146,7 @@ static enum rt_status write_rows(struct rt_unit_writer *writer, const struct col
 {
     enum rt_status st = RT_OK;
     RT_TRY(rt_h5_write(writer->file, column->dataset, first, n, rows, err));
-    if (n * column->row_bytes >= DIRECT_BYTES)
+    if (n * column->row_bytes >= LARGE_BYTES)
         RT_TRY(rt_h5_begin_sync(writer->file, column->dataset, first, n, err));
 done:
     return st;

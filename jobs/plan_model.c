@@ -382,7 +382,7 @@ static void plan_insert(const struct model *m, struct rt_plan_cost *cost)
 static void plan_compact(const struct model *m, struct rt_plan_cost *cost)
 {
     uint64_t share = up(m->frozen_bytes, m->ranks);
-    uint64_t window = rt_compact_window_bytes(m->plan->budget_bytes, share);
+    uint64_t window = rt_compact_window_bytes(m->plan->budget_bytes, share, (int)m->ranks);
     uint64_t records = m->n * m->record_bytes;
     cost->memory_bytes = m->base + tree_of_rank(m) +
                          rt_compact_phase_bytes(m->in->dim, (enum rt_metric)m->options->metric,

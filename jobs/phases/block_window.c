@@ -11,17 +11,25 @@
 struct rt_block_window {
     uint32_t dim, code_bytes, n_factors;
     size_t packed_bytes;    /* of a record without its place */
-    unsigned char *records; /* by slot; those with id RT_NO_ID are none */
-    uint8_t *no_code;       /* of these: zeros */
+    size_t record_bytes;    /* with it */
+    uint64_t n_blocks;      /* of the window at hand */
+    unsigned char *records; /* by slot */
+    uint32_t *present;      /* by block: which of its slots have one */
+    uint8_t *no_code;       /* of those that have none: zeros */
     uint8_t *codes;         /* a batch of blocks, as they lie in the file */
     float *factors;
     uint64_t *ids;
     struct rt_place *places;
 };
 
-size_t rt_block_window_record_bytes(uint32_t dim, uint32_t n_factors)
+static size_t record_bytes(uint32_t dim, uint32_t n_factors)
 {
     return sizeof(struct rt_place) + rt_record_packed_bytes(rt_code_bytes(dim), n_factors);
+}
+
+size_t rt_block_window_wire_bytes(uint32_t dim, uint32_t n_factors)
+{
+    return sizeof(uint64_t) + record_bytes(dim, n_factors);
 }
 
 uint64_t rt_block_window_bytes(uint32_t dim, uint32_t n_factors, uint64_t n_blocks)
@@ -29,7 +37,7 @@ uint64_t rt_block_window_bytes(uint32_t dim, uint32_t n_factors, uint64_t n_bloc
     uint64_t block =
         rt_block_code_bytes(dim) +
         RT_BLOCK_ROWS * (n_factors * sizeof(float) + sizeof(uint64_t) + sizeof(struct rt_place));
-    return n_blocks * RT_BLOCK_ROWS * rt_block_window_record_bytes(dim, n_factors) +
+    return n_blocks * (RT_BLOCK_ROWS * record_bytes(dim, n_factors) + sizeof(uint32_t)) +
            RT_WINDOW_BATCH * block;
 }
 
@@ -44,9 +52,9 @@ enum rt_status rt_block_window_new(uint32_t dim, uint32_t n_factors, uint64_t n_
     w->code_bytes = rt_code_bytes(dim);
     w->n_factors = n_factors;
     w->packed_bytes = rt_record_packed_bytes(w->code_bytes, n_factors);
-    RT_TRY(rt_array_new((size_t)n_blocks,
-                        RT_BLOCK_ROWS * rt_block_window_record_bytes(dim, n_factors), &w->records,
-                        err));
+    w->record_bytes = record_bytes(dim, n_factors);
+    RT_TRY(rt_array_new((size_t)n_blocks, RT_BLOCK_ROWS * w->record_bytes, &w->records, err));
+    RT_TRY(rt_array_new((size_t)n_blocks, sizeof *w->present, &w->present, err));
     RT_TRY(rt_array_zero(w->code_bytes, 1, &w->no_code, err));
     RT_TRY(rt_array_new(RT_WINDOW_BATCH, rt_block_code_bytes(dim), &w->codes, err));
     RT_TRY(rt_array_new(rows, n_factors * sizeof *w->factors, &w->factors, err));
@@ -64,6 +72,7 @@ void rt_block_window_free(struct rt_block_window *window)
     if (!window)
         return;
     rt_array_free(window->records);
+    rt_array_free(window->present);
     rt_array_free(window->no_code);
     rt_array_free(window->codes);
     rt_array_free(window->factors);
@@ -72,20 +81,26 @@ void rt_block_window_free(struct rt_block_window *window)
     rt_array_free(window);
 }
 
-static unsigned char *record_at(const struct rt_block_window *w, uint64_t slot)
-{
-    return w->records + slot * (sizeof(struct rt_place) + w->packed_bytes);
-}
-
 void rt_block_window_clear(struct rt_block_window *window, uint64_t n_blocks)
 {
-    memset(window->records, 0xff, /* every id among it */
-           (size_t)n_blocks * RT_BLOCK_ROWS * (sizeof(struct rt_place) + window->packed_bytes));
+    window->n_blocks = n_blocks;
+    memset(window->present, 0, (size_t)n_blocks * sizeof *window->present);
 }
 
-void rt_block_window_put(struct rt_block_window *window, uint64_t slot, const void *record)
+bool rt_block_window_take(struct rt_block_window *window, const void *records, size_t n_records)
 {
-    memcpy(record_at(window, slot), record, sizeof(struct rt_place) + window->packed_bytes);
+    struct rt_block_window *w = window;
+    const unsigned char *in = records;
+    const size_t n_bytes = w->record_bytes;
+    for (size_t i = 0; i < n_records; i++, in += sizeof(uint64_t) + n_bytes) {
+        uint64_t slot = 0;
+        memcpy(&slot, in, sizeof slot);
+        if (slot / RT_BLOCK_ROWS >= w->n_blocks)
+            return false;
+        w->present[slot / RT_BLOCK_ROWS] |= UINT32_C(1) << slot % RT_BLOCK_ROWS;
+        rt_record_copy(w->records + slot * n_bytes, in + sizeof slot, n_bytes);
+    }
+    return true;
 }
 
 /* Row `row` of block `at` of the batch, all but its code, which is returned. */
@@ -95,8 +110,6 @@ static const uint8_t *pack_row(struct rt_block_window *w, uint64_t at, uint32_t 
     struct rt_record_view view;
     const unsigned char *packed = record + sizeof(struct rt_place);
     rt_record_unpack(packed, w->code_bytes, &view);
-    if (view.id == RT_NO_ID)
-        return w->no_code;
     w->ids[at * RT_BLOCK_ROWS + row] = view.id;
     memcpy(&w->places[at * RT_BLOCK_ROWS + row], record, sizeof(struct rt_place));
     float *factors = w->factors + at * w->n_factors * RT_BLOCK_ROWS + row;
@@ -107,12 +120,25 @@ static const uint8_t *pack_row(struct rt_block_window *w, uint64_t at, uint32_t 
     return view.code;
 }
 
+/* Places of a block that no row fills: no id, zeros for the rest. */
+static void clear_columns(struct rt_block_window *w, uint64_t at)
+{
+    memset(w->factors + at * w->n_factors * RT_BLOCK_ROWS, 0,
+           w->n_factors * RT_BLOCK_ROWS * sizeof *w->factors);
+    memset(w->ids + at * RT_BLOCK_ROWS, 0xff, RT_BLOCK_ROWS * sizeof *w->ids);
+    memset(w->places + at * RT_BLOCK_ROWS, 0, RT_BLOCK_ROWS * sizeof *w->places);
+}
+
 static void pack_block(struct rt_block_window *w, uint64_t at, uint64_t block,
                        struct rt_hash128 *hash)
 {
     const uint8_t *codes[RT_BLOCK_ROWS];
-    for (uint32_t row = 0; row < RT_BLOCK_ROWS; row++)
-        codes[row] = pack_row(w, at, row, record_at(w, block * RT_BLOCK_ROWS + row), hash);
+    const unsigned char *record = w->records + block * RT_BLOCK_ROWS * w->record_bytes;
+    uint32_t present = w->present[block];
+    if (present != UINT32_MAX)
+        clear_columns(w, at);
+    for (uint32_t row = 0; row < RT_BLOCK_ROWS; row++, record += w->record_bytes)
+        codes[row] = present >> row & 1 ? pack_row(w, at, row, record, hash) : w->no_code;
     rt_block_pack(w->codes + at * rt_block_code_bytes(w->dim), w->dim, codes);
 }
 
@@ -121,10 +147,6 @@ void rt_block_window_pack(struct rt_block_window *window, uint64_t first, uint64
 {
     struct rt_block_window *w = window;
     rt_assert(n <= RT_WINDOW_BATCH);
-    size_t rows = (size_t)n * RT_BLOCK_ROWS;
-    memset(w->factors, 0, rows * w->n_factors * sizeof *w->factors);
-    memset(w->ids, 0xff, rows * sizeof *w->ids);
-    memset(w->places, 0, rows * sizeof *w->places);
     for (uint64_t at = 0; at < n; at++)
         pack_block(w, at, first + at, hash);
     *blocks = (struct rt_list_blocks){.n_blocks = n,

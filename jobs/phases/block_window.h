@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "io/list_file.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,8 +16,9 @@
 
 struct rt_block_window;
 
-/* Bytes of a record: its place, then the record as rt_record_pack lays it out. */
-size_t rt_block_window_record_bytes(uint32_t dim, uint32_t n_factors);
+/* Bytes of a record on its way: its slot in the window (u64: block x 32 + row, counted from the
+ * window's begin), its place, then the record as rt_record_pack lays it out. */
+size_t rt_block_window_wire_bytes(uint32_t dim, uint32_t n_factors);
 /* Private memory of a window of n_blocks. */
 uint64_t rt_block_window_bytes(uint32_t dim, uint32_t n_factors, uint64_t n_blocks);
 /* Room for n_blocks blocks. The caller frees *out. Fails with RT_NOMEM. */
@@ -25,10 +27,11 @@ enum rt_status rt_block_window_new(uint32_t dim, uint32_t n_factors, uint64_t n_
                                    struct rt_error *err) RT_MUST_CHECK;
 void rt_block_window_free(struct rt_block_window *window); /* NULL is fine */
 
-/* No slot of the first n_blocks holds a record. */
+/* The window is now the next n_blocks blocks, none of them with a record. */
 void rt_block_window_clear(struct rt_block_window *window, uint64_t n_blocks);
-/* record: rt_block_window_record_bytes; slot: block x 32 + row, counted from the window's begin. */
-void rt_block_window_put(struct rt_block_window *window, uint64_t slot, const void *record);
+/* Puts records into their slots. False: one has a slot beyond the window; those before it are in.
+ */
+bool rt_block_window_take(struct rt_block_window *window, const void *records, size_t n_records);
 /* Packs blocks [first, first + n), n <= RT_WINDOW_BATCH: *blocks is lent until the next call. The
  * hashes of their rows (K1) are added to *hash. */
 void rt_block_window_pack(struct rt_block_window *window, uint64_t first, uint64_t n,

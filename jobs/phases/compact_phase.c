@@ -3,57 +3,41 @@
 #include "core/block.h"
 #include "core/code.h"
 #include "core/memory.h"
-#include "core/record.h"
 #include "io/index_dir.h"
+#include "jobs/phases/block_places.h"
 #include "jobs/phases/block_window.h"
 #include "jobs/phases/durable.h"
+#include "jobs/phases/record_sender.h"
 #include "mpi/agree.h"
 #include "mpi/exchange.h"
 #include "mpi/partition.h"
 
 #include <string.h>
 
+/* A window keeps the disk busy while the next is gathered, and fits the caches; but a round costs a
+ * message from and to every rank and a look into every chunk (F4, F5). */
 #define LEAST_WINDOW_BYTES (UINT64_C(1) << 20)
+#define USUAL_WINDOW_BYTES (UINT64_C(8) << 20)
+#define USUAL_PEER_BYTES (UINT64_C(64) << 10) /* of a window from one rank */
+#define MOST_ROUNDS UINT64_C(64)              /* where the budget allows */
 #define MOST_WINDOW_BYTES (UINT64_C(1) << 30)
-#define WRITE_BUFFER_BYTES ((size_t)8 << 20)
-
-/* A record on its way: its slot (u64: block x 32 + row in it, over the whole frozen file), then
- * what its window keeps of it. */
-#define WIRE_HEAD sizeof(uint64_t)
-
-/* Where the sender stands among its chunks, for one receiver's window. */
-struct sender {
-    int to; /* receiver it is prepared for, -1: none */
-    struct rt_range window;
-    uint32_t first_list; /* lists that touch the window: [first_list, end_list) */
-    uint32_t end_list;
-    uint64_t chunk;              /* local chunk being read */
-    uint64_t record, record_end; /* in the tape file */
-    bool in_chunk;
-};
+#define WRITE_BUFFER_BYTES ((size_t)2 << 20)
 
 struct compactor {
     struct rt_phase_context *context;
     const struct rt_compact_input *input;
-    uint32_t dim, code_bytes, n_factors, n_lists;
+    uint32_t dim, n_factors, n_lists;
     size_t wire_bytes; /* of a record on its way, and on the tape */
     size_t tape_bytes;
-    int n_ranks;
+    int rank, n_ranks;
     uint64_t *first_blocks; /* n_lists + 1: where lists begin (prefix sums) */
     uint64_t *rows;         /* n_lists: of all ranks */
     uint64_t *before;       /* n_lists: rows of the list on ranks before this one */
-    uint64_t *next; /* slot in its list of the sender's next record, by list from first_list on */
-    /* Blocks are counted in granules of share_blocks, the unit of resume. Those that no run before
-     * has made durable, in order, have places 0.. (G5): without such a run a block's place is its
-     * number. Windows are ranges of places, whole granules. */
-    uint64_t share_blocks;
-    uint64_t n_granules;
-    uint64_t *missing_before; /* n_granules + 1: granules to do before each; NULL: all are to do */
-    uint64_t n_places;
+    struct rt_block_places places;
     uint64_t window_blocks;
     uint64_t round, n_rounds;
-    struct rt_tape_view tape;
-    struct sender sender;
+    struct rt_record_sender *sender;
+    int to;                 /* the receiver it aims at; -1: none yet */
     struct rt_range window; /* places of the blocks that this rank receives in this round */
     struct rt_block_window *records;
     struct rt_hash128 rows_hash; /* of the windows that are written and not handed in yet */
@@ -70,10 +54,15 @@ static size_t block_bytes(uint32_t dim, uint32_t n_factors)
            RT_BLOCK_ROWS * (n_factors * sizeof(float) + sizeof(uint64_t) + sizeof(struct rt_place));
 }
 
-uint64_t rt_compact_window_bytes(uint64_t budget_bytes, uint64_t share_bytes)
+uint64_t rt_compact_window_bytes(uint64_t budget_bytes, uint64_t share_bytes, int n_ranks)
 {
-    uint64_t window = budget_bytes ? budget_bytes / 4 : MOST_WINDOW_BYTES;
-    window = window > MOST_WINDOW_BYTES ? MOST_WINDOW_BYTES : window;
+    uint64_t window = USUAL_WINDOW_BYTES;
+    uint64_t peers = (uint64_t)n_ranks * USUAL_PEER_BYTES;
+    uint64_t part = share_bytes / MOST_ROUNDS;
+    window = window > peers ? window : peers;
+    window = window > part ? window : part;
+    window = window < MOST_WINDOW_BYTES ? window : MOST_WINDOW_BYTES;
+    window = budget_bytes && window > budget_bytes / 4 ? budget_bytes / 4 : window;
     window = window > share_bytes ? share_bytes : window;
     return window < LEAST_WINDOW_BYTES ? LEAST_WINDOW_BYTES : window;
 }
@@ -85,7 +74,7 @@ uint64_t rt_compact_phase_bytes(uint32_t dim, enum rt_metric metric, uint32_t n_
     struct rt_list_shape shape = {
         .n_blocks = n_blocks, .dim = dim, .n_factors = rt_code_n_factors(metric)};
     uint64_t share = n_blocks / (uint64_t)n_ranks + 1;
-    return 4 * sizeof(uint64_t) * ((uint64_t)n_lists + 1) +
+    return 3 * sizeof(uint64_t) * ((uint64_t)n_lists + 1) + rt_record_sender_bytes(n_lists) +
            rt_block_window_bytes(dim, shape.n_factors, window_bytes / block + 1) +
            rt_list_writer_bytes(&shape, share, WRITE_BUFFER_BYTES) +
            rt_exchange_bytes(n_ranks, RT_EXCHANGE_PIECE);
@@ -104,159 +93,19 @@ static void make_directory(struct compactor *c)
             c->first_blocks[l] + (c->rows[l] + RT_BLOCK_ROWS - 1) / RT_BLOCK_ROWS;
 }
 
-/* ---- places ---- */
-
-static bool is_missing(const struct compactor *c, uint64_t granule)
-{
-    return !c->missing_before || c->missing_before[granule] < c->missing_before[granule + 1];
-}
-
-static uint64_t place_of(const struct compactor *c, uint64_t block)
-{
-    return c->missing_before ? c->missing_before[block / c->share_blocks] * c->share_blocks +
-                                   block % c->share_blocks
-                             : block;
-}
-
-static uint64_t block_at(const struct compactor *c, uint64_t place)
-{
-    uint64_t low = 0; /* the last granule that at most so many missing ones stand before */
-    uint64_t high = c->n_granules;
-    if (!c->missing_before)
-        return place;
-    while (high - low > 1) {
-        uint64_t middle = low + (high - low) / 2;
-        if (c->missing_before[middle] <= place / c->share_blocks)
-            low = middle;
-        else
-            high = middle;
-    }
-    return low * c->share_blocks + place % c->share_blocks;
-}
-
-/* What is left to do, from the bits of runs before this one. */
-static enum rt_status number_places(struct compactor *c, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    const uint64_t *done = rt_durable_before(c->durable);
-    uint64_t n_blocks = c->first_blocks[c->n_lists];
-    c->n_places = n_blocks;
-    if (!done)
-        goto done;
-    RT_TRY(rt_array_zero((size_t)c->n_granules + 1, sizeof *c->missing_before, &c->missing_before,
-                         err));
-    for (uint64_t g = 0; g < c->n_granules; g++)
-        c->missing_before[g + 1] = c->missing_before[g] + !rt_bit_get(done, g);
-    c->n_places = c->missing_before[c->n_granules] * c->share_blocks;
-    if (c->n_granules && is_missing(c, c->n_granules - 1)) /* which may be short */
-        c->n_places -= c->n_granules * c->share_blocks - n_blocks;
-done:
-    return st;
-}
-
-static struct rt_range share_of(const struct compactor *c, int rank)
-{
-    return rt_share(c->n_places, rank, c->n_ranks, c->share_blocks);
-}
-
 static struct rt_range window_of(const struct compactor *c, int rank)
 {
-    struct rt_range share = share_of(c, rank);
-    struct rt_range window = {share.begin + c->round * c->window_blocks, 0};
-    window.begin = window.begin < share.end ? window.begin : share.end;
-    window.end =
-        share.end - window.begin > c->window_blocks ? window.begin + c->window_blocks : share.end;
-    return window;
-}
-
-/* The list that holds a block: the last one that begins at or before it and is not empty. */
-static uint32_t list_of_block(const struct compactor *c, uint64_t block)
-{
-    uint32_t low = 0;
-    uint32_t high = c->n_lists;
-    while (high - low > 1) {
-        uint32_t middle = low + (high - low) / 2;
-        if (c->first_blocks[middle] <= block)
-            low = middle;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-static void aim(struct compactor *c, int to)
-{
-    struct rt_range window = window_of(c, to);
-    struct sender *s = &c->sender;
-    *s = (struct sender){.to = to, .window = window};
-    if (window.begin == window.end)
-        return;
-    s->first_list = list_of_block(c, block_at(c, window.begin));
-    s->end_list = list_of_block(c, block_at(c, window.end - 1)) + 1;
-    memcpy(c->next, c->before + s->first_list, (s->end_list - s->first_list) * sizeof *c->next);
-}
-
-static bool is_in_window(const struct compactor *c, uint64_t block)
-{
-    uint64_t place = place_of(c, block);
-    return place >= c->sender.window.begin && place < c->sender.window.end &&
-           is_missing(c, block / c->share_blocks);
-}
-
-/* The next record for the window: its number in the tape and its slot. False: no more. */
-static bool next_record(struct compactor *c, uint64_t *record, uint64_t *slot)
-{
-    struct sender *s = &c->sender;
-    for (; s->chunk < c->input->n_chunks; s->chunk++, s->in_chunk = false) {
-        if (!s->in_chunk) {
-            const uint64_t *entry = c->tape.chunks + 2 * (c->input->first_chunk + s->chunk);
-            s->record =
-                rt_tape_first_of_list(&c->tape, entry[0], entry[0] + entry[1], s->first_list);
-            s->record_end =
-                rt_tape_first_of_list(&c->tape, s->record, entry[0] + entry[1], s->end_list);
-            s->in_chunk = true;
-        }
-        while (s->record < s->record_end) {
-            uint32_t list = c->tape.records.lists[s->record];
-            uint64_t in_list = c->next[list - s->first_list]++;
-            *slot = c->first_blocks[list] * RT_BLOCK_ROWS + in_list;
-            *record = s->record++;
-            if (is_in_window(c, *slot / RT_BLOCK_ROWS))
-                return true;
-        }
-    }
-    return false;
+    return rt_block_places_window(&c->places, rank, c->n_ranks, c->window_blocks, c->round);
 }
 
 static enum rt_status send_records(void *context, int to, void *buffer, size_t capacity,
                                    size_t *n_bytes, bool *more, struct rt_error *err)
 {
-    (void)err;
     struct compactor *c = context;
-    const struct rt_tape_records *records = &c->tape.records;
-    unsigned char *out = buffer;
-    if (c->sender.to != to)
-        aim(c, to);
-    *more = true;
-    size_t n = 0;
-    while ((n + 1) * c->wire_bytes <= capacity) {
-        uint64_t record = 0;
-        uint64_t slot = 0;
-        if (rt_range_count(c->sender.window) == 0 || !next_record(c, &record, &slot)) {
-            *more = false;
-            break;
-        }
-        memcpy(out, &slot, sizeof slot);
-        memcpy(out + WIRE_HEAD, &records->places[record], sizeof *records->places);
-        rt_record_pack(records->lists[record], records->ids[record],
-                       records->codes + record * c->code_bytes, c->code_bytes,
-                       records->factors + record * c->n_factors, c->n_factors,
-                       out + WIRE_HEAD + sizeof *records->places);
-        out += c->wire_bytes;
-        n++;
-    }
-    *n_bytes = n * c->wire_bytes;
-    return RT_OK;
+    if (c->to != to)
+        rt_record_sender_aim(c->sender, window_of(c, to));
+    c->to = to;
+    return rt_record_sender_fill(c->sender, buffer, capacity, n_bytes, more, err);
 }
 
 static enum rt_status take_records(void *context, int from, const void *bytes, size_t n_bytes,
@@ -264,20 +113,9 @@ static enum rt_status take_records(void *context, int from, const void *bytes, s
 {
     enum rt_status st = RT_OK;
     struct compactor *c = context;
-    const unsigned char *in = bytes;
-    for (size_t at = 0; at + c->wire_bytes <= n_bytes; at += c->wire_bytes, in += c->wire_bytes) {
-        uint64_t slot = 0;
-        memcpy(&slot, in, sizeof slot);
-        uint64_t block = slot / RT_BLOCK_ROWS;
-        uint64_t place = block < c->first_blocks[c->n_lists] ? place_of(c, block) : UINT64_MAX;
-        if (place < c->window.begin || place >= c->window.end)
-            RT_FAIL(RT_DAMAGED, "rank %d sent a record for block %llu, outside this rank's window",
-                    from, (unsigned long long)block);
-        rt_block_window_put(c->records,
-                            (place - c->window.begin) * RT_BLOCK_ROWS + slot % RT_BLOCK_ROWS,
-                            in + WIRE_HEAD);
-    }
     uint64_t n_records = n_bytes / c->wire_bytes;
+    if (!rt_block_window_take(c->records, bytes, n_records))
+        RT_FAIL(RT_DAMAGED, "rank %d sent a record for a block outside this rank's window", from);
     rt_progress_add(c->context->progress, RT_COUNT_DONE, n_records);
     rt_progress_add(c->context->progress, RT_COUNT_BYTES_READ, n_records * c->tape_bytes);
     RT_TRY(rt_phase_check(c->context, err));
@@ -291,7 +129,6 @@ static enum rt_status allocate(struct compactor *c, struct rt_error *err)
     RT_TRY(rt_array_new((size_t)c->n_lists + 1, sizeof *c->first_blocks, &c->first_blocks, err));
     RT_TRY(rt_array_new(c->n_lists, sizeof *c->rows, &c->rows, err));
     RT_TRY(rt_array_new(c->n_lists, sizeof *c->before, &c->before, err));
-    RT_TRY(rt_array_new(c->n_lists, sizeof *c->next, &c->next, err));
 done:
     return st;
 }
@@ -300,9 +137,16 @@ static enum rt_status open_tape(struct compactor *c, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     char path[RT_PATH_MAX];
+    struct rt_record_sender_input input = {.path = path,
+                                           .first_chunk = c->input->first_chunk,
+                                           .n_chunks = c->input->n_chunks,
+                                           .n_lists = c->n_lists,
+                                           .first_blocks = c->first_blocks,
+                                           .before = c->before,
+                                           .places = &c->places};
     RT_TRY(rt_index_path(c->context->dir, RT_FILE_APPENDABLE, c->context->generation, true, path,
                          err));
-    RT_TRY(rt_tape_open(path, &c->tape, err));
+    RT_TRY(rt_record_sender_new(&input, &c->sender, err));
 done:
     return st;
 }
@@ -320,13 +164,15 @@ static enum rt_status make_file(struct compactor *c, struct rt_compact_output *o
                                   .n_blocks = c->first_blocks[c->n_lists],
                                   .dim = c->dim,
                                   .n_factors = c->n_factors};
-    c->share_blocks = rt_list_share_blocks(&shape);
-    c->n_granules = (shape.n_blocks + c->share_blocks - 1) / c->share_blocks;
+    uint64_t share_blocks = rt_list_share_blocks(&shape);
     out->n_blocks = shape.n_blocks;
-    struct rt_durable_options durable = {
-        .name = "compact", .n_units = c->n_granules, .n_sums = RT_HASH128_LIMBS};
+    struct rt_durable_options durable = {.name = "compact",
+                                         .n_units =
+                                             (shape.n_blocks + share_blocks - 1) / share_blocks,
+                                         .n_sums = RT_HASH128_LIMBS};
     RT_TRY(rt_durable_new(c->context, &durable, &c->durable, err));
-    RT_LOCAL(number_places(c, err));
+    RT_LOCAL(rt_block_places_begin(shape.n_blocks, share_blocks, rt_durable_before(c->durable),
+                                   &c->places, err));
     RT_LOCAL(rt_list_layout(&shape, &out->layout, err));
     RT_LOCAL(
         rt_index_path(c->context->dir, RT_FILE_FROZEN, c->context->generation, true, path, err));
@@ -341,20 +187,21 @@ done:
     return st;
 }
 
-/* Windows are as large as the budget allows, whole granules, the same on all ranks; rounds follow
- * from the largest share. */
+/* Windows are whole granules, the same on all ranks; rounds follow from the largest share. */
 static uint64_t size_windows(struct compactor *c)
 {
     uint64_t largest = 0;
     uint64_t block = block_bytes(c->dim, c->n_factors);
+    uint64_t granule = c->places.share_blocks;
     for (int r = 0; r < c->n_ranks; r++) {
-        uint64_t n = rt_range_count(share_of(c, r));
+        uint64_t n = rt_range_count(rt_block_places_share(&c->places, r, c->n_ranks));
         largest = n > largest ? n : largest;
     }
     uint64_t budget = c->context->budget_bytes;
     rt_min_u64(c->context->job->comm, &budget, 1);
-    uint64_t granules = rt_compact_window_bytes(budget, largest * block) / block / c->share_blocks;
-    c->window_blocks = (granules ? granules : 1) * c->share_blocks;
+    uint64_t granules =
+        rt_compact_window_bytes(budget, largest * block, c->n_ranks) / block / granule;
+    c->window_blocks = (granules ? granules : 1) * granule;
     if (c->window_blocks > largest)
         c->window_blocks = largest ? largest : 1;
     return (largest + c->window_blocks - 1) / c->window_blocks;
@@ -364,12 +211,12 @@ static uint64_t size_windows(struct compactor *c)
 static enum rt_status open_run(struct compactor *c, uint64_t block, uint64_t place,
                                struct rt_error *err)
 {
-    uint64_t end = share_of(c, c->context->job->rank).end;
-    uint64_t n_blocks = c->first_blocks[c->n_lists];
+    const struct rt_block_places *p = &c->places;
+    uint64_t end = rt_block_places_share(p, c->rank, c->n_ranks).end;
     c->run_end = block;
-    while (place < end && c->run_end < n_blocks && is_missing(c, c->run_end / c->share_blocks)) {
-        uint64_t step =
-            c->share_blocks < n_blocks - c->run_end ? c->share_blocks : n_blocks - c->run_end;
+    while (place < end && c->run_end < p->n_blocks && rt_block_is_missing(p, c->run_end)) {
+        uint64_t left = p->n_blocks - c->run_end;
+        uint64_t step = p->share_blocks < left ? p->share_blocks : left;
         c->run_end += step;
         place += step;
     }
@@ -404,7 +251,7 @@ static enum rt_status write_window(struct compactor *c, struct rt_error *err)
     enum rt_status st = RT_OK;
     struct rt_hash128 hash = {0, 0};
     for (uint64_t place = c->window.begin; place < c->window.end;) {
-        uint64_t block = block_at(c, place);
+        uint64_t block = rt_block_at_place(&c->places, place);
         if (!c->writer)
             RT_TRY(open_run(c, block, place, err));
         uint64_t n = c->window.end - place;
@@ -436,8 +283,9 @@ static enum rt_status keep_windows(struct compactor *c, struct rt_error *err)
     if (c->writer)
         RT_TRY(rt_unit_writer_flush(c->writer, err));
     take_hash(c, limbs);
-    for (uint64_t place = c->n_kept; place < c->n_written; place += c->share_blocks) {
-        uint64_t granule = block_at(c, place) / c->share_blocks;
+    const uint64_t step = c->places.share_blocks;
+    for (uint64_t place = c->n_kept; place < c->n_written; place += step) {
+        uint64_t granule = rt_block_at_place(&c->places, place) / step;
         RT_TRY(rt_durable_keep(c->durable, granule, granule + 1, limbs, NULL, 0, err));
     }
     c->n_kept = c->n_written;
@@ -449,8 +297,8 @@ static enum rt_status run_round(struct compactor *c, struct rt_exchange *exchang
                                 struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    c->window = window_of(c, c->context->job->rank);
-    c->sender.to = -1;
+    c->window = window_of(c, c->rank);
+    c->to = -1;
     rt_block_window_clear(c->records, rt_range_count(c->window));
     RT_TRY(rt_exchange_round(exchange, NULL, send_records, take_records, c, err));
     RT_LOCAL(write_window(c, err));
@@ -465,12 +313,11 @@ static void release(struct compactor *c)
 {
     rt_durable_free(c->durable);
     rt_unit_writer_free(c->writer);
-    rt_array_free(c->missing_before);
-    rt_tape_close(&c->tape);
+    rt_record_sender_free(c->sender);
+    rt_block_places_end(&c->places);
     rt_array_free(c->first_blocks);
     rt_array_free(c->rows);
     rt_array_free(c->before);
-    rt_array_free(c->next);
     rt_block_window_free(c->records);
 }
 
@@ -488,13 +335,12 @@ enum rt_status rt_compact_phase(struct rt_phase_context *context,
     struct compactor c = {.context = context,
                           .input = input,
                           .dim = input->tape_shape->dim,
-                          .code_bytes = input->tape_shape->code_bytes,
                           .n_factors = input->tape_shape->n_factors,
                           .n_lists = input->n_lists,
+                          .rank = context->job->rank,
                           .n_ranks = context->job->n_ranks};
-    c.wire_bytes = WIRE_HEAD + rt_block_window_record_bytes(c.dim, c.n_factors);
-    c.tape_bytes = sizeof(uint32_t) + sizeof(uint64_t) + sizeof(struct rt_place) +
-                   c.n_factors * sizeof(float) + c.code_bytes;
+    c.wire_bytes = rt_block_window_wire_bytes(c.dim, c.n_factors);
+    c.tape_bytes = rt_tape_record_bytes(input->tape_shape->code_bytes, c.n_factors);
     uint64_t n_records = 0;
     for (uint32_t l = 0; l < c.n_lists; l++)
         n_records += input->list_rows[l];
@@ -506,7 +352,7 @@ enum rt_status rt_compact_phase(struct rt_phase_context *context,
     make_directory(&c);
     RT_TRY(make_file(&c, out, err));
     c.n_rounds = out->n_rounds = size_windows(&c);
-    c.n_kept = c.n_written = share_of(&c, context->job->rank).begin;
+    c.n_kept = c.n_written = rt_block_places_share(&c.places, c.rank, c.n_ranks).begin;
     RT_LOCAL(rt_block_window_new(c.dim, c.n_factors, c.window_blocks, &c.records, err));
     RT_AGREE(comm);
     RT_TRY(rt_exchange_new(comm, 0, &exchange, err));

@@ -33,9 +33,9 @@ enum rt_status rt_compact_phase(struct rt_phase_context *context,
                                 struct rt_error *err) RT_MUST_CHECK;
 
 /* Private bytes of a rank in this phase with windows of window_bytes, n_blocks over all ranks; and
- * the window that a budget gives (F4). */
+ * the window for a rank's share of the file, within its budget (F4). */
 uint64_t rt_compact_phase_bytes(uint32_t dim, enum rt_metric metric, uint32_t n_lists,
                                 uint64_t window_bytes, uint64_t n_blocks, int n_ranks);
-uint64_t rt_compact_window_bytes(uint64_t budget_bytes, uint64_t share_bytes);
+uint64_t rt_compact_window_bytes(uint64_t budget_bytes, uint64_t share_bytes, int n_ranks);
 
 #endif

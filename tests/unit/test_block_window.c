@@ -26,9 +26,10 @@ static struct rt_hash128 make(uint32_t dim, uint64_t slot, struct rt_place *plac
             code[i / 8] = (uint8_t)(code[i / 8] | 1u << i % 8);
     for (uint32_t f = 0; f < N_FACTORS; f++)
         factors[f] = (float)slot + (float)f / 8;
-    memcpy(record, place, sizeof *place);
+    memcpy(record, &slot, sizeof slot);
+    memcpy(record + sizeof slot, place, sizeof *place);
     rt_record_pack((uint32_t)slot / 100, slot * 3, code, rt_code_bytes(dim), factors, N_FACTORS,
-                   record + sizeof *place);
+                   record + sizeof slot + sizeof *place);
     return rt_record_hash((uint32_t)slot / 100, slot * 3, code, rt_code_bytes(dim), factors,
                           N_FACTORS);
 }
@@ -68,7 +69,7 @@ RT_TEST("blocks packed from a window are those packed record by record")
         struct rt_block_window *window = NULL;
         struct rt_hash128 sum = {0, 0};
         struct rt_hash128 found = {0, 0};
-        REQUIRE(rt_block_window_record_bytes(dims[d], N_FACTORS) <= sizeof record);
+        REQUIRE(rt_block_window_wire_bytes(dims[d], N_FACTORS) <= sizeof record);
         CHECK_OK(rt_block_window_new(dims[d], N_FACTORS, N_BLOCKS, &window, &err));
         for (int turn = 0; turn < 2; turn++) { /* a window is filled again and again */
             sum = found = (struct rt_hash128){0, 0};
@@ -81,7 +82,7 @@ RT_TEST("blocks packed from a window are those packed record by record")
                 if (!is_there(slot))
                     continue;
                 sum = rt_hash128_add(sum, make(dims[d], slot, &place, code, factors));
-                rt_block_window_put(window, slot, record);
+                CHECK(rt_block_window_take(window, record, 1));
             }
             struct rt_list_blocks blocks;
             for (uint64_t first = 0; first < N_BLOCKS; first += blocks.n_blocks) {
@@ -93,6 +94,12 @@ RT_TEST("blocks packed from a window are those packed record by record")
             }
             CHECK(memcmp(&sum, &found, sizeof sum) == 0);
         }
+        struct rt_place place;
+        uint8_t code[CODE_MOST];
+        float factors[N_FACTORS];
+        (void)make(dims[d], N_SLOTS - 1, &place, code, factors);
+        rt_block_window_clear(window, N_BLOCKS - 1);
+        CHECK(!rt_block_window_take(window, record, 1)); /* one block too far */
         rt_block_window_free(window);
     }
 }
