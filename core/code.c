@@ -21,16 +21,10 @@ static void factors_from(const struct rt_code_sums *sums, uint32_t dim, float *f
 }
 
 void rt_code_encode(enum rt_metric metric, const float *row, const float *centroid, uint32_t dim,
-                    float *scratch, uint8_t *code, float *factors)
+                    uint8_t *code, float *factors)
 {
-    const float *u = row;
     struct rt_code_sums sums;
-    if (centroid) {
-        for (uint32_t i = 0; i < dim; i++)
-            scratch[i] = row[i] - centroid[i];
-        u = scratch;
-    }
-    rt_kernels()->scan.encode(u, metric == RT_IP ? centroid : NULL, dim, code, &sums);
+    rt_kernels()->scan.encode(row, centroid, metric == RT_IP, dim, code, &sums);
     factors_from(&sums, dim, factors);
     if (metric == RT_IP) /* g = -<u,c>; never -0 (A5) */
         factors[3] = (float)(0.0 - sums.centroid) + 0.0f;

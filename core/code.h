@@ -24,8 +24,8 @@ static inline uint32_t rt_code_bytes(uint32_t dim)
 }
 
 /* Encodes one rotated row against its rotated centroid (centroid NULL: no residual, u = x). factors
- * has rt_code_n_factors entries. scratch: dim floats. */
+ * has rt_code_n_factors entries. */
 void rt_code_encode(enum rt_metric metric, const float *row, const float *centroid, uint32_t dim,
-                    float *scratch, uint8_t *code, float *factors);
+                    uint8_t *code, float *factors);
 
 #endif

@@ -10,7 +10,7 @@ struct rt_recoder {
     const struct rt_tree *tree;
     enum rt_element element;
     struct rt_rotation *rotation;
-    float *row, *scratch;
+    float *row;
     uint8_t *code;
 };
 
@@ -24,7 +24,6 @@ enum rt_status rt_recoder_new(const struct rt_tree *tree, enum rt_element elemen
     r->element = element;
     RT_TRY(rt_rotation_new(tree->rotation_seed, tree->dim, &r->rotation, err));
     RT_TRY(rt_array_new(tree->dim, sizeof *r->row, &r->row, err));
-    RT_TRY(rt_array_new(tree->dim, sizeof *r->scratch, &r->scratch, err));
     RT_TRY(rt_array_new(rt_code_bytes(tree->dim), 1, &r->code, err));
     *out = r;
     r = NULL;
@@ -39,7 +38,6 @@ void rt_recoder_free(struct rt_recoder *r)
         return;
     rt_rotation_free(r->rotation);
     rt_array_free(r->row);
-    rt_array_free(r->scratch);
     rt_array_free(r->code);
     rt_array_free(r);
 }
@@ -65,7 +63,7 @@ enum rt_recode_verdict rt_recode(struct rt_recoder *r, const void *vector, uint3
     rt_rotation_apply(r->rotation, r->row, 1);
     const float *centroid =
         tree->residual ? rt_tree_leaves(tree)->centroids + (size_t)list * tree->dim : NULL;
-    rt_code_encode(tree->metric, r->row, centroid, tree->dim, r->scratch, r->code, found);
+    rt_code_encode(tree->metric, r->row, centroid, tree->dim, r->code, found);
     bool is_same = memcmp(code, r->code, rt_code_bytes(tree->dim)) == 0;
     for (uint32_t f = 0; f < rt_code_n_factors(tree->metric); f++)
         is_same = is_same && same_bits(factors[f], found[f]);

@@ -65,8 +65,11 @@ void rt_rotation_apply(const struct rt_rotation *rotation, float *rows, size_t n
     for (size_t r = 0; r < n_rows; r++) {
         float *row = rows + r * dim;
         for (uint32_t round = 0; round < ROUNDS; round++) {
-            kernels->flip(row, rotation->signs + (size_t)round * dim, dim);
-            kernels->fht(round % 2 ? row + (dim - power) : row, power, rotation->scale);
+            const uint32_t *signs = rotation->signs + (size_t)round * dim;
+            uint32_t first = round % 2 ? dim - power : 0; /* of those that are transformed */
+            uint32_t rest = round % 2 ? 0 : power;        /* of those that are not */
+            kernels->flip(row + rest, signs + rest, dim - power);
+            kernels->fht(row + first, signs + first, power, rotation->scale);
             if (dim != power)
                 kac(kernels, row, dim);
         }
@@ -83,7 +86,7 @@ void rt_rotation_invert(const struct rt_rotation *rotation, float *rows, size_t 
         for (uint32_t round = ROUNDS; round-- > 0;) {
             if (dim != power)
                 kac(kernels, row, dim);
-            kernels->fht(round % 2 ? row + (dim - power) : row, power, rotation->scale);
+            kernels->fht(round % 2 ? row + (dim - power) : row, NULL, power, rotation->scale);
             kernels->flip(row, rotation->signs + (size_t)round * dim, dim);
         }
     }

@@ -9,6 +9,9 @@
 
 #include <math.h>
 #include <string.h>
+#if VECTOR_BYTES > 32
+#include <immintrin.h>
+#endif
 
 typedef float vf __attribute__((vector_size(VECTOR_BYTES)));
 typedef double vd __attribute__((vector_size(VECTOR_BYTES)));
@@ -240,8 +243,20 @@ static void flip(float *x, const uint32_t *signs, size_t dim)
     }
 }
 
-/* Steps h and 2h in one pass over x, h a multiple of WIDTH. */
-ALWAYS void fht_two_steps(float *x, size_t p, size_t h)
+ALWAYS vf load_flipped(const float *x, const uint32_t *signs)
+{
+    vf v;
+    vu bits;
+    memcpy(&v, x, sizeof v);
+    if (!signs)
+        return v;
+    memcpy(&bits, signs, sizeof bits);
+    return (vf)((vu)v ^ (bits & UINT32_C(0x80000000)));
+}
+
+/* Steps h and 2h in one pass over x, h a multiple of WIDTH, and then each times scale, which
+ * changes nothing where it is 1. */
+ALWAYS void fht_two_steps(float *x, size_t p, size_t h, float scale)
 {
     for (size_t block = 0; block < p; block += 4 * h)
         for (size_t i = block; i < block + h; i += WIDTH) {
@@ -252,16 +267,16 @@ ALWAYS void fht_two_steps(float *x, size_t p, size_t h)
             vf b = v[0] - v[1];
             vf c = v[2] + v[3];
             vf d = v[2] - v[3];
-            v[0] = a + c;
-            v[1] = b + d;
-            v[2] = a - c;
-            v[3] = b - d;
+            v[0] = (a + c) * scale;
+            v[1] = (b + d) * scale;
+            v[2] = (a - c) * scale;
+            v[3] = (b - d) * scale;
             for (size_t k = 0; k < 4; k++)
                 memcpy(x + i + k * h, &v[k], sizeof v[k]);
         }
 }
 
-ALWAYS void fht_step(float *x, size_t p, size_t h)
+ALWAYS void fht_step(float *x, size_t p, size_t h, float scale)
 {
     for (size_t block = 0; block < p; block += 2 * h)
         for (size_t i = block; i < block + h; i += WIDTH) {
@@ -269,8 +284,8 @@ ALWAYS void fht_step(float *x, size_t p, size_t h)
             vf b;
             memcpy(&a, x + i, sizeof a);
             memcpy(&b, x + i + h, sizeof b);
-            vf both = a + b;
-            b = a - b;
+            vf both = (a + b) * scale;
+            b = (a - b) * scale;
             memcpy(x + i, &both, sizeof both);
             memcpy(x + i + h, &b, sizeof b);
         }
@@ -281,14 +296,19 @@ ALWAYS void fht_step(float *x, size_t p, size_t h)
 #define INSIDE(v, h)                                                                               \
     do {                                                                                           \
         vu place_;                                                                                 \
-        vu upper_;                                                                                 \
+        vf sign_;                                                                                  \
         for (uint32_t l_ = 0; l_ < WIDTH; l_++) {                                                  \
             place_[l_] = l_ ^ (h);                                                                 \
-            upper_[l_] = l_ & (h) ? UINT32_C(0x80000000) : 0;                                      \
+            sign_[l_] = l_ & (h) ? -1.0f : 1.0f;                                                   \
         }                                                                                          \
         vf partner_ = SHUFFLE(v, place_);                                                          \
-        (v) = partner_ + (vf)((vu)(v) ^ upper_);                                                   \
+        (v) = ADD_SIGNED(partner_, v, sign_);                                                      \
     } while (0)
+#if VECTOR_BYTES > 32 /* one instruction, rounded once: the product is exact */
+#define ADD_SIGNED(a, b, sign) ((vf)_mm512_fmadd_ps((__m512)(b), (__m512)(sign), (__m512)(a)))
+#else
+#define ADD_SIGNED(a, b, sign) ((a) + (vf)((vu)(b) ^ ((vu)(sign)&UINT32_C(0x80000000))))
+#endif
 #ifdef __clang__
 ALWAYS vf shuffle_f32(vf v, vu place)
 {
@@ -324,13 +344,11 @@ ALWAYS vf fht_inside(vf v)
     } while (0)
 
 /* Eight vectors, 128 numbers, in registers from the first step to the last. */
-ALWAYS void fht_eight(float *x, float scale)
+ALWAYS void fht_eight(float *x, const uint32_t *signs, float scale)
 {
     vf v[8];
-    for (size_t k = 0; k < 8; k++) {
-        memcpy(&v[k], x + k * WIDTH, sizeof v[k]);
-        v[k] = fht_inside(v[k]);
-    }
+    for (size_t k = 0; k < 8; k++)
+        v[k] = fht_inside(load_flipped(x + k * WIDTH, signs ? signs + k * WIDTH : NULL));
     for (size_t k = 0; k < 8; k += 2)
         BUTTERFLY(v[k], v[k + 1]);
     for (size_t k = 0; k < 8; k += 4) {
@@ -346,44 +364,53 @@ ALWAYS void fht_eight(float *x, float scale)
 }
 #endif
 
-static void fht(float *x, size_t p, float scale)
+/* Fewer numbers than a vector holds. */
+ALWAYS void fht_few(float *x, size_t p, float scale)
 {
-    size_t h = 1;
+    for (size_t h = 1; h < p; h *= 2)
+        for (size_t block = 0; block < p; block += 2 * h)
+            for (size_t i = block; i < block + h; i++) {
+                float a = x[i];
+                float b = x[i + h];
+                x[i] = a + b;
+                x[i + h] = a - b;
+            }
+    for (size_t i = 0; i < p; i++)
+        x[i] *= scale;
+}
+
+/* The first steps, as many as registers hold; the distance of the next. scale is for the last. */
+ALWAYS size_t fht_first(float *x, const uint32_t *signs, size_t p, float scale)
+{
 #if VECTOR_BYTES > 32
-    if (p == 8 * WIDTH) {
-        fht_eight(x, scale);
-        return;
+    const size_t eight = 8 * WIDTH;
+    if (p >= eight) {
+        for (size_t i = 0; i < p; i += eight)
+            fht_eight(x + i, signs ? signs + i : NULL, p == eight ? scale : 1.0f);
+        return eight;
     }
 #endif
+    for (size_t i = 0; i < p; i += WIDTH) {
+        vf v = fht_inside(load_flipped(x + i, signs ? signs + i : NULL));
+        v *= p == WIDTH ? scale : 1.0f;
+        memcpy(x + i, &v, sizeof v);
+    }
+    return WIDTH;
+}
+
+static void fht(float *x, const uint32_t *signs, size_t p, float scale)
+{
     if (p < WIDTH) {
-        for (; h < p; h *= 2)
-            for (size_t block = 0; block < p; block += 2 * h)
-                for (size_t i = block; i < block + h; i++) {
-                    float a = x[i];
-                    float b = x[i + h];
-                    x[i] = a + b;
-                    x[i + h] = a - b;
-                }
-        for (size_t i = 0; i < p; i++)
-            x[i] *= scale;
+        if (signs)
+            flip(x, signs, p);
+        fht_few(x, p, scale);
         return;
     }
-    for (size_t i = 0; i < p; i += WIDTH) {
-        vf v;
-        memcpy(&v, x + i, sizeof v);
-        v = fht_inside(v);
-        memcpy(x + i, &v, sizeof v);
-    }
-    for (h = WIDTH; 2 * h < p; h *= 4)
-        fht_two_steps(x, p, h);
+    size_t h = fht_first(x, signs, p, scale);
+    for (; 2 * h < p; h *= 4)
+        fht_two_steps(x, p, h, 4 * h == p ? scale : 1.0f);
     if (h < p)
-        fht_step(x, p, h);
-    for (size_t i = 0; i < p; i += WIDTH) {
-        vf v;
-        memcpy(&v, x + i, sizeof v);
-        v *= scale;
-        memcpy(x + i, &v, sizeof v);
-    }
+        fht_step(x, p, h, scale);
 }
 
 static void kac(float *low, float *high, size_t m)

@@ -69,10 +69,11 @@ struct rt_kernels {
     double (*sum_abs)(const float *x, size_t dim);
 
     /* Steps of the rotation, in place: x_i's sign flipped by the top bit of signs[i];
-     * Walsh-Hadamard of p (a power of two) numbers, natural order, then each times scale; (low_i,
-     * high_i) := ((low_i + high_i) s, (low_i - high_i) s) with s = RT_KAC_SCALE. */
+     * Walsh-Hadamard of p (a power of two) numbers, flipped first unless signs is NULL, natural
+     * order, then each times scale; (low_i, high_i) := ((low_i + high_i) s, (low_i - high_i) s)
+     * with s = RT_KAC_SCALE. */
     void (*flip)(float *x, const uint32_t *signs, size_t dim);
-    void (*fht)(float *x, size_t p, float scale);
+    void (*fht)(float *x, const uint32_t *signs, size_t p, float scale);
     void (*kac)(float *low, float *high, size_t m);
 
     /* Element conversions (exact). */

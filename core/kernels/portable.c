@@ -97,8 +97,10 @@ static void flip(float *x, const uint32_t *signs, size_t dim)
     }
 }
 
-static void fht(float *x, size_t p, float scale)
+static void fht(float *x, const uint32_t *signs, size_t p, float scale)
 {
+    if (signs)
+        flip(x, signs, p);
     for (size_t h = 1; h < p; h *= 2)
         for (size_t block = 0; block < p; block += 2 * h)
             for (size_t i = block; i < block + h; i++) {

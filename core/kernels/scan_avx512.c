@@ -39,7 +39,7 @@ static inline __m512d high_f64(__m512 x)
     return _mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1));
 }
 
-static void encode(const float *u, const float *c, size_t dim, uint8_t *code,
+static void encode(const float *row, const float *c, bool dots, size_t dim, uint8_t *code,
                    struct rt_code_sums *sums)
 {
     __m512d square[2] = {_mm512_setzero_pd(), _mm512_setzero_pd()};
@@ -48,7 +48,10 @@ static void encode(const float *u, const float *c, size_t dim, uint8_t *code,
     for (size_t i = 0; i < dim; i += 16) {
         size_t left = dim - i < 16 ? dim - i : 16;
         __mmask16 mask = first_lanes(left);
-        __m512 x = _mm512_maskz_loadu_ps(mask, u + i);
+        __m512 x = _mm512_maskz_loadu_ps(mask, row + i);
+        __m512 y = c ? _mm512_maskz_loadu_ps(mask, c + i) : _mm512_setzero_ps();
+        if (c)
+            x = _mm512_sub_ps(x, y);
         unsigned bits = ~(unsigned)_mm512_movepi32_mask(_mm512_castps_si512(x)) & mask;
         __m512d low = low_f64(x);
         __m512d high = high_f64(x);
@@ -56,8 +59,7 @@ static void encode(const float *u, const float *c, size_t dim, uint8_t *code,
         square[1] = _mm512_add_pd(square[1], _mm512_mul_pd(high, high));
         absolute[0] = _mm512_add_pd(absolute[0], _mm512_abs_pd(low));
         absolute[1] = _mm512_add_pd(absolute[1], _mm512_abs_pd(high));
-        if (c) {
-            __m512 y = _mm512_maskz_loadu_ps(mask, c + i);
+        if (c && dots) {
             centroid[0] = _mm512_add_pd(centroid[0], _mm512_mul_pd(low, low_f64(y)));
             centroid[1] = _mm512_add_pd(centroid[1], _mm512_mul_pd(high, high_f64(y)));
         }

@@ -4,6 +4,7 @@
 #ifndef RT_CORE_KERNELS_SCAN_KERNELS_H
 #define RT_CORE_KERNELS_SCAN_KERNELS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,7 +14,7 @@
 struct rt_code_sums {
     double square;   /* u_i^2 */
     double absolute; /* |u_i| */
-    double centroid; /* u_i c_i; 0 without c */
+    double centroid; /* u_i c_i, where it is asked for; else 0 */
 };
 
 /* What the table of one query and list is made from. */
@@ -42,8 +43,9 @@ struct rt_scan_table {
 typedef float rt_row_distance(const float *query, const void *row, size_t dim);
 
 struct rt_scan_kernels {
-    /* code: rt_code_bytes, padding bits 0. c may be NULL. */
-    void (*encode)(const float *u, const float *c, size_t dim, uint8_t *code,
+    /* The signs and sums of u = row - c (f32; c NULL: u = row). code: rt_code_bytes, padding bits
+     * 0. sums->centroid is 0 without c or without `dots`. */
+    void (*encode)(const float *row, const float *c, bool dots, size_t dim, uint8_t *code,
                    struct rt_code_sums *sums);
     /* difference (padded, the padding set to 0) := v - c; c may be NULL (0). */
     void (*table_terms)(const float *v, const float *c, size_t dim, float *difference,

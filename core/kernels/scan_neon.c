@@ -152,7 +152,7 @@ static inline unsigned negative_lanes(struct lanes x)
     return bits;
 }
 
-static void encode(const float *u, const float *c, size_t dim, uint8_t *code,
+static void encode(const float *row, const float *c, bool dots, size_t dim, uint8_t *code,
                    struct rt_code_sums *sums)
 {
     struct lanes_f64 square = zero_lanes_f64();
@@ -160,14 +160,17 @@ static void encode(const float *u, const float *c, size_t dim, uint8_t *code,
     struct lanes_f64 centroid = square;
     for (size_t i = 0; i < dim; i += 16) {
         size_t n = terms_at(i, dim);
-        struct lanes x = load_f32(u, i, n);
+        struct lanes x = load_f32(row, i, n);
+        struct lanes y = c ? load_f32(c, i, n) : zero_lanes();
+        if (c)
+            x = minus(x, y);
         struct lanes_f64 wide = widen(x);
         unsigned bits = ~negative_lanes(x) & 0xffffu >> (16 - n);
         add_product_f64(&square, &wide, &wide);
         add_absolute_f64(&absolute, &wide);
-        if (c) {
-            struct lanes_f64 y = widen(load_f32(c, i, n));
-            add_product_f64(&centroid, &wide, &y);
+        if (c && dots) {
+            struct lanes_f64 wide_c = widen(y);
+            add_product_f64(&centroid, &wide, &wide_c);
         }
         code[i / 8] = (uint8_t)bits;
         if (n > 8)

@@ -16,7 +16,7 @@
                 (lane)[l] += (lane)[l + half];                                                     \
     } while (0)
 
-static void encode(const float *u, const float *c, size_t dim, uint8_t *code,
+static void encode(const float *row, const float *c, bool dots, size_t dim, uint8_t *code,
                    struct rt_code_sums *sums)
 {
     double square[LANES] = {0};
@@ -24,12 +24,13 @@ static void encode(const float *u, const float *c, size_t dim, uint8_t *code,
     double centroid[LANES] = {0};
     memset(code, 0, (dim + 7) / 8);
     for (size_t i = 0; i < dim; i++) {
-        double x = (double)u[i];
+        float u = c ? row[i] - c[i] : row[i];
+        double x = (double)u;
         square[i % LANES] += x * x;
         absolute[i % LANES] += fabs(x);
-        if (c)
+        if (c && dots)
             centroid[i % LANES] += x * (double)c[i];
-        if (!signbit(u[i]))
+        if (!signbit(u))
             code[i / 8] = (uint8_t)(code[i / 8] | 1u << i % 8);
     }
     RT_TREE(square);

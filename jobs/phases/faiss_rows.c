@@ -17,7 +17,7 @@ struct rt_faiss_rows {
     struct rt_rotation *rotation; /* where codes are made from vectors */
     uint8_t *native;              /* a row of the heap */
     float *row;                   /* as a search measures it */
-    float *rotated, *scratch;
+    float *rotated;
     uint8_t *code;
 };
 
@@ -48,7 +48,6 @@ enum rt_status rt_faiss_rows_new(const struct rt_index_view *view, struct rt_hea
     RT_TRY(rt_array_new(m->dim, rt_element_size(m->element), &r->native, err));
     RT_TRY(rt_array_new(m->dim, sizeof *r->row, &r->row, err));
     RT_TRY(rt_array_new(m->dim, sizeof *r->rotated, &r->rotated, err));
-    RT_TRY(rt_array_new(m->dim, sizeof *r->scratch, &r->scratch, err));
     RT_TRY(rt_array_new(view->code_bytes, 1, &r->code, err));
     *out = r;
     r = NULL;
@@ -65,7 +64,6 @@ void rt_faiss_rows_free(struct rt_faiss_rows *r)
     rt_array_free(r->native);
     rt_array_free(r->row);
     rt_array_free(r->rotated);
-    rt_array_free(r->scratch);
     rt_array_free(r->code);
     rt_array_free(r);
 }
@@ -144,7 +142,7 @@ static void put_bits(struct rt_faiss_rows *r, const struct rt_live_row *row, uin
             rt_tree_leaves(&r->view->tree.tree)->centroids + (size_t)row->list * m->dim;
         memcpy(r->rotated, r->row, m->dim * sizeof(float));
         rt_rotation_apply(r->rotation, r->rotated, 1);
-        rt_code_encode(m->metric, r->rotated, centroid, m->dim, r->scratch, r->code, made);
+        rt_code_encode(m->metric, r->rotated, centroid, m->dim, r->code, made);
         bits = r->code;
         factors = made;
     }

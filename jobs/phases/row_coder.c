@@ -14,14 +14,13 @@ struct rt_row_coder {
     uint32_t *lists;
     float *distances;
     float *rotated;
-    float *scratch; /* dim, for encoding */
 };
 
 size_t rt_row_coder_bytes(uint32_t dim, uint32_t beam, size_t max_rows)
 {
     size_t a_row = (size_t)dim * sizeof(float) + sizeof(enum rt_row_verdict) + sizeof(uint32_t) +
                    sizeof(float);
-    return max_rows * a_row + dim * sizeof(float) + rt_assigner_bytes(max_rows, dim, beam);
+    return max_rows * a_row + rt_assigner_bytes(max_rows, dim, beam);
 }
 
 enum rt_status rt_row_coder_new(const struct rt_row_coder_options *options,
@@ -38,7 +37,6 @@ enum rt_status rt_row_coder_new(const struct rt_row_coder_options *options,
     RT_TRY(rt_array_new(options->max_rows, sizeof *coder->lists, &coder->lists, err));
     RT_TRY(rt_array_new(options->max_rows, sizeof *coder->distances, &coder->distances, err));
     RT_TRY(rt_array_new(options->max_rows, dim * sizeof(float), &coder->rotated, err));
-    RT_TRY(rt_array_new(dim, sizeof(float), &coder->scratch, err));
     struct rt_descent_options few = {.tree = options->tree,
                                      .distance = options->distance,
                                      .beam = coder->options.beam,
@@ -66,7 +64,6 @@ void rt_row_coder_free(struct rt_row_coder *coder)
     rt_array_free(coder->lists);
     rt_array_free(coder->distances);
     rt_array_free(coder->rotated);
-    rt_array_free(coder->scratch);
     rt_array_free(coder);
 }
 
@@ -129,8 +126,8 @@ void rt_row_coder_encode(struct rt_row_coder *coder, size_t row, uint32_t list, 
     const struct rt_tree *tree = coder->options.tree;
     const float *centroid =
         tree->residual ? rt_tree_leaves(tree)->centroids + (size_t)list * tree->dim : NULL;
-    rt_code_encode(tree->metric, coder->rotated + row * tree->dim, centroid, tree->dim,
-                   coder->scratch, code, factors);
+    rt_code_encode(tree->metric, coder->rotated + row * tree->dim, centroid, tree->dim, code,
+                   factors);
 }
 
 size_t rt_row_coder_order(const uint32_t *lists, size_t n_rows, uint32_t *order, uint32_t *scratch)

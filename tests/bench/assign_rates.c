@@ -174,19 +174,15 @@ static double rotate(struct bench *b)
 static enum rt_status encode(struct bench *b, double *seconds, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    float *scratch = NULL;
     uint8_t *code = NULL;
     float factors[RT_MAX_FACTORS];
-    RT_TRY(rt_array_new(b->dim, sizeof *scratch, &scratch, err));
     RT_TRY(rt_array_new(rt_code_bytes(b->dim), 1, &code, err));
     double began = now();
     for (size_t i = 0; i < b->n_rows; i++)
         rt_code_encode(RT_L2, b->rows + i * b->dim,
-                       b->leaves->centroids + (size_t)b->lists[i] * b->dim, b->dim, scratch, code,
-                       factors);
+                       b->leaves->centroids + (size_t)b->lists[i] * b->dim, b->dim, code, factors);
     *seconds = now() - began;
 done:
-    rt_array_free(scratch);
     rt_array_free(code);
     return st;
 }

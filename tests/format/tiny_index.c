@@ -107,7 +107,6 @@ static enum rt_status make_rows(struct tiny *t, struct rt_error *err)
     enum rt_status st = RT_OK;
     const struct tiny_options *o = t->options;
     size_t n = o->n_rows;
-    float *scratch = NULL;
     t->code_bytes = rt_code_bytes(o->dim);
     t->n_factors = rt_code_n_factors(o->metric);
     RT_TRY(rt_array_new(n * o->dim, sizeof(float), &t->rows, err));
@@ -116,7 +115,6 @@ static enum rt_status make_rows(struct tiny *t, struct rt_error *err)
     RT_TRY(rt_array_zero(n, sizeof(struct rt_place), &t->places, err));
     RT_TRY(rt_array_new(n, t->code_bytes, &t->codes, err));
     RT_TRY(rt_array_new(n * t->n_factors, sizeof(float), &t->factors, err));
-    RT_TRY(rt_array_new(o->dim, sizeof(float), &scratch, err));
     for (uint32_t r = 0; r < o->n_rows; r++) {
         float *row = t->rows + (size_t)r * o->dim;
         for (uint32_t i = 0; i < o->dim; i++)
@@ -126,16 +124,15 @@ static enum rt_status make_rows(struct tiny *t, struct rt_error *err)
         rt_element_from_f32(o->element, row, element, o->dim);
         rt_element_to_f32(o->element, element, row, o->dim);
         t->lists[r] = nearest(t, row);
-        rt_code_encode(
-            o->metric, row, o->residual ? t->leaves + (size_t)t->lists[r] * o->dim : NULL, o->dim,
-            scratch, t->codes + (size_t)r * t->code_bytes, t->factors + (size_t)r * t->n_factors);
+        rt_code_encode(o->metric, row,
+                       o->residual ? t->leaves + (size_t)t->lists[r] * o->dim : NULL, o->dim,
+                       t->codes + (size_t)r * t->code_bytes, t->factors + (size_t)r * t->n_factors);
         t->rows_hash = rt_hash128_add(
             t->rows_hash,
             rt_record_hash(t->lists[r], id_of(r), t->codes + (size_t)r * t->code_bytes,
                            t->code_bytes, t->factors + (size_t)r * t->n_factors, t->n_factors));
     }
 done:
-    rt_array_free(scratch);
     return st;
 }
 

@@ -165,10 +165,8 @@ static inline void index_add(struct memory_index *x, struct rt_scan_run *run, si
     uint32_t place = (uint32_t)(run->n_rows % RT_BLOCK_ROWS);
     uint8_t code[8192];
     float factors[RT_MAX_FACTORS];
-    float *scratch = malloc(s->dim * sizeof *scratch);
     const float *centroid = s->residual ? x->centroids + (size_t)x->list_of[row] * s->dim : NULL;
-    rt_code_encode(s->metric, x->rotated + row * s->dim, centroid, s->dim, scratch, code, factors);
-    free(scratch);
+    rt_code_encode(s->metric, x->rotated + row * s->dim, centroid, s->dim, code, factors);
     rt_block_put((uint8_t *)(uintptr_t)run->codes + block * rt_block_code_bytes(s->dim), s->dim,
                  place, code);
     float *f = (float *)(uintptr_t)run->factors + block * n_factors * RT_BLOCK_ROWS + place;

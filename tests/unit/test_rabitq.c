@@ -61,7 +61,7 @@ static void encode_rows(const float *rows, size_t n, uint32_t dim, uint8_t *code
 {
     for (size_t row = 0; row < n; row++) {
         uint8_t *code = codes + row * rt_code_bytes(dim);
-        rt_code_encode(RT_L2, rows + row * dim, NULL, dim, NULL, code, factors + 3 * row);
+        rt_code_encode(RT_L2, rows + row * dim, NULL, dim, code, factors + 3 * row);
         for (uint32_t i = 0; i < dim; i++)
             signs[row * dim + i] = code[i / 8] >> i % 8 & 1 ? 1 : -1;
     }
@@ -95,7 +95,7 @@ RT_TEST("x0 of Gaussian rows has the mean and spread of the theory")
             for (uint32_t i = 0; i < dim; i++)
                 row[i] = draw_normal(SEED, r, i);
             rotate_well(SEED, dim, row, 1);
-            rt_code_encode(RT_L2, row, NULL, dim, NULL, code, f);
+            rt_code_encode(RT_L2, row, NULL, dim, code, f);
             double x0 = sqrt((double)f[0] / dim) / (double)f[1];
             double error = sqrt((double)f[0] * (1 / (x0 * x0) - 1) / (dim - 1));
             CHECK(fabs((double)f[2] - error) < 1e-4 * error);
