@@ -287,8 +287,7 @@ ALWAYS size_t places_512(const float *values, size_t n, float low, float high, s
     return n_out;
 }
 
-/* As pick_least.h, with a guess of where the rank lies by how many are on either side. */
-static size_t pick_least_512(const float *values, size_t n, size_t rank, uint32_t *out)
+ALWAYS void range_512(const float *values, size_t n, float *least, float *most)
 {
     __m512 infinity = _mm512_set1_ps(INFINITY);
     __m512 lows = infinity;
@@ -298,37 +297,13 @@ static size_t pick_least_512(const float *values, size_t n, size_t rank, uint32_
         lows = _mm512_min_ps(x, lows);
         highs = _mm512_mask_max_ps(highs, _mm512_cmp_ps_mask(x, infinity, _CMP_LT_OQ), x, highs);
     }
-    float low = -INFINITY;
-    float least = _mm512_reduce_min_ps(lows);
-    float high = _mm512_reduce_max_ps(highs);
-    size_t n_low = 0;
-    size_t n_high = n;
-    size_t n_least = count_512(values, n, least);
-    if (n_least < rank) {
-        low = least;
-        n_low = n_least;
-    } else {
-        high = least;
-    }
-    for (size_t turn = 1;; turn++) {
-        float share = turn % 4 ? ((float)(rank - n_low)) / (float)(n_high - n_low) : 0.5f;
-        float middle = low + (high - low) * share;
-        if (!(middle > low && middle < high))
-            middle = low + (high - low) * 0.5f;
-        if (!(middle > low && middle < high))
-            break;
-        size_t count = count_512(values, n, middle);
-        if (count < rank) {
-            low = middle;
-            n_low = count;
-        } else {
-            high = middle;
-            n_high = count;
-            if (count == rank)
-                break;
-        }
-    }
-    return places_512(values, n, low, high, rank - n_low, out);
+    *least = _mm512_reduce_min_ps(lows);
+    *most = _mm512_reduce_max_ps(highs);
+}
+
+static size_t pick_least_512(const float *values, size_t n, size_t rank, uint32_t *out)
+{
+    return pick_least_by(range_512, count_512, places_512, values, n, rank, out);
 }
 
 #include "core/kernels/int8_tile.h"

@@ -153,7 +153,7 @@ static float scale_products(float *a, const float *norm, float factor, size_t n)
     return smallest;
 }
 
-ALWAYS uint32_t count_at_most(const float *values, size_t n, float most)
+ALWAYS size_t count_at_most(const float *values, size_t n, float most)
 {
     uint32_t count = 0; /* lists are far below 2^32 */
     for (size_t i = 0; i < n; i++)
