@@ -155,6 +155,9 @@ seed = int(os.environ.get("RANKTAPE_TEST_SEED", time.time()))
 print(f"seed {seed}", flush=True)
 draw = random.Random(seed)
 prepare()
+if which == "readers":
+    search_beside()
+    end()
 afresh()
 before = (digest("index"), answers())
 wanted = {job: outcome(job) for job in JOBS}
@@ -190,8 +193,6 @@ elif which == "fails":
                     # whose files can be neither opened nor renamed any more cannot clean up either
                     check(not left or point not in ("write", "map") or rank == "0", f"{name}: {left} left")
                     finish_it(name, job, wanted[job])
-elif which == "readers":
-    search_beside()
 elif which == "times":
     for i in range(200):
         job = draw.choice(list(JOBS))
