@@ -110,6 +110,24 @@ def foreseen():
         check(does["rows_removed"] == 50, f"{does['rows_removed']} rows removed, 50 were dead")
 
 
+def reborn():
+    """All rows deleted and inserted again: after vacuum --full the files are as large as a build's."""
+    ok("build", write_bin("rows.fbin", clustered(4000, 16, seed=9)), "index", "--lists", 20, ranks=2)
+    np.arange(4000, dtype="<u8").tofile("all.u64")
+    fresh = manifest_of("index")
+    ok("delete", "index", "--ids", "all.u64", ranks=2)
+    ok("vacuum", "index", ranks=2)
+    ok("insert", "index", "rows.fbin", "--ids", "all.u64", ranks=2)
+    ok("vacuum", "index", "--full", "--keep-generations", 1, ranks=2)
+    again = manifest_of("index")
+    sizes = [sorted((entry["kind"], entry["size"]) for entry in m["files"]) for m in (fresh, again)]
+    check(sizes[0] == sizes[1], f"files of a build {sizes[0]}, of all rows inserted again {sizes[1]}")
+    check(sorted(os.listdir("index")) == sorted([entry["name"] for entry in again["files"]] + ["CURRENT", "manifest-5.json"]),
+          f"in the index: {sorted(os.listdir('index'))}")
+    check(again["digest"] == fresh["digest"], "all rows inserted again make another digest")
+    ok("verify", "index", "--full", ranks=2)
+
+
 def rounds():
     """Where a rank's memory holds few lists, vacuum takes them in rounds, each a generation of its own."""
     rows = clustered(60000, 16, clusters=200, seed=3)
@@ -177,7 +195,7 @@ def one_by_one(n_built, n_changes):
 
 
 PARTS = {"model": lambda: model(4, 20), "models": lambda: model(12, 150), "many": lambda: many(2000, 120),
-         "thousand": lambda: many(5000, 1000), "foreseen": foreseen, "rounds": rounds,
+         "thousand": lambda: many(5000, 1000), "foreseen": foreseen, "reborn": reborn, "rounds": rounds,
          "singles": lambda: one_by_one(20000, 80), "ten_thousand": lambda: one_by_one(20000, 10000)}
 PARTS[sys.argv[1]]()
 end()
