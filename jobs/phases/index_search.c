@@ -2,13 +2,13 @@
 
 #include "core/memory.h"
 #include "core/rotation.h"
+#include "core/thread.h"
 #include "jobs/phases/merge_hits.h"
 #include "jobs/phases/tree_sets.h"
 #include "mpi/agree.h"
 #include "mpi/partition.h"
 
 #include <math.h>
-#include <pthread.h>
 #include <string.h>
 
 #define QUERIES_A_RANK 8u /* so many, and ranks share a batch by queries */
@@ -187,10 +187,11 @@ static enum rt_status run_workers(struct rt_index_search *s, task *what, size_t 
     s->first = first;
     for (uint32_t t = 0; t < n_workers; t++)
         s->workers[t].range = rt_share(n, (int)t, (int)n_workers, 1);
+    struct rt_error ignored; /* no more threads to be had: their parts are done here */
     while (n_started < n_workers &&
-           pthread_create(&threads[n_started], NULL, work, &s->workers[n_started]) == 0)
+           rt_thread_start(&threads[n_started], work, &s->workers[n_started], &ignored) == RT_OK)
         n_started++;
-    for (uint32_t t = n_started; t < n_workers; t++) /* no more threads to be had: do it here */
+    for (uint32_t t = n_started; t < n_workers; t++)
         (void)work(&s->workers[t]);
     if (n_workers > 0)
         (void)work(&s->workers[0]);
