@@ -136,8 +136,8 @@ void rt_unit_writer_free(struct rt_unit_writer *writer)
     rt_array_free(writer);
 }
 
-#define DIRECT_BYTES (UINT64_C(1) << 20) /* from here on copying costs more than another call */
-#define LARGE_BYTES (UINT64_C(256) << 10)
+#define DIRECT_BYTES (UINT64_C(1) << 20)  /* from here on copying costs more than another call */
+#define LARGE_BYTES (UINT64_C(256) << 10) /* from here on it is worth telling the disk */
 
 /* Rows that lie together go into the file; what is large is on its way to the disk from now on,
  * while the next rows are computed. */
