@@ -3,6 +3,7 @@
 #include "core/memory.h"
 #include "core/random.h"
 #include "kmeans/kept_cells.h"
+#include "kmeans/line.h"
 #include "kmeans/seats.h"
 #include "mpi/agree.h"
 #include "mpi/exchange.h"
@@ -12,8 +13,6 @@
 #include <string.h>
 
 #define MOST_DEPTH 8u /* of cells in cells; deeper, a cell is trained flat */
-#define TRAVEL_HEAD                                                                                \
-    (sizeof(uint32_t) + sizeof(uint64_t)) /* of a record: place, number; then the row */
 
 /* A training problem: k leaves over this rank's rows [begin, begin + n) and those of the other
  * ranks of comm. */
@@ -34,25 +33,16 @@ struct problem {
     const struct rt_keep *keep; /* of whole cells; NULL inside one */
 };
 
-/* The rows of all ranks on one line, cell after cell, in row order inside a cell (D7). Ranks hold
- * consecutive parts. */
+/* The rows of a problem by cell, and the leaves of each cell. */
 struct line {
-    uint32_t n_cells;
-    uint64_t *totals; /* n_cells: rows of each cell */
-    uint64_t *begins; /* n_cells + 1: where each begins */
-    uint64_t
-        *before; /* n_cells: rows of each cell on the ranks before this one, while rows travel */
-    uint64_t *borders;    /* n_ranks + 1: where each rank's part begins */
+    struct rt_line rows;
     uint64_t *seats;      /* n_cells */
     uint64_t *first_seat; /* n_cells + 1 */
 };
 
 static void line_free(struct line *line)
 {
-    rt_array_free(line->totals);
-    rt_array_free(line->begins);
-    rt_array_free(line->before);
-    rt_array_free(line->borders);
+    rt_line_free(&line->rows);
     rt_array_free(line->seats);
     rt_array_free(line->first_seat);
 }
@@ -61,11 +51,7 @@ static enum rt_status line_new(struct line *line, uint32_t n_cells, int n_ranks,
                                struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    line->n_cells = n_cells;
-    RT_TRY(rt_array_zero(n_cells, sizeof(uint64_t), &line->totals, err));
-    RT_TRY(rt_array_new((size_t)n_cells + 1, sizeof(uint64_t), &line->begins, err));
-    RT_TRY(rt_array_new(n_cells, sizeof(uint64_t), &line->before, err));
-    RT_TRY(rt_array_new((size_t)n_ranks + 1, sizeof(uint64_t), &line->borders, err));
+    RT_TRY(rt_line_new(n_cells, n_ranks, &line->rows, err));
     RT_TRY(rt_array_zero(n_cells, sizeof(uint64_t), &line->seats, err));
     RT_TRY(rt_array_zero((size_t)n_cells + 1, sizeof(uint64_t), &line->first_seat, err));
 done:
@@ -74,34 +60,20 @@ done:
 
 static void count_seats(struct line *line)
 {
-    for (uint32_t c = 0; c < line->n_cells; c++)
+    for (uint32_t c = 0; c < line->rows.n_cells; c++)
         line->first_seat[c + 1] = line->first_seat[c] + line->seats[c];
-}
-
-/* Counts the rows of each cell. Collective. */
-static void count_rows(const struct problem *p, const uint32_t *cell, struct line *line)
-{
-    for (size_t i = 0; i < p->n; i++)
-        line->totals[cell[i]]++;
-    rt_exscan_u64(p->comm, line->totals, line->before, line->n_cells);
-    rt_sum_u64(p->comm, line->totals, line->n_cells);
-    line->begins[0] = 0;
-    for (uint32_t c = 0; c < line->n_cells; c++)
-        line->begins[c + 1] = line->begins[c] + line->totals[c];
 }
 
 /* Each rank's part of the line: equal parts where the whole sample travels; inside a cell, as many
  * rows as it has. */
-static void set_borders(const struct problem *p, struct line *line)
+static void set_borders(const struct problem *p, struct rt_line *line)
 {
-    uint64_t n_all = line->begins[line->n_cells];
-    line->borders[0] = 0;
     if (p->depth == 0) {
-        for (int r = 0; r < p->n_ranks; r++)
-            line->borders[r + 1] = rt_share(n_all, r, p->n_ranks, 1).end;
+        rt_line_share(line, p->n_ranks);
         return;
     }
     uint64_t own = p->n;
+    line->borders[0] = 0;
     MPI_Allgather(&own, 1, MPI_UINT64_T, line->borders + 1, 1, MPI_UINT64_T, p->comm);
     for (int r = 0; r < p->n_ranks; r++)
         line->borders[r + 1] += line->borders[r];
@@ -220,195 +192,6 @@ done:
     return st;
 }
 
-/* --- travel --- */
-
-struct travel {
-    const struct problem *p;
-    const struct line *line;
-    uint32_t *order;    /* p->n local rows in the order of the line */
-    uint64_t *position; /* p->n: of each in that order, on the line */
-    size_t *next; /* n_ranks: what goes to each rank, as ranges of order: [next, end) is left */
-    size_t *end;
-    uint64_t *bytes;     /* n_ranks: of what goes to each other rank */
-    unsigned char *rows; /* what arrives */
-    uint64_t *numbers;
-    size_t n_arriving;
-    uint64_t own_begin; /* of this rank's part of the line */
-};
-
-static void travel_free(struct travel *t)
-{
-    rt_array_free(t->order);
-    rt_array_free(t->position);
-    rt_array_free(t->next);
-    rt_array_free(t->end);
-    rt_array_free(t->bytes);
-    rt_array_free(t->rows);
-    rt_array_free(t->numbers);
-}
-
-static enum rt_status travel_new(struct travel *t, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    const struct problem *p = t->p;
-    const uint64_t *borders = t->line->borders;
-    uint64_t n_own = borders[p->rank + 1] - borders[p->rank];
-    t->own_begin = borders[p->rank];
-    if (n_own > UINT32_MAX)
-        RT_FAIL(RT_USAGE, "more than 2^32-1 sample rows on one rank: use more ranks");
-    t->n_arriving = (size_t)n_own;
-    RT_TRY(rt_array_new(p->n, sizeof *t->order, &t->order, err));
-    RT_TRY(rt_array_new(p->n, sizeof *t->position, &t->position, err));
-    RT_TRY(rt_array_new((size_t)p->n_ranks, sizeof *t->next, &t->next, err));
-    RT_TRY(rt_array_new((size_t)p->n_ranks, sizeof *t->end, &t->end, err));
-    RT_TRY(rt_array_new((size_t)p->n_ranks, sizeof *t->bytes, &t->bytes, err));
-    RT_TRY(rt_array_new(t->n_arriving, p->sample->row_bytes, &t->rows, err));
-    RT_TRY(rt_array_new(t->n_arriving, sizeof *t->numbers, &t->numbers, err));
-done:
-    return st;
-}
-
-/* Sorts the local rows by cell, which is by position; line->before is used up. */
-static enum rt_status order_rows(struct travel *t, const uint32_t *cell, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    const struct problem *p = t->p;
-    const struct line *line = t->line;
-    size_t *starts = NULL;
-    RT_TRY(rt_array_zero((size_t)line->n_cells + 1, sizeof *starts, &starts, err));
-    for (size_t i = 0; i < p->n; i++)
-        starts[cell[i] + 1]++;
-    for (uint32_t c = 0; c < line->n_cells; c++)
-        starts[c + 1] += starts[c];
-    for (size_t i = 0; i < p->n; i++) {
-        size_t at = starts[cell[i]]++;
-        t->order[at] = (uint32_t)(p->begin + i);
-        t->position[at] = line->begins[cell[i]] + line->before[cell[i]]++;
-    }
-    size_t at = 0;
-    for (int r = 0; r < p->n_ranks; r++) {
-        t->next[r] = at;
-        while (at < p->n && t->position[at] < line->borders[r + 1])
-            at++;
-        t->end[r] = at;
-        t->bytes[r] = r == p->rank ? 0 : (at - t->next[r]) * (TRAVEL_HEAD + p->sample->row_bytes);
-    }
-done:
-    rt_array_free(starts);
-    return st;
-}
-
-static void arrive(struct travel *t, size_t place, uint64_t number, const void *row)
-{
-    size_t row_bytes = t->p->sample->row_bytes;
-    t->numbers[place] = number;
-    memcpy(t->rows + place * row_bytes, row, row_bytes);
-}
-
-static enum rt_status give_rows(void *context, int to, void *buffer, size_t capacity,
-                                size_t *n_bytes, bool *more, struct rt_error *err)
-{
-    (void)err;
-    struct travel *t = context;
-    const struct rt_sample *sample = t->p->sample;
-    size_t record = TRAVEL_HEAD + sample->row_bytes;
-    unsigned char *at = buffer;
-    uint64_t begin = t->line->borders[to];
-    size_t end = t->end[to];
-    size_t *next = &t->next[to];
-    while (*next < end && (size_t)(at - (unsigned char *)buffer) + record <= capacity) {
-        uint32_t place = (uint32_t)(t->position[*next] - begin);
-        uint64_t number = rt_sample_number(sample, t->order[*next]);
-        memcpy(at, &place, sizeof place);
-        memcpy(at + sizeof place, &number, sizeof number);
-        memcpy(at + TRAVEL_HEAD, sample->rows + t->order[*next] * sample->row_bytes,
-               sample->row_bytes);
-        at += record;
-        (*next)++;
-    }
-    *n_bytes = (size_t)(at - (unsigned char *)buffer);
-    *more = *next < end;
-    return RT_OK;
-}
-
-static enum rt_status take_rows(void *context, int from, const void *bytes, size_t n_bytes,
-                                struct rt_error *err)
-{
-    (void)err;
-    (void)from;
-    struct travel *t = context;
-    size_t record = TRAVEL_HEAD + t->p->sample->row_bytes;
-    const unsigned char *end = (const unsigned char *)bytes + n_bytes;
-    for (const unsigned char *at = bytes; at < end; at += record) {
-        uint32_t place = 0;
-        uint64_t number = 0;
-        memcpy(&place, at, sizeof place);
-        memcpy(&number, at + sizeof place, sizeof number);
-        arrive(t, place, number, at + TRAVEL_HEAD);
-    }
-    return RT_OK;
-}
-
-/* Rows that stay on this rank. */
-static void move_own(struct travel *t)
-{
-    const struct rt_sample *sample = t->p->sample;
-    int rank = t->p->rank;
-    for (size_t at = t->next[rank]; at < t->end[rank]; at++)
-        arrive(t, (size_t)(t->position[at] - t->own_begin), rt_sample_number(sample, t->order[at]),
-               sample->rows + t->order[at] * sample->row_bytes);
-}
-
-/* What has arrived takes the place of what was: of the whole sample, or of the problem's part of
- * it. */
-static enum rt_status settle(struct travel *t, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    const struct problem *p = t->p;
-    struct rt_sample *sample = p->sample;
-    if (p->depth == 0) {
-        if (sample->owns_rows)
-            rt_array_free(sample->rows);
-        rt_array_free(sample->number);
-        sample->rows = t->rows;
-        sample->number = t->numbers;
-        sample->n_local = t->n_arriving;
-        sample->owns_rows = true;
-        t->rows = NULL;
-        t->numbers = NULL;
-        goto done;
-    }
-    if (t->n_arriving != p->n)
-        RT_FAIL(RT_DAMAGED, "a cell's rows came back as %zu, not %zu", t->n_arriving, p->n);
-    memcpy(sample->rows + p->begin * sample->row_bytes, t->rows, p->n * sample->row_bytes);
-    memcpy(sample->number + p->begin, t->numbers, p->n * sizeof *t->numbers);
-done:
-    return st;
-}
-
-/* Rows go to their places on the line. Collective. */
-static enum rt_status move_rows(const struct problem *p, const struct line *line,
-                                const uint32_t *cell, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    struct travel travel = {.p = p, .line = line};
-    struct rt_exchange *exchange = NULL;
-    RT_LOCAL(travel_new(&travel, err));
-    RT_LOCAL(order_rows(&travel, cell, err));
-    RT_AGREE(p->comm);
-    if (p->n_ranks > 1) {
-        RT_TRY(rt_exchange_new(p->comm, 0, &exchange, err));
-        RT_TRY(rt_exchange_round(exchange, travel.bytes, give_rows, take_rows, &travel, err));
-    }
-    move_own(&travel);
-    RT_LOCAL(settle(&travel, err));
-    RT_AGREE(p->comm);
-done:
-    rt_exchange_free(exchange);
-    travel_free(&travel);
-    return st;
-}
-
 /* --- cells --- */
 
 /* The ranks whose parts of the line a cell touches; none (first > last) for a cell without rows. */
@@ -416,12 +199,14 @@ static void touched_ranks(const struct line *line, int n_ranks, uint32_t c, int 
 {
     *first = n_ranks;
     *last = -1;
-    if (line->totals[c] == 0)
+    if (line->rows.totals[c] == 0)
         return;
     for (int r = 0; r < n_ranks; r++) {
-        uint64_t begin = line->borders[r] > line->begins[c] ? line->borders[r] : line->begins[c];
-        uint64_t end =
-            line->borders[r + 1] < line->begins[c + 1] ? line->borders[r + 1] : line->begins[c + 1];
+        uint64_t begin = line->rows.borders[r] > line->rows.begins[c] ? line->rows.borders[r]
+                                                                      : line->rows.begins[c];
+        uint64_t end = line->rows.borders[r + 1] < line->rows.begins[c + 1]
+                           ? line->rows.borders[r + 1]
+                           : line->rows.begins[c + 1];
         if (begin >= end)
             continue;
         if (*first == n_ranks)
@@ -467,10 +252,10 @@ static enum rt_status train_cell(const struct problem *p, const struct line *lin
                                  uint32_t c, float *leaves, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    const uint64_t own_begin = line->borders[p->rank];
-    const uint64_t own_end = line->borders[p->rank + 1];
-    uint64_t begin = line->begins[c] > own_begin ? line->begins[c] : own_begin;
-    uint64_t end = line->begins[c + 1] < own_end ? line->begins[c + 1] : own_end;
+    const uint64_t own_begin = line->rows.borders[p->rank];
+    const uint64_t own_end = line->rows.borders[p->rank + 1];
+    uint64_t begin = line->rows.begins[c] > own_begin ? line->rows.begins[c] : own_begin;
+    uint64_t end = line->rows.begins[c + 1] < own_end ? line->rows.begins[c + 1] : own_end;
     struct problem cell = *p;
     cell.comm = comm;
     MPI_Comm_rank(comm, &cell.rank);
@@ -512,14 +297,14 @@ static void split_shared(const struct problem *p, const struct line *line,
     uint32_t n_shared = 0;
     for (int parity = 0; parity < 2; parity++)
         shared[parity] = (struct shared_cell){0, false, MPI_COMM_NULL};
-    for (uint32_t c = 0; c < line->n_cells && p->n_ranks > 1; c++) {
+    for (uint32_t c = 0; c < line->rows.n_cells && p->n_ranks > 1; c++) {
         int first = 0;
         int last = 0;
         touched_ranks(line, p->n_ranks, c, &first, &last);
         if (first >= last)
             continue;
         if (p->rank >= first && p->rank <= last &&
-            line->borders[p->rank + 1] > line->borders[p->rank]) {
+            line->rows.borders[p->rank + 1] > line->rows.borders[p->rank]) {
             shared[n_shared % 2].c = c;
             shared[n_shared % 2].is_there = true;
         }
@@ -555,9 +340,10 @@ static enum rt_status train_whole_cells(const struct problem *p, const struct li
                                         struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    for (uint32_t c = 0; c < line->n_cells; c++)
-        if (line->totals[c] > 0 && line->begins[c] >= line->borders[p->rank] &&
-            line->begins[c + 1] <= line->borders[p->rank + 1] && !rt_kept_cells_has(kept, c)) {
+    for (uint32_t c = 0; c < line->rows.n_cells; c++)
+        if (line->rows.totals[c] > 0 && line->rows.begins[c] >= line->rows.borders[p->rank] &&
+            line->rows.begins[c + 1] <= line->rows.borders[p->rank + 1] &&
+            !rt_kept_cells_has(kept, c)) {
             RT_TRY(train_cell(p, line, MPI_COMM_SELF, c, leaves, err));
             RT_TRY(rt_kept_cells_add(kept, c, err));
         }
@@ -572,20 +358,21 @@ static enum rt_status find_kept(const struct problem *p, const struct line *line
     enum rt_status st = RT_OK;
     const struct rt_cell_line cells = {.rank = p->rank,
                                        .n_ranks = p->n_ranks,
-                                       .n_cells = line->n_cells,
+                                       .n_cells = line->rows.n_cells,
                                        .dim = p->sample->dim,
-                                       .begins = line->begins,
-                                       .borders = line->borders,
+                                       .begins = line->rows.begins,
+                                       .borders = line->rows.borders,
                                        .first_seat = line->first_seat,
                                        .leaf = p->leaf,
                                        .centroids = leaves};
     RT_TRY(rt_kept_cells_new(p->comm, p->keep, &cells, kept, err));
-    for (uint32_t c = 0; c < line->n_cells; c++) {
-        uint64_t begin =
-            line->begins[c] > line->borders[p->rank] ? line->begins[c] : line->borders[p->rank];
-        uint64_t end = line->begins[c + 1] < line->borders[p->rank + 1]
-                           ? line->begins[c + 1]
-                           : line->borders[p->rank + 1];
+    for (uint32_t c = 0; c < line->rows.n_cells; c++) {
+        uint64_t begin = line->rows.begins[c] > line->rows.borders[p->rank]
+                             ? line->rows.begins[c]
+                             : line->rows.borders[p->rank];
+        uint64_t end = line->rows.begins[c + 1] < line->rows.borders[p->rank + 1]
+                           ? line->rows.begins[c + 1]
+                           : line->rows.borders[p->rank + 1];
         if (begin < end && rt_kept_cells_has(*kept, c))
             *p->rows_done += end - begin;
     }
@@ -605,10 +392,10 @@ static enum rt_status gather_leaves(const struct problem *p, const struct line *
     RT_LOCAL(rt_array_zero((size_t)p->n_ranks, sizeof *counts, &counts, err));
     RT_AGREE(p->comm);
     int owner = 0;
-    for (uint32_t c = 0; c < line->n_cells; c++) {
-        if (line->totals[c] == 0)
+    for (uint32_t c = 0; c < line->rows.n_cells; c++) {
+        if (line->rows.totals[c] == 0)
             continue;
-        while (line->borders[owner + 1] <= line->begins[c])
+        while (line->rows.borders[owner + 1] <= line->rows.begins[c])
             owner++;
         if (owner < p->rank)
             first += line->seats[c];
@@ -628,9 +415,10 @@ static enum rt_status train_line(const struct problem *p, struct line *line, con
     enum rt_status st = RT_OK;
     struct shared_cell shared[2];
     struct rt_kept_cells *kept = NULL;
-    RT_TRY(move_rows(p, line, cell, err));
+    struct rt_line_rows rows = {p->comm, p->sample, p->begin, p->n, p->depth == 0, 0};
+    RT_TRY(rt_line_move(&rows, &line->rows, cell, err));
     struct problem moved = *p;
-    moved.n = (size_t)(line->borders[p->rank + 1] - line->borders[p->rank]);
+    moved.n = (size_t)(line->rows.borders[p->rank + 1] - line->rows.borders[p->rank]);
     if (p->wants_leaf && !p->leaf) {
         RT_LOCAL(rt_array_new(moved.n, sizeof *moved.leaf, p->wants_leaf, err));
         RT_AGREE(p->comm);
@@ -667,9 +455,9 @@ static enum rt_status solve(const struct problem *p, float *leaves, struct rt_er
     RT_LOCAL(rt_array_new(p->n, sizeof *cell, &cell, err));
     RT_AGREE(p->comm);
     RT_TRY(train_coarse(p, n_cells, cells, cell, err));
-    count_rows(p, cell, &line);
-    set_borders(p, &line);
-    RT_LOCAL(rt_seats_share(line.totals, n_cells, p->k, line.seats, &given, err));
+    rt_line_count(p->comm, cell, p->n, &line.rows);
+    set_borders(p, &line.rows);
+    RT_LOCAL(rt_seats_share(line.rows.totals, n_cells, p->k, line.seats, &given, err));
     RT_AGREE(p->comm);
     rt_assert(given == p->k);
     count_seats(&line);
@@ -732,8 +520,8 @@ enum rt_status rt_hierarchical_train_cells(MPI_Comm comm, const struct rt_lloyd_
     RT_LOCAL(line_new(&line, n_cells, p.n_ranks, err));
     RT_AGREE(comm);
     memcpy(line.seats, seats, n_cells * sizeof *seats);
-    count_rows(&p, cell, &line);
-    set_borders(&p, &line);
+    rt_line_count(comm, cell, p.n, &line.rows);
+    set_borders(&p, &line.rows);
     count_seats(&line);
     p.k = (uint32_t)line.first_seat[n_cells];
     RT_TRY(train_line(&p, &line, cell, centroids, err));
