@@ -9,6 +9,7 @@
 #include "core/metric.h"
 #include "core/tree.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -35,10 +36,12 @@ enum rt_status rt_centroid_set_new(const float *centroids, uint32_t n, uint32_t 
                                    struct rt_error *err) RT_MUST_CHECK;
 /* The same for a level below another: first_child (n_cells + 1 entries) is that of the level above;
  * only read during the call. memory: rt_centroid_set_bytes_in_cells. Any set does for any call
- * below; this one makes rt_assign_tree fast. */
+ * below; this one makes rt_assign_tree fast. is_wanted: of each cell; NULL: all. Children of the
+ * others are not looked at, and are no answers of rt_assign_tree_best as long as its cells are
+ * wanted ones; other calls need all. */
 enum rt_status rt_centroid_set_new_in_cells(const float *centroids, uint32_t n, uint32_t dim,
                                             enum rt_metric distance, const uint32_t *first_child,
-                                            uint32_t n_cells, void *memory,
+                                            uint32_t n_cells, const bool *is_wanted, void *memory,
                                             struct rt_centroid_set **out,
                                             struct rt_error *err) RT_MUST_CHECK;
 /* A set over a store that one of the two calls above (n_cells 0 for the first) has finished in the

@@ -60,6 +60,7 @@ struct parts {
     float *group_p, *group_w;
     int8_t *codes;
     size_t bytes;
+    uint32_t dim;
 };
 
 static size_t steps_of(uint32_t dim)
@@ -96,6 +97,7 @@ static struct parts layout(uintptr_t memory, uint32_t n, uint32_t dim, uint32_t 
     s.group_w = take(memory, &at, groups * sizeof *s.group_w);
     s.codes = take(memory, &at, groups * steps_of(dim) * 64);
     s.bytes = at;
+    s.dim = dim;
     return s;
 }
 
@@ -240,7 +242,8 @@ struct filling {
     bool is_ip, is_coded;
     const uint32_t *first_child; /* of n_cells; 0: not in cells */
     uint32_t n_cells;
-    uint8_t *row_codes; /* scratch, dim rounded up to a multiple of 4 */
+    const bool *is_wanted; /* of each cell; NULL: all are */
+    uint8_t *row_codes;    /* scratch, dim rounded up to a multiple of 4 */
 };
 
 /* One group: centroids first.. of a cell, n of them. */
@@ -264,6 +267,15 @@ static bool fill_group(const struct parts *s, const struct filling *f, uint32_t 
     return can_propose;
 }
 
+static void leave_out_group(const struct parts *s, uint32_t first, size_t n, size_t group)
+{
+    for (size_t i = 0; i < 16; i++)
+        fill_empty(s, 16 * group + i);
+    for (size_t i = 0; i < n; i++)
+        s->slot_of[first + i] = (uint32_t)(16 * group + i);
+    memset(s->codes + group * steps_of(s->dim) * 64, 0, steps_of(s->dim) * 64);
+}
+
 /* Everything but the mean, which is there already. */
 static void fill(const struct parts *s, const struct filling *f)
 {
@@ -274,9 +286,13 @@ static void fill(const struct parts *s, const struct filling *f)
     bool can_propose = true;
     for (uint32_t cell = 0; cell < (n_cells ? n_cells : 1); cell++) {
         s->first_slot[cell] = (uint32_t)(16 * group);
+        bool is_wanted = !f->is_wanted || f->is_wanted[cell];
         for (uint32_t c = first[cell]; c < first[cell + 1]; c += 16, group++) {
             size_t left = first[cell + 1] - c;
-            can_propose &= fill_group(s, f, c, left < 16 ? left : 16, group);
+            if (is_wanted)
+                can_propose &= fill_group(s, f, c, left < 16 ? left : 16, group);
+            else
+                leave_out_group(s, c, left < 16 ? left : 16, group);
         }
     }
     s->first_slot[n_cells ? n_cells : 1] = (uint32_t)(16 * group);
@@ -360,7 +376,7 @@ done:
 
 enum rt_status rt_centroid_set_new_in_cells(const float *centroids, uint32_t n, uint32_t dim,
                                             enum rt_metric distance, const uint32_t *first_child,
-                                            uint32_t n_cells, void *memory,
+                                            uint32_t n_cells, const bool *is_wanted, void *memory,
                                             struct rt_centroid_set **out, struct rt_error *err)
 {
     struct filling f = {.centroids = centroids,
@@ -368,15 +384,23 @@ enum rt_status rt_centroid_set_new_in_cells(const float *centroids, uint32_t n, 
                         .dim = dim,
                         .is_ip = distance == RT_IP,
                         .first_child = first_child,
-                        .n_cells = n_cells};
-    return new_about(f, centroids, n, memory, out, err);
+                        .n_cells = n_cells,
+                        .is_wanted = is_wanted};
+    uint32_t about[2] = {0, n};
+    for (uint32_t c = 0; is_wanted && c < n_cells; c++)
+        if (is_wanted[c] && first_child[c] < first_child[c + 1]) {
+            memcpy(about, first_child + c, sizeof about);
+            break;
+        }
+    return new_about(f, centroids + (size_t)about[0] * dim, about[1] - about[0], memory, out, err);
 }
 
 enum rt_status rt_centroid_set_new(const float *centroids, uint32_t n, uint32_t dim,
                                    enum rt_metric distance, void *memory,
                                    struct rt_centroid_set **out, struct rt_error *err)
 {
-    return rt_centroid_set_new_in_cells(centroids, n, dim, distance, NULL, 0, memory, out, err);
+    return rt_centroid_set_new_in_cells(centroids, n, dim, distance, NULL, 0, NULL, memory, out,
+                                        err);
 }
 
 size_t rt_level_set_bytes(const struct rt_tree *tree, uint32_t level)

@@ -36,13 +36,17 @@ struct rt_refine_result {
     double objective; /* of the rows and the centroids as they are at the end */
 };
 
-/* Refines k leaves in place. Collective over comm. leaf: of each local row, any leaf near it at
- * first (its last assignment, say), that of the last round afterwards. Above RT_REFINE_FLAT_LEAVES
- * leaves are renumbered. Fails with RT_NOMEM. */
+/* Refines k leaves in place. Collective over comm. *leaf: of each local row, any leaf near it at
+ * first (its last assignment, say), that of the last round afterwards. Rows travel to where their
+ * leaf is at home: the sample then has others (numbers kept), and *leaf is another array. Above
+ * RT_REFINE_FLAT_LEAVES leaves are renumbered. Fails with RT_NOMEM, RT_USAGE (2^32 rows or more on
+ * a rank). */
 enum rt_status rt_refine(MPI_Comm comm, const struct rt_lloyd_setting *setting,
-                         const struct rt_refine_options *options, const struct rt_sample *sample,
-                         uint32_t k, float *centroids, uint32_t *leaf, struct rt_refine_result *out,
-                         struct rt_error *err) RT_MUST_CHECK;
-uint64_t rt_refine_bytes(uint64_t n_local, uint32_t k, uint32_t dim, uint32_t n_ranks);
+                         const struct rt_refine_options *options, struct rt_sample *sample,
+                         uint32_t k, float *centroids, uint32_t **leaf,
+                         struct rt_refine_result *out, struct rt_error *err) RT_MUST_CHECK;
+/* Bytes a rank holds beside n_local sample rows of row_bytes each. */
+uint64_t rt_refine_bytes(uint64_t n_local, uint32_t k, uint32_t dim, uint64_t row_bytes,
+                         uint32_t n_ranks);
 
 #endif

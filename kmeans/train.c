@@ -146,7 +146,7 @@ static enum rt_status train_in_cells(struct training *t, struct rt_error *err)
         goto done;
     struct rt_refine_result result;
     t->stage = "refine";
-    RT_TRY(rt_refine(t->comm, &t->setting, &options, t->sample, t->n_leaves, t->leaves, t->leaf,
+    RT_TRY(rt_refine(t->comm, &t->setting, &options, t->sample, t->n_leaves, t->leaves, &t->leaf,
                      &result, err));
     t->out->objective = t->out->log[t->out->n_log - 1].objective = result.objective;
     t->out->n_refinements = result.n_rounds;
@@ -635,8 +635,8 @@ uint64_t rt_train_bytes(const struct rt_train_options *options, uint64_t sample_
     if (in_cells) {
         uint64_t row_bytes = (uint64_t)dim * (native ? rt_element_size(type) : sizeof(float));
         uint64_t cells = rt_hierarchical_bytes(n_local, k, dim, row_bytes, n_ranks);
-        uint64_t refine =
-            rt_refine_bytes(n_local, k, dim, n_ranks) + n_local * sizeof(uint32_t) + state;
+        uint64_t refine = rt_refine_bytes(n_local, k, dim, row_bytes, n_ranks) +
+                          n_local * sizeof(uint32_t) + state;
         work = cells > refine ? cells : refine;
     }
     uint64_t levels = level_bytes(options, k, dim, n_ranks);

@@ -163,25 +163,38 @@ static void keep_own(struct round *round)
     } while (head_of(buffer).more && !has_failed(&round->verdict));
 }
 
-/* Sends all pieces to one rank and takes all from another, two buffers each way. A synchronous send
- * is the credit: it ends when the receiver has taken the piece, so no sender fills a receiver's
- * memory with messages nobody asked for yet. */
-static void trade(struct round *round, int to, int from, bool sends, bool receives)
+/* The next rank after `to` that gets something, in a circle that begins behind this one, so that no
+ * rank is everybody's first; this rank itself: no more. */
+static int next_receiver(const struct rt_exchange *x, int to)
+{
+    do
+        to = (to + 1) % x->n_ranks;
+    while (to != x->rank && !x->flags[to]);
+    return to;
+}
+
+/* Sends all pieces, rank after rank, and takes those of n_senders in whatever order they come; two
+ * buffers each way. A synchronous send is the credit: it ends when the receiver has taken the
+ * piece, so no sender fills a receiver's memory with messages nobody asked for yet. One receive at
+ * a time waits, so that pieces of one rank are taken in order. */
+static void trade(struct round *round, int n_senders)
 {
     struct rt_exchange *x = round->x;
     MPI_Request requests[3] = {MPI_REQUEST_NULL, MPI_REQUEST_NULL, MPI_REQUEST_NULL};
     int in = IN_0;
     int most = (int)buffer_bytes(x->capacity);
-    if (receives)
-        MPI_Irecv(x->buffers[in], most, MPI_BYTE, from, TAG_PIECE, x->comm, &requests[2]);
+    int to = next_receiver(x, x->rank);
+    if (n_senders > 0)
+        MPI_Irecv(x->buffers[in], most, MPI_BYTE, MPI_ANY_SOURCE, TAG_PIECE, x->comm, &requests[2]);
     for (;;) {
-        for (int slot = OUT_0; slot <= OUT_1 && sends; slot++) {
+        for (int slot = OUT_0; slot <= OUT_1 && to != x->rank; slot++) {
             if (requests[slot] != MPI_REQUEST_NULL)
                 continue;
             size_t n = fill(round, to, x->buffers[slot]);
             rt_traffic_add(n - sizeof(struct head));
             MPI_Issend(x->buffers[slot], (int)n, MPI_BYTE, to, TAG_PIECE, x->comm, &requests[slot]);
-            sends = head_of(x->buffers[slot]).more;
+            if (!head_of(x->buffers[slot]).more)
+                to = next_receiver(x, to);
         }
         int which = MPI_UNDEFINED;
         MPI_Status status;
@@ -194,12 +207,13 @@ static void trade(struct round *round, int to, int from, bool sends, bool receiv
             continue;
         int taken = in;
         size_t n_bytes = count_of(&status);
-        if (head_of(x->buffers[taken])
-                .more) { /* the next piece travels while this one is worked on */
+        n_senders -= !head_of(x->buffers[taken]).more;
+        if (n_senders > 0) { /* the next piece travels while this one is worked on */
             in = in == IN_0 ? IN_1 : IN_0;
-            MPI_Irecv(x->buffers[in], most, MPI_BYTE, from, TAG_PIECE, x->comm, &requests[2]);
+            MPI_Irecv(x->buffers[in], most, MPI_BYTE, MPI_ANY_SOURCE, TAG_PIECE, x->comm,
+                      &requests[2]);
         }
-        take(round, from, x->buffers[taken], n_bytes);
+        take(round, status.MPI_SOURCE, x->buffers[taken], n_bytes);
     }
 }
 
@@ -218,10 +232,9 @@ enum rt_status rt_exchange_round(struct rt_exchange *exchange, const uint64_t *h
     rt_waiting_end(waiting);
     if (to_send[x->rank])
         keep_own(&round);
-    for (int step = 1; step < x->n_ranks; step++) {
-        int to = (x->rank + step) % x->n_ranks;
-        int from = (x->rank + x->n_ranks - step) % x->n_ranks;
-        trade(&round, to, from, to_send[to] != 0, to_take[from] != 0);
-    }
+    int n_senders = 0;
+    for (int r = 0; r < x->n_ranks; r++)
+        n_senders += r != x->rank && to_take[r];
+    trade(&round, n_senders);
     return rt_agree(x->comm, round.verdict.st, err);
 }

@@ -27,8 +27,10 @@ static void refined_free(struct refined *r)
     rt_sample_free(r->sample);
 }
 
-static void refine(MPI_Comm comm, struct kmeans_data *data, enum rt_metric metric, uint32_t k,
-                   uint32_t n_rounds, enum rt_proposer proposer, struct refined *out)
+/* Rows begin at the leaf that training gave them, or at any. */
+static void refine_from(bool is_anywhere, MPI_Comm comm, struct kmeans_data *data,
+                        enum rt_metric metric, uint32_t k, uint32_t n_rounds,
+                        enum rt_proposer proposer, struct refined *out)
 {
     struct rt_error err;
     memset(out, 0, sizeof *out);
@@ -40,9 +42,17 @@ static void refine(MPI_Comm comm, struct kmeans_data *data, enum rt_metric metri
     CHECK_OK(rt_hierarchical_train(comm, &out->setting, out->sample, k, out->before, &out->leaf,
                                    NULL, NULL, &err));
     memcpy(out->after, out->before, k * data->dim * sizeof(float));
+    for (size_t i = 0; i < out->sample->n_local && is_anywhere; i++)
+        out->leaf[i] = (uint32_t)(rt_sample_number(out->sample, i) * 7919 % k);
     struct rt_refine_options options = {.n_rounds = n_rounds};
-    CHECK_OK(rt_refine(comm, &out->setting, &options, out->sample, k, out->after, out->leaf,
+    CHECK_OK(rt_refine(comm, &out->setting, &options, out->sample, k, out->after, &out->leaf,
                        &out->result, &err));
+}
+
+static void refine(MPI_Comm comm, struct kmeans_data *data, enum rt_metric metric, uint32_t k,
+                   uint32_t n_rounds, enum rt_proposer proposer, struct refined *out)
+{
+    refine_from(false, comm, data, metric, k, n_rounds, proposer, out);
 }
 
 static void check_ranks(struct kmeans_data *data, enum rt_metric metric, uint32_t k,
@@ -106,6 +116,28 @@ RT_TEST("sums that followed the rows are those of a fresh count")
     refined_free(&r);
 }
 
+RT_TEST("rows that begin anywhere find home, however many must change ranks")
+{
+    enum { K = 300, D = 6 };
+    struct kmeans_data data = kmeans_data_of(6000, D, 60, 46);
+    for (int is_skewed = 0; is_skewed < 2; is_skewed++) {
+        struct refined alone;
+        struct refined together;
+        data.skew = is_skewed ? 0.8f : 0;
+        refine_from(true, MPI_COMM_SELF, &data, RT_L2, K, 4, RT_PROPOSE_AUTO, &alone);
+        refine_from(true, MPI_COMM_WORLD, &data, RT_L2, K, 4, RT_PROPOSE_AUTO, &together);
+        CHECK(kmeans_same_bits(alone.after, together.after, K * D * sizeof(float)));
+        CHECK(alone.result.objective == together.result.objective);
+        uint64_t n[2] = {together.sample->n_local, 0};
+        for (size_t i = 0; i < together.sample->n_local; i++)
+            n[1] += rt_sample_number(together.sample, i);
+        rt_sum_u64(MPI_COMM_WORLD, n, 2); /* none lost, none twice */
+        CHECK(n[0] == data.n_rows && n[1] == data.n_rows * (data.n_rows - 1) / 2);
+        refined_free(&together);
+        refined_free(&alone);
+    }
+}
+
 RT_TEST("no round raises the objective")
 {
     struct kmeans_data data = kmeans_data_of(4000, 7, 40, 43);
@@ -162,14 +194,16 @@ RT_TEST("the objective over nearest leaves is better than before, and within 2 %
     refined_free(&r);
 }
 
-RT_TEST("above 8,192 leaves neighbours are sought through cells")
+RT_TEST(
+    "above 8,192 leaves neighbours are sought through cells, of which a rank gets what it reaches")
 {
-    struct kmeans_data data = kmeans_data_of(12000, 4, 400, 45);
+    enum { K = 9000, D = 4, ROUNDS = 7 };
+    struct kmeans_data data = kmeans_data_of(12000, D, 400, 45);
     struct refined alone;
     struct refined together;
-    refine(MPI_COMM_SELF, &data, RT_L2, 9000, 2, RT_PROPOSE_AUTO, &alone);
-    refine(MPI_COMM_WORLD, &data, RT_L2, 9000, 2, RT_PROPOSE_AUTO, &together);
-    CHECK(kmeans_same_bits(alone.after, together.after, 9000 * 4 * sizeof(float)));
+    refine(MPI_COMM_SELF, &data, RT_L2, K, ROUNDS, RT_PROPOSE_AUTO, &alone);
+    refine(MPI_COMM_WORLD, &data, RT_L2, K, ROUNDS, RT_PROPOSE_AUTO, &together);
+    CHECK(kmeans_same_bits(alone.after, together.after, K * D * sizeof(float)));
     refined_free(&together);
     refined_free(&alone);
 }

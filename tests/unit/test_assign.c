@@ -562,7 +562,7 @@ RT_TEST("a set in lent memory fits what it said, and another view of it gives th
     memset(memory, 0xa5, bytes + 64);
     struct rt_centroid_set *set = NULL;
     struct rt_centroid_set *view = NULL;
-    CHECK_OK(rt_centroid_set_new_in_cells(s.centroids[1], 333, 37, RT_IP, s.first_child[0], 9,
+    CHECK_OK(rt_centroid_set_new_in_cells(s.centroids[1], 333, 37, RT_IP, s.first_child[0], 9, NULL,
                                           memory, &set, &err));
     CHECK_OK(rt_centroid_set_view(s.centroids[1], 333, 37, RT_IP, 9, memory, &view, &err));
     for (size_t i = bytes; i < bytes + 64; i++)
