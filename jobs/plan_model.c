@@ -20,7 +20,8 @@
 
 /* Estimates of what only the data decide. */
 #define GUESSED_NEIGHBOURS 120 /* of a leaf, mean over the rounds of refinement */
-#define SUMS_OF_A_LEAF 4.0     /* ranks whose rows come to a leaf or leave it, in a round */
+#define GUESSED_MOVES 0.7      /* of a sample row to a leaf of another home, in all rounds */
+#define GUESSED_CELLS 16       /* whose leaves a rank reaches, beside its own */
 #define GUESSED_BEAM 12
 #define ROTATION_ROUNDS 4
 
@@ -269,16 +270,30 @@ static double means_exchange(const struct model *m, double k)
     return k * (train_iterations(m) * iteration + ranks * d * sizeof(float));
 }
 
-/* In each round every rank gets all centroids and, where leaves are few, the neighbours of all
- * (D9); sums travel where rows have moved. */
+/* In each round all ranks get all centroids; where leaves are many they do so twice, and else get
+ * those that they reach. */
+static double centroids_exchange(const struct model *m)
+{
+    double k = m->plan->leaves;
+    double ranks = (double)m->ranks;
+    double leaf = (double)m->in->dim * sizeof(float);
+    if (k <= RT_REFINE_FLAT_LEAVES)
+        return train_rounds(m) * (ranks - 1) * k * leaf;
+    double reached = fmin(k, k / ranks + GUESSED_CELLS * sqrt(k)) * m->travels;
+    return leaf * (fmin(2, train_rounds(m)) * (ranks - 1) * k +
+                   fmax(0, train_rounds(m) - 2) * ranks * reached);
+}
+
+/* Rows go to the homes of their leaves, first and when they move (D9). */
 static double refine_exchange(const struct model *m)
 {
-    double d = m->in->dim;
-    double table = d * sizeof(float);
-    double sums = SUMS_OF_A_LEAF * (2 + d) * sizeof(int64_t) * m->travels;
-    if (m->plan->leaves <= RT_REFINE_FLAT_LEAVES)
-        table += GUESSED_NEIGHBOURS * sizeof(uint32_t);
-    return train_rounds(m) * m->plan->leaves * ((double)(m->ranks - 1) * table + sums);
+    double row = (double)row_bytes(m->in) + 2 * sizeof(uint64_t);
+    double shared = fmin(1, (double)m->ranks / m->plan->cells); /* cells, among ranks */
+    double first = m->plan->leaves <= RT_REFINE_FLAT_LEAVES ? shared / 2 : 1;
+    if (train_rounds(m) <= 0)
+        return 0;
+    return centroids_exchange(m) +
+           (GUESSED_MOVES + first) * m->travels * (double)m->plan->sample_rows * row;
 }
 
 static double train_exchange(const struct model *m)

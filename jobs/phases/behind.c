@@ -11,7 +11,7 @@ struct rt_behind {
     pthread_t thread;
     pthread_mutex_t mutex;
     pthread_cond_t changed;
-    bool is_running; /* the thread */
+    bool is_running; /* the thread; not in a simulation, where pieces are done at once */
     bool is_ending;
     rt_behind_work work; /* NULL: none under way */
     void *context;
@@ -45,8 +45,12 @@ enum rt_status rt_behind_new(struct rt_behind **out, struct rt_error *err)
     RT_TRY(rt_array_zero(1, sizeof *b, &b, err));
     (void)pthread_mutex_init(&b->mutex, NULL);
     (void)pthread_cond_init(&b->changed, NULL);
+#ifdef RT_WITHOUT_THREADS
+    (void)run;
+#else
     RT_TRY(rt_thread_start(&b->thread, run, b, err));
     b->is_running = true;
+#endif
     *out = b;
     b = NULL;
 done:
@@ -72,6 +76,10 @@ void rt_behind_free(struct rt_behind *behind)
 
 void rt_behind_start(struct rt_behind *behind, rt_behind_work work, void *context)
 {
+    if (!behind->is_running) {
+        behind->status = work(context, &behind->error);
+        return;
+    }
     (void)pthread_mutex_lock(&behind->mutex);
     rt_assert(!behind->work);
     behind->work = work;

@@ -2,7 +2,8 @@
  * thread.
  *
  * - A thread of a rank's own has no place in the simulation: the watchdog and the thread that makes
- * an insertion durable are left out; nobody waits for either.
+ * an insertion durable are left out, as nobody waits for either; the one that writes behind
+ * (jobs/phases/behind.h) does its work at once.
  * - A look at the clock ends a stretch of measured computing there, which costs more than the work
  * between two looks of a loop that reports its progress: time stands still between calls of MPI
  * instead.
@@ -12,6 +13,8 @@
  */
 #ifndef RT_BENCH_SIMULATED_H
 #define RT_BENCH_SIMULATED_H
+
+#define RT_WITHOUT_THREADS
 
 #include <mpi.h>
 #include <pthread.h>
