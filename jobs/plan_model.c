@@ -21,7 +21,7 @@
 /* Estimates of what only the data decide. */
 #define GUESSED_NEIGHBOURS 120 /* of a leaf, mean over the rounds of refinement */
 #define GUESSED_MOVES 0.7      /* of a sample row to a leaf of another home, in all rounds */
-#define GUESSED_CELLS 16       /* whose leaves a rank reaches, beside its own */
+#define GUESSED_CELLS 20       /* whose leaves are reached from those of one */
 #define GUESSED_BEAM 12
 #define ROTATION_ROUNDS 4
 
@@ -279,7 +279,7 @@ static double centroids_exchange(const struct model *m)
     double leaf = (double)m->in->dim * sizeof(float);
     if (k <= RT_REFINE_FLAT_LEAVES)
         return train_rounds(m) * (ranks - 1) * k * leaf;
-    double reached = fmin(k, k / ranks + GUESSED_CELLS * sqrt(k)) * m->travels;
+    double reached = fmin(k, GUESSED_CELLS * (k / ranks + sqrt(k))) * m->travels;
     return leaf * (fmin(2, train_rounds(m)) * (ranks - 1) * k +
                    fmax(0, train_rounds(m) - 2) * ranks * reached);
 }
