@@ -113,6 +113,16 @@ done:
     return st;
 }
 
+/* While rows go to the homes of their leaves: they come beside those that are here. */
+static uint64_t settle_bytes(uint64_t n_local, uint32_t k, uint64_t row_bytes, uint32_t n_ranks)
+{
+    if (n_ranks == 1)
+        return 0;
+    return rt_refine_room(n_local, (int)n_ranks) * (row_bytes + sizeof(uint64_t)) +
+           n_local * (sizeof(uint32_t) + sizeof(uint64_t)) + /* order, position */
+           5 * sizeof(uint64_t) * ((uint64_t)k + n_ranks) + rt_exchange_bytes((int)n_ranks, 0);
+}
+
 uint64_t rt_refine_bytes(uint64_t n_local, uint32_t k, uint32_t dim, uint64_t row_bytes,
                          uint32_t n_ranks)
 {
@@ -122,15 +132,18 @@ uint64_t rt_refine_bytes(uint64_t n_local, uint32_t k, uint32_t dim, uint64_t ro
     uint64_t own = k / n_ranks + 1;
     /* while leaves are renumbered */
     uint64_t tree = rt_refine_n_cells(k) > 0 ? (uint64_t)k * dim * sizeof(float) : 0;
-    return room * (4 * sizeof(uint32_t) + rt_row_code_bytes(dim)) + (room - n_local) * row_bytes +
-           (uint64_t)k * rt_row_code_bytes(dim) + rt_small_set_bytes((uint32_t)most, dim) +
-           ((uint64_t)k + 1) * 2 * sizeof(uint32_t) +
-           own * ((dim + 1) * sizeof(int64_t) + dim * sizeof(float)) +
-           n_ranks * ((6 + RT_REFINE_PASSES) * sizeof(uint32_t) + sizeof(uint64_t)) +
-           batch * (dim + 1) * sizeof(float) + RT_REFINE_GROUP * (dim + most + 1) * sizeof(float) +
-           rt_assigner_bytes((size_t)batch, dim, 1) +
-           rt_assigner_bytes(RT_REFINE_GROUP, dim, (uint32_t)most) + rt_refine_store_bytes(k, dim) +
-           tree + rt_exchange_bytes((int)n_ranks, 0);
+    uint64_t held =
+        room * (4 * sizeof(uint32_t) + rt_row_code_bytes(dim)) + (room - n_local) * row_bytes +
+        (uint64_t)k * rt_row_code_bytes(dim) + rt_small_set_bytes((uint32_t)most, dim) +
+        ((uint64_t)k + 1) * 2 * sizeof(uint32_t) +
+        own * ((dim + 1) * sizeof(int64_t) + dim * sizeof(float)) +
+        n_ranks * ((6 + RT_REFINE_PASSES) * sizeof(uint32_t) + sizeof(uint64_t)) +
+        batch * (dim + 1) * sizeof(float) + RT_REFINE_GROUP * (dim + most + 1) * sizeof(float) +
+        rt_assigner_bytes((size_t)batch, dim, 1) +
+        rt_assigner_bytes(RT_REFINE_GROUP, dim, (uint32_t)most) + rt_refine_store_bytes(k, dim) +
+        tree + rt_exchange_bytes((int)n_ranks, 0);
+    uint64_t settle = settle_bytes(n_local, k, row_bytes, n_ranks);
+    return held > settle ? held : settle;
 }
 
 /* --- rows --- */
