@@ -1,6 +1,7 @@
 #include "io/export_hdf5.h"
 
 #include "core/code.h"
+#include "core/find.h"
 #include "core/fingerprint.h"
 #include "core/memory.h"
 #include "core/options.h"
@@ -297,16 +298,8 @@ done:
 
 uint32_t rt_export_hdf5_list_of(const struct rt_export_hdf5_view *view, uint64_t row)
 {
-    uint32_t low = 0; /* the last list that begins at or before it: it is not empty */
-    uint32_t high = view->n_lists;
-    while (high - low > 1) {
-        uint32_t middle = low + (high - low) / 2;
-        if (view->leaves.offsets[middle] <= row)
-            low = middle;
-        else
-            high = middle;
-    }
-    return low;
+    const uint64_t *offsets = view->leaves.offsets; /* the last that begins there is not empty */
+    return (uint32_t)rt_find_last(offsets, sizeof *offsets, view->n_lists, row);
 }
 
 /* Where the children of a level's cells begin, from their parents, which ascend. */

@@ -1,5 +1,6 @@
 #include "io/heap_vectors.h"
 
+#include "core/find.h"
 #include "core/memory.h"
 #include "core/units.h"
 #include "io/rows.h"
@@ -118,20 +119,12 @@ enum rt_status rt_heap_vectors_read(struct rt_heap_vectors *heap, uint64_t row, 
                                     struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    size_t low = 0;
-    size_t high = heap->n_files;
-    while (high - low > 1) {
-        size_t middle = low + (high - low) / 2;
-        if (heap->first_rows[middle] <= row)
-            low = middle;
-        else
-            high = middle;
-    }
-    if (!heap->n_files || row < heap->first_rows[low] || row >= heap->first_rows[low + 1])
+    size_t file = rt_find_last(heap->first_rows, sizeof *heap->first_rows, heap->n_files, row);
+    if (!heap->n_files || row < heap->first_rows[file] || row >= heap->first_rows[file + 1])
         RT_FAIL(RT_DAMAGED, "the index names row %llu, which its heap does not have",
                 (unsigned long long)row);
     (void)pthread_mutex_lock(&heap->reading);
-    st = rt_rows_read(heap->files[low], row - heap->first_rows[low], 1, vector, err);
+    st = rt_rows_read(heap->files[file], row - heap->first_rows[file], 1, vector, err);
     (void)pthread_mutex_unlock(&heap->reading);
 done:
     return st;

@@ -1,5 +1,6 @@
 #include "io/rows.h"
 
+#include "core/find.h"
 #include "core/memory.h"
 #include "io/hdf5_matrix.h"
 #include "io/heap.h"
@@ -227,15 +228,7 @@ done:
  * does). */
 static size_t file_of(const struct rt_rows *rows, uint64_t row)
 {
-    size_t low = 0, high = rows->info.n_files;
-    while (high - low > 1) {
-        size_t middle = low + (high - low) / 2;
-        if (rows->files[middle].first_row <= row)
-            low = middle;
-        else
-            high = middle;
-    }
-    return low;
+    return rt_find_last(&rows->files->first_row, sizeof *rows->files, rows->info.n_files, row);
 }
 
 static enum rt_status hash_block(struct rt_rows *rows, const struct rt_sampled_block *block,

@@ -1,5 +1,6 @@
 #include "kmeans/kept_cells.h"
 
+#include "core/find.h"
 #include "core/memory.h"
 #include "mpi/agree.h"
 #include "mpi/exchange.h"
@@ -69,16 +70,7 @@ static int rank_of_row(const struct rt_cell_line *line, uint64_t row)
 
 static uint32_t cell_of_seat(const struct rt_cell_line *line, uint64_t seat)
 {
-    uint32_t begin = 0;
-    uint32_t end = line->n_cells;
-    while (end - begin > 1) {
-        uint32_t middle = begin + (end - begin) / 2;
-        if (line->first_seat[middle] <= seat)
-            begin = middle;
-        else
-            end = middle;
-    }
-    return begin;
+    return (uint32_t)rt_find_last(line->first_seat, sizeof *line->first_seat, line->n_cells, seat);
 }
 
 /* ---- finding ---- */

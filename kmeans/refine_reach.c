@@ -105,7 +105,7 @@ static enum rt_status give_leaves(void *context, int to, void *buffer, size_t ca
     unsigned char *at = buffer;
     uint32_t *next = &f->w->cursor[to];
     *more = false;
-    for (; *next < f->n_gives && !*more; (*next)++) {
+    for (; *next < f->n_gives; (*next)++) {
         struct span *span = &f->gives[*next];
         size_t left = capacity - (size_t)(at - (unsigned char *)buffer);
         if (span->rank != to)

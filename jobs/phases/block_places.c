@@ -1,5 +1,6 @@
 #include "jobs/phases/block_places.h"
 
+#include "core/find.h"
 #include "core/memory.h"
 #include "jobs/phases/chunk_work.h"
 
@@ -33,18 +34,11 @@ void rt_block_places_end(struct rt_block_places *places)
 
 uint64_t rt_block_at_place(const struct rt_block_places *places, uint64_t place)
 {
-    uint64_t low = 0; /* the last granule that at most so many missing ones stand before */
-    uint64_t high = places->n_granules;
     if (!places->missing_before)
         return place;
-    while (high - low > 1) {
-        uint64_t middle = low + (high - low) / 2;
-        if (places->missing_before[middle] <= place / places->share_blocks)
-            low = middle;
-        else
-            high = middle;
-    }
-    return low * places->share_blocks + place % places->share_blocks;
+    uint64_t granule = rt_find_last(places->missing_before, sizeof *places->missing_before,
+                                    (size_t)places->n_granules, place / places->share_blocks);
+    return granule * places->share_blocks + place % places->share_blocks;
 }
 
 struct rt_range rt_block_places_share(const struct rt_block_places *places, int rank, int n_ranks)

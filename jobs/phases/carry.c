@@ -1,5 +1,6 @@
 #include "jobs/phases/carry.h"
 
+#include "core/find.h"
 #include "core/memory.h"
 #include "mpi/agree.h"
 #include "mpi/partition.h"
@@ -128,16 +129,8 @@ void rt_carry_free(struct rt_carry *carry)
 /* The last block with n_before <= row: empty ones before it have the same. */
 static uint64_t block_of(const struct rt_carry *carry, uint64_t row)
 {
-    uint64_t begin = 0;
-    uint64_t end = carry->n_blocks;
-    while (end - begin > 1) {
-        uint64_t middle = begin + (end - begin) / 2;
-        if (carry->blocks[middle].n_before <= row)
-            begin = middle;
-        else
-            end = middle;
-    }
-    return begin;
+    return rt_find_last(&carry->blocks->n_before, sizeof *carry->blocks, (size_t)carry->n_blocks,
+                        row);
 }
 
 static enum rt_status take_record(const struct rt_carry *carry, const struct rt_tape_view *tape,

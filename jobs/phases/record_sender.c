@@ -1,6 +1,7 @@
 #include "jobs/phases/record_sender.h"
 
 #include "core/block.h"
+#include "core/find.h"
 #include "core/memory.h"
 #include "core/record.h"
 #include "io/fs.h"
@@ -65,16 +66,8 @@ void rt_record_sender_free(struct rt_record_sender *sender)
 /* The list that holds a block: the last one that begins at or before it and is not empty. */
 static uint32_t list_of_block(const struct rt_record_sender *s, uint64_t block)
 {
-    uint32_t low = 0;
-    uint32_t high = s->in.n_lists;
-    while (high - low > 1) {
-        uint32_t middle = low + (high - low) / 2;
-        if (s->in.first_blocks[middle] <= block)
-            low = middle;
-        else
-            high = middle;
-    }
-    return low;
+    return (uint32_t)rt_find_last(s->in.first_blocks, sizeof *s->in.first_blocks, s->in.n_lists,
+                                  block);
 }
 
 void rt_record_sender_aim(struct rt_record_sender *sender, struct rt_range window)
