@@ -1,21 +1,20 @@
 #include "kmeans/train.h"
 
 #include "core/memory.h"
+#include "kmeans/beam.h"
 #include "kmeans/hierarchical.h"
 #include "kmeans/levels.h"
 #include "kmeans/lloyd.h"
 #include "kmeans/refine.h"
+#include "kmeans/split.h"
 #include "mpi/agree.h"
 #include "mpi/exchange.h"
 #include "mpi/partition.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
 #define HIERARCHICAL_ABOVE 1024u /* leaves, with RT_TRAINING_AUTO */
-#define BEAM_SAMPLE 4096u        /* A8 */
-#define AGREEMENT_PER_MILLE 993u
 
 /* What passes through the training. */
 struct training {
@@ -179,82 +178,15 @@ done:
     return st;
 }
 
-/* --- leaves of too many rows (D11) --- */
-
-struct split {
-    uint64_t *rows;  /* of the sample, of each leaf */
-    uint64_t *seats; /* of each leaf that is split; 0: it stays */
-    float *parts;    /* the centroids of all seats, leaf by leaf */
-    float *leaves;   /* those that stay and the parts of the others */
-    uint64_t n_seats, n_leaves;
-};
-
-/* Leaves whose share of the heap is over the limit, and into how many parts they go. */
-static enum rt_status count_seats(const struct training *t, struct split *s, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    uint64_t limit = t->options->max_list_rows;
-    s->n_leaves = t->n_leaves;
-    for (uint32_t l = 0; l < t->n_leaves; l++) {
-        uint64_t estimate =
-            (uint64_t)((rt_uint128)s->rows[l] * t->options->n_rows / t->sample->n_total);
-        if (estimate <= limit || s->rows[l] < 2)
-            continue;
-        uint64_t seats = estimate / limit + (estimate % limit != 0);
-        s->seats[l] = seats < s->rows[l] ? seats : s->rows[l];
-        s->n_seats += s->seats[l];
-        s->n_leaves += s->seats[l] - 1;
-    }
-    if (s->n_leaves > UINT32_MAX)
-        RT_FAIL(RT_USAGE,
-                "lists of at most %" PRIu64 " rows would be %" PRIu64 ", more than 2^32-1", limit,
-                s->n_leaves);
-    RT_TRY(rt_array_new((size_t)s->n_seats, t->sample->dim * sizeof(float), &s->parts, err));
-    RT_TRY(rt_array_new((size_t)s->n_leaves, t->sample->dim * sizeof(float), &s->leaves, err));
-done:
-    return st;
-}
-
-static void merge_parts(struct training *t, struct split *s)
-{
-    size_t dim = t->sample->dim;
-    float *to = s->leaves;
-    const float *part = s->parts;
-    for (uint32_t l = 0; l < t->n_leaves; l++) {
-        uint64_t n = s->seats[l] > 0 ? s->seats[l] : 1;
-        memcpy(to, s->seats[l] > 0 ? part : t->leaves + l * dim, n * dim * sizeof *to);
-        to += n * dim;
-        part += s->seats[l] * dim;
-    }
-    rt_array_free(t->leaves);
-    t->leaves = s->leaves;
-    s->leaves = NULL;
-    t->out->n_split = (uint32_t)s->n_leaves - t->n_leaves;
-    t->n_leaves = (uint32_t)s->n_leaves;
-}
-
+/* Leaves of too many rows become several (D11). */
 static enum rt_status split_leaves(struct training *t, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    struct split s = {0};
-    RT_LOCAL(rt_array_zero(t->n_leaves, sizeof *s.rows, &s.rows, err));
-    RT_LOCAL(rt_array_zero(t->n_leaves, sizeof *s.seats, &s.seats, err));
-    RT_AGREE(t->comm);
-    for (size_t i = 0; i < t->sample->n_local; i++)
-        s.rows[t->leaf[i]]++;
-    rt_sum_u64(t->comm, s.rows, t->n_leaves);
-    RT_LOCAL(count_seats(t, &s, err));
-    RT_AGREE(t->comm);
-    if (s.n_seats == 0)
-        goto done;
-    RT_TRY(rt_hierarchical_train_cells(t->comm, &t->setting, RT_PLACE_SPLIT, t->sample, t->leaf,
-                                       t->n_leaves, s.seats, s.parts, NULL, err));
-    merge_parts(t, &s);
+    uint32_t n_leaves = t->n_leaves;
+    RT_TRY(rt_split_leaves(t->comm, &t->setting, t->sample, t->leaf, t->options->max_list_rows,
+                           t->options->n_rows, &t->leaves, &t->n_leaves, err));
+    t->out->n_split = t->n_leaves - n_leaves;
 done:
-    rt_array_free(s.rows);
-    rt_array_free(s.seats);
-    rt_array_free(s.parts);
-    rt_array_free(s.leaves);
     return st;
 }
 
@@ -369,114 +301,24 @@ static void view_levels(const struct training *t, struct rt_tree *tree)
     }
 }
 
-/* --- beam (A8) --- */
-
-struct beam_work {
-    const struct training *t;
-    struct rt_tree tree;
-    struct rt_centroid_set *sets[RT_MAX_LEVELS];
-    struct rt_assigner *assigner;
-    uint32_t *index; /* local rows measured */
-    size_t n_rows;
-    float *rows;     /* a batch */
-    uint32_t *found; /* a batch */
-    uint32_t *exact; /* n_rows: nearest of all leaves */
-    size_t batch;
-};
-
-static enum rt_status beam_new(struct beam_work *w, struct rt_error *err)
+static void beam_progress(void *ctx, uint32_t beam, uint32_t n_cells)
 {
-    enum rt_status st = RT_OK;
-    const struct training *t = w->t;
-    const struct rt_sample *sample = t->sample;
-    RT_TRY(rt_sample_draw(sample, t->options->seed, RT_RANDOM_BEAM_SAMPLE, BEAM_SAMPLE, &w->index,
-                          &w->n_rows, err));
-    w->batch = rt_lloyd_batch_rows(sample->row_dim);
-    RT_TRY(rt_array_new(w->batch, sample->row_dim * sizeof *w->rows, &w->rows, err));
-    RT_TRY(rt_array_new(w->batch, sizeof *w->found, &w->found, err));
-    RT_TRY(rt_array_new(w->n_rows, sizeof *w->exact, &w->exact, err));
-    for (uint32_t l = 0; l < w->tree.n_levels; l++)
-        RT_TRY(rt_level_set_new(&w->tree, l, t->setting.distance, NULL, &w->sets[l], err));
-    RT_TRY(rt_assigner_new(w->batch, w->tree.dim, w->tree.levels[w->tree.n_levels - 2].n,
-                           t->options->proposer, &w->assigner, err));
-done:
-    return st;
-}
-
-static void beam_free(struct beam_work *w)
-{
-    rt_array_free(w->index);
-    rt_array_free(w->rows);
-    rt_array_free(w->found);
-    rt_array_free(w->exact);
-    rt_assigner_free(w->assigner);
-    for (uint32_t l = 0; l < RT_MAX_LEVELS; l++)
-        rt_centroid_set_free(w->sets[l]);
-}
-
-static size_t gather_batch(struct beam_work *w, size_t at)
-{
-    size_t n = w->n_rows - at < w->batch ? w->n_rows - at : w->batch;
-    rt_sample_gather(w->t->sample, w->index + at, n, w->rows);
-    return n;
-}
-
-static void find_exact(struct beam_work *w)
-{
-    for (size_t at = 0; at < w->n_rows; at += w->batch) {
-        size_t n = gather_batch(w, at);
-        rt_assign_nearest(w->assigner, w->sets[w->tree.n_levels - 1], w->rows, n, w->exact + at,
-                          NULL);
-    }
-}
-
-static uint64_t count_agreed(struct beam_work *w, uint32_t beam)
-{
-    uint64_t agreed = 0;
-    for (size_t at = 0; at < w->n_rows; at += w->batch) {
-        size_t n = gather_batch(w, at);
-        rt_assign_tree(w->assigner, &w->tree, w->sets, beam, w->rows, n, w->found, NULL);
-        for (size_t i = 0; i < n; i++)
-            agreed += w->found[i] == w->exact[at + i];
-    }
-    return agreed;
-}
-
-/* 1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96 ..: then all cells. */
-static uint32_t next_beam(uint32_t beam, uint32_t n_cells)
-{
-    uint32_t next = beam < 8 ? 2 * beam : (beam & (beam - 1)) == 0 ? beam + beam / 2 : beam / 3 * 4;
-    return next < n_cells ? next : n_cells;
+    tell(ctx, beam, n_cells, -1, (double)NAN);
 }
 
 static enum rt_status measure_beam(struct training *t, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    struct beam_work w = {.t = t};
-    view_levels(t, &w.tree);
+    struct rt_tree tree;
+    struct rt_beam beam;
+    view_levels(t, &tree);
     t->stage = "beam";
-    if (w.tree.n_levels < 2 || t->sample->n_total == 0) {
-        t->out->beam = 1;
-        goto done;
-    }
-    uint32_t n_cells = w.tree.levels[w.tree.n_levels - 2].n;
-    RT_LOCAL(beam_new(&w, err));
-    RT_AGREE(t->comm);
-    find_exact(&w);
-    uint64_t sums[2]; /* rows, agreed */
-    for (uint32_t beam = 1;; beam = next_beam(beam, n_cells)) {
-        sums[0] = w.n_rows;
-        sums[1] = count_agreed(&w, beam);
-        rt_sum_u64(t->comm, sums, 2);
-        t->out->beam = beam;
-        tell(t, beam, n_cells, -1, (double)NAN);
-        if (sums[1] * 1000 >= sums[0] * AGREEMENT_PER_MILLE || beam >= n_cells)
-            break;
-    }
-    t->out->beam_sampled = (uint32_t)sums[0];
-    t->out->beam_agreed = (uint32_t)sums[1];
+    t->setting.ctx = t;
+    RT_TRY(rt_beam_measure(t->comm, &t->setting, &tree, t->sample, beam_progress, &beam, err));
+    t->out->beam = beam.width;
+    t->out->beam_sampled = beam.n_sampled;
+    t->out->beam_agreed = beam.n_agreed;
 done:
-    beam_free(&w);
     return st;
 }
 
@@ -611,17 +453,6 @@ static uint64_t level_bytes(const struct rt_train_options *options, uint32_t k, 
            (lloyd > copy ? lloyd : copy);
 }
 
-static uint64_t beam_bytes(const struct rt_train_options *options, uint32_t k, uint32_t dim)
-{
-    uint32_t cells = cells_of(options);
-    size_t batch = rt_lloyd_batch_rows(dim);
-    if (cells == 0)
-        return 0;
-    return (uint64_t)cells * dim * sizeof(float) + rt_centroid_set_bytes(cells, dim) +
-           rt_centroid_set_bytes_in_cells(k, dim, cells) + rt_assigner_bytes(batch, dim, cells) +
-           batch * (dim + 1) * sizeof(float) + 4 * sizeof(uint32_t) * BEAM_SAMPLE;
-}
-
 uint64_t rt_train_bytes(const struct rt_train_options *options, uint64_t sample_rows, uint32_t dim,
                         enum rt_element type, bool native, uint32_t n_ranks, uint64_t shared_bytes)
 {
@@ -640,7 +471,7 @@ uint64_t rt_train_bytes(const struct rt_train_options *options, uint64_t sample_
         work = cells > refine ? cells : refine;
     }
     uint64_t levels = level_bytes(options, k, dim, n_ranks);
-    uint64_t beam = options->beam == RT_TRAIN_AUTO ? beam_bytes(options, k, dim) : 0;
+    uint64_t beam = options->beam == RT_TRAIN_AUTO ? rt_beam_bytes(cells_of(options), k, dim) : 0;
     work = work > levels ? work : levels;
     work = work > beam ? work : beam;
     if (shared_bytes > work) /* all of that is over when the tree goes there */
