@@ -1,4 +1,4 @@
-# One line a test. A test whose first source does not exist is left out; its label is the name of the folder it is added in.
+# One line a test. A test whose libraries are not built is left out; its label is the name of the folder it is added in.
 #
 #   rt_add_unit_test(NAME area.behaviour SOURCES test_x.c [LIBS ..] [ARGS ..] [LABELS ..] [TIMEOUT s] [ENVIRONMENT A=b ..])
 #   rt_add_mpi_test(NAME area.behaviour SOURCES test_x.c RANKS 1 2 3 [LIBS ..] [ARGS ..] [LABELS ..] [TIMEOUT s] [ENVIRONMENT ..])
@@ -62,7 +62,7 @@ macro(rt_parse_test)
   math(EXPR T_TIMEOUT "${T_TIMEOUT} * ${RT_TEST_TIMEOUT_SCALE}")
 endmacro()
 
-# Sets OUT to the target that runs the test, empty if its source is not there.
+# Sets OUT to the target that runs the test, empty if a library of it is not built.
 function(rt_test_program out)
   list(GET T_SOURCES 0 source)
   get_filename_component(target ${source} NAME_WE)
@@ -72,8 +72,10 @@ function(rt_test_program out)
       set(missing ${library})
     endif()
   endforeach()
-  if(missing OR NOT EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${source})
-    message(STATUS "test ${T_NAME} left out: no ${missing}${source}")
+  if(NOT EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${source})
+    message(FATAL_ERROR "test ${T_NAME}: no ${source}")
+  elseif(missing)
+    message(STATUS "test ${T_NAME} left out: no ${missing}")
     set(target "")
   elseif(NOT TARGET ${target})
     add_executable(${target} ${T_SOURCES})
@@ -119,7 +121,7 @@ function(rt_add_script_test)
   rt_parse_test(${ARGN})
   set(script ${CMAKE_CURRENT_SOURCE_DIR}/${T_SCRIPT})
   if(NOT EXISTS ${script})
-    return()
+    message(FATAL_ERROR "test ${T_NAME}: no ${T_SCRIPT}")
   endif()
   if(NOT T_RANKS)
     set(T_RANKS 1)

@@ -1,0 +1,94 @@
+#include "core/memory.h"
+#include "tests/rt_test.h"
+
+#include <limits.h>
+#include <stdint.h>
+
+RT_TEST("arrays are aligned, zeroed where asked for, and may be empty")
+{
+    struct rt_error err;
+    for (size_t n = 0; n < 200; n += 13) {
+        uint32_t *a = NULL;
+        uint32_t *zero = NULL;
+        REQUIRE(rt_array_new(n, sizeof *a, &a, &err) == RT_OK);
+        REQUIRE(rt_array_zero(n, sizeof *zero, &zero, &err) == RT_OK);
+        CHECK(a && (uintptr_t)a % 64 == 0);
+        CHECK(zero && (uintptr_t)zero % 64 == 0);
+        for (size_t i = 0; i < n; i++)
+            CHECK(zero[i] == 0);
+        rt_array_free(a);
+        rt_array_free(zero);
+    }
+    rt_array_free(NULL);
+}
+
+RT_TEST("sizes beyond the address space are refused by name")
+{
+    struct rt_error err;
+    char *a = (char *)&err;
+    char *before = a;
+    CHECK(rt_array_new(SIZE_MAX, 2, &a, &err) == RT_NOMEM);
+    CHECK(strstr(err.text, "beyond the address space") != NULL);
+    CHECK(rt_array_new(SIZE_MAX / 2 + 1, 1, &a, &err) == RT_NOMEM);
+    CHECK(rt_array_zero(SIZE_MAX / 16, 1024, &a, &err) == RT_NOMEM);
+    CHECK(a == before);
+}
+
+RT_TEST("an array that grows or shrinks keeps its contents; one that cannot stays as it is")
+{
+    struct rt_error err;
+    uint64_t *a = NULL;
+    REQUIRE(rt_array_resize(10, sizeof *a, &a, &err) == RT_OK);
+    for (uint64_t i = 0; i < 10; i++)
+        a[i] = i * i;
+    REQUIRE(rt_array_resize(1000, sizeof *a, &a, &err) == RT_OK);
+    for (uint64_t i = 0; i < 10; i++)
+        CHECK(a[i] == i * i);
+    uint64_t *before = a;
+    CHECK(rt_array_resize(SIZE_MAX, sizeof *a, &a, &err) == RT_NOMEM);
+    CHECK(a == before && a[9] == 81);
+    REQUIRE(rt_array_resize(3, sizeof *a, &a, &err) == RT_OK);
+    CHECK(a[0] == 0 && a[1] == 1 && a[2] == 4);
+    rt_array_free(a);
+}
+
+RT_TEST("bytes held and their peak are counted")
+{
+    struct rt_error err;
+    char *a = NULL;
+    char *b = NULL;
+    size_t begin = rt_memory_now();
+    rt_memory_reset_peak();
+    REQUIRE(rt_array_new(1000, 1, &a, &err) == RT_OK);
+    REQUIRE(rt_array_new(500, 4, &b, &err) == RT_OK);
+    CHECK(rt_memory_now() == begin + 3000);
+    rt_array_free(a);
+    CHECK(rt_memory_now() == begin + 2000);
+    CHECK(rt_memory_peak() == begin + 3000);
+    rt_memory_reset_peak();
+    CHECK(rt_memory_peak() == begin + 2000);
+    rt_array_free(b);
+    CHECK(rt_memory_now() == begin);
+}
+
+RT_TEST("sums and products tell where they overflow")
+{
+    uint64_t out = 0;
+    CHECK(rt_mul_u64(UINT64_C(1) << 32, (UINT64_C(1) << 32) - 1, &out));
+    CHECK(out == UINT64_MAX - UINT32_MAX);
+    CHECK(!rt_mul_u64(UINT64_C(1) << 32, UINT64_C(1) << 32, &out));
+    CHECK(rt_add_u64(UINT64_MAX, 0, &out) && out == UINT64_MAX);
+    CHECK(!rt_add_u64(UINT64_MAX, 1, &out));
+}
+
+RT_TEST("a number that no int holds is told")
+{
+    struct rt_error err;
+    int out = 0;
+    CHECK(rt_to_int(INT_MAX, &out, &err) == RT_OK && out == INT_MAX);
+    CHECK(rt_to_int((uint64_t)INT_MAX + 1, &out, &err) == RT_USAGE);
+    CHECK(out == INT_MAX);
+    CHECK(strstr(err.text, "2147483648") != NULL);
+}
+
+RT_TEST_MAIN()
