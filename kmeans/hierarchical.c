@@ -194,25 +194,9 @@ done:
 
 /* --- cells --- */
 
-/* The ranks whose parts of the line a cell touches; none (first > last) for a cell without rows. */
-static void touched_ranks(const struct line *line, int n_ranks, uint32_t c, int *first, int *last)
+static struct rt_range own_part(const struct problem *p, const struct line *line, uint32_t c)
 {
-    *first = n_ranks;
-    *last = -1;
-    if (line->rows.totals[c] == 0)
-        return;
-    for (int r = 0; r < n_ranks; r++) {
-        uint64_t begin = line->rows.borders[r] > line->rows.begins[c] ? line->rows.borders[r]
-                                                                      : line->rows.begins[c];
-        uint64_t end = line->rows.borders[r + 1] < line->rows.begins[c + 1]
-                           ? line->rows.borders[r + 1]
-                           : line->rows.begins[c + 1];
-        if (begin >= end)
-            continue;
-        if (*first == n_ranks)
-            *first = r;
-        *last = r;
-    }
+    return rt_line_part(line->rows.begins, line->rows.borders, c, p->rank);
 }
 
 static enum rt_status solve(const struct problem *p, float *leaves, struct rt_error *err);
@@ -252,16 +236,13 @@ static enum rt_status train_cell(const struct problem *p, const struct line *lin
                                  uint32_t c, float *leaves, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    const uint64_t own_begin = line->rows.borders[p->rank];
-    const uint64_t own_end = line->rows.borders[p->rank + 1];
-    uint64_t begin = line->rows.begins[c] > own_begin ? line->rows.begins[c] : own_begin;
-    uint64_t end = line->rows.begins[c + 1] < own_end ? line->rows.begins[c + 1] : own_end;
+    struct rt_range part = own_part(p, line, c);
     struct problem cell = *p;
     cell.comm = comm;
     MPI_Comm_rank(comm, &cell.rank);
     MPI_Comm_size(comm, &cell.n_ranks);
-    cell.begin = p->begin + (size_t)(begin - own_begin);
-    cell.n = (size_t)(end - begin);
+    cell.begin = p->begin + (size_t)(part.begin - line->rows.borders[p->rank]);
+    cell.n = (size_t)rt_range_count(part);
     cell.k = (uint32_t)line->seats[c];
     cell.first_leaf = p->first_leaf + line->first_seat[c];
     cell.level = p->level + 1;
@@ -298,13 +279,12 @@ static void split_shared(const struct problem *p, const struct line *line,
     for (int parity = 0; parity < 2; parity++)
         shared[parity] = (struct shared_cell){0, false, MPI_COMM_NULL};
     for (uint32_t c = 0; c < line->rows.n_cells && p->n_ranks > 1; c++) {
-        int first = 0;
-        int last = 0;
-        touched_ranks(line, p->n_ranks, c, &first, &last);
-        if (first >= last)
+        const uint64_t *borders = line->rows.borders;
+        if (line->rows.totals[c] == 0 ||
+            rt_line_rank(borders, p->n_ranks, line->rows.begins[c]) ==
+                rt_line_rank(borders, p->n_ranks, line->rows.begins[c + 1] - 1))
             continue;
-        if (p->rank >= first && p->rank <= last &&
-            line->rows.borders[p->rank + 1] > line->rows.borders[p->rank]) {
+        if (rt_range_count(own_part(p, line, c)) > 0) {
             shared[n_shared % 2].c = c;
             shared[n_shared % 2].is_there = true;
         }
@@ -366,16 +346,9 @@ static enum rt_status find_kept(const struct problem *p, const struct line *line
                                        .leaf = p->leaf,
                                        .centroids = leaves};
     RT_TRY(rt_kept_cells_new(p->comm, p->keep, &cells, kept, err));
-    for (uint32_t c = 0; c < line->rows.n_cells; c++) {
-        uint64_t begin = line->rows.begins[c] > line->rows.borders[p->rank]
-                             ? line->rows.begins[c]
-                             : line->rows.borders[p->rank];
-        uint64_t end = line->rows.begins[c + 1] < line->rows.borders[p->rank + 1]
-                           ? line->rows.begins[c + 1]
-                           : line->rows.borders[p->rank + 1];
-        if (begin < end && rt_kept_cells_has(*kept, c))
-            *p->rows_done += end - begin;
-    }
+    for (uint32_t c = 0; c < line->rows.n_cells; c++)
+        if (rt_kept_cells_has(*kept, c))
+            *p->rows_done += rt_range_count(own_part(p, line, c));
 done:
     return st;
 }

@@ -2,6 +2,7 @@
 
 #include "core/find.h"
 #include "core/memory.h"
+#include "kmeans/line.h"
 #include "mpi/agree.h"
 #include "mpi/exchange.h"
 #include "mpi/partition.h"
@@ -35,11 +36,6 @@ struct rt_kept_cells {
 
 /* ---- cells and ranks ---- */
 
-static uint64_t larger(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
-}
-
 static uint64_t smaller(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
@@ -48,24 +44,13 @@ static uint64_t smaller(uint64_t a, uint64_t b)
 /* This rank's rows of a cell. */
 static struct rt_range own_rows(const struct rt_cell_line *line, uint32_t cell)
 {
-    struct rt_range rows = {larger(line->begins[cell], line->borders[line->rank]),
-                            smaller(line->begins[cell + 1], line->borders[line->rank + 1])};
-    rows.end = larger(rows.begin, rows.end);
-    return rows;
+    return rt_line_part(line->begins, line->borders, cell, line->rank);
 }
 
 static bool is_first(const struct rt_cell_line *line, uint32_t cell)
 {
     struct rt_range own = own_rows(line, cell);
     return own.begin < own.end && own.begin == line->begins[cell];
-}
-
-static int rank_of_row(const struct rt_cell_line *line, uint64_t row)
-{
-    int rank = 0;
-    while (rank + 1 < line->n_ranks && line->borders[rank + 1] <= row)
-        rank++;
-    return rank;
 }
 
 static uint32_t cell_of_seat(const struct rt_cell_line *line, uint64_t seat)
@@ -110,11 +95,11 @@ static uint64_t words_together(const struct rt_cell_line *line, const struct run
     uint64_t first = run->first + at;
     uint64_t end = run->first + run->n;
     if (run->kind == LEAVES) {
-        *to = rank_of_row(line, first);
+        *to = rt_line_rank(line->borders, line->n_ranks, first);
         end = smaller(end, line->borders[*to + 1]);
     } else {
         uint32_t cell = cell_of_seat(line, first / line->dim);
-        *to = rank_of_row(line, line->begins[cell]);
+        *to = rt_line_rank(line->borders, line->n_ranks, line->begins[cell]);
         end = smaller(end, line->first_seat[cell + 1] * line->dim);
     }
     return end - first;

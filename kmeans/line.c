@@ -1,9 +1,9 @@
 #include "kmeans/line.h"
 
+#include "core/find.h"
 #include "core/memory.h"
 #include "mpi/agree.h"
 #include "mpi/exchange.h"
-#include "mpi/partition.h"
 
 #include <string.h>
 
@@ -46,6 +46,24 @@ void rt_line_share(struct rt_line *line, int n_ranks)
     line->borders[0] = 0;
     for (int r = 0; r < n_ranks; r++)
         line->borders[r + 1] = rt_share(line->begins[line->n_cells], r, n_ranks, 1).end;
+}
+
+struct rt_range rt_line_part(const uint64_t *begins, const uint64_t *borders, uint32_t cell,
+                             int rank)
+{
+    struct rt_range part = {begins[cell], begins[cell + 1]};
+    if (part.begin < borders[rank])
+        part.begin = borders[rank];
+    if (part.end > borders[rank + 1])
+        part.end = borders[rank + 1];
+    if (part.end < part.begin)
+        part.end = part.begin;
+    return part;
+}
+
+int rt_line_rank(const uint64_t *borders, int n_ranks, uint64_t row)
+{
+    return (int)rt_find_last(borders, sizeof *borders, (size_t)n_ranks, row);
 }
 
 /* --- travel --- */

@@ -5,6 +5,7 @@
 #define RT_KMEANS_LINE_H
 
 #include "kmeans/sample.h"
+#include "mpi/partition.h"
 
 struct rt_line {
     uint32_t n_cells;
@@ -23,6 +24,12 @@ void rt_line_free(struct rt_line *line);
 void rt_line_count(MPI_Comm comm, const uint32_t *cell, size_t n, struct rt_line *line);
 /* Borders that give every rank an equal part. */
 void rt_line_share(struct rt_line *line, int n_ranks);
+
+/* Of a line by begins and borders: the rows of a cell in a rank's part (none: begin == end), */
+struct rt_range rt_line_part(const uint64_t *begins, const uint64_t *borders, uint32_t cell,
+                             int rank);
+/* and the rank whose part holds a row of the line. */
+int rt_line_rank(const uint64_t *borders, int n_ranks, uint64_t row);
 
 /* Rows [begin, begin + n) of a sample on each rank of comm. */
 struct rt_line_rows {
