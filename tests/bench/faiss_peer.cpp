@@ -3,9 +3,9 @@
 //
 //   faiss_peer ROWS QUERIES TRUTH LISTS [THREADS [SAMPLE_PER_LIST [ITERATIONS]]]
 //
-// ROWS, QUERIES: .fbin, .u8bin or .i8bin. TRUTH: .ibin. THREADS (2) hold for train and add; search
-// runs with one. Prints one JSON object: seconds of read, train and add; for each nprobe recall@10,
-// rows scanned a query and queries a second (best of 3).
+// ROWS, QUERIES: .fbin, .u8bin or .i8bin. TRUTH: .ibin; - for both: nothing is searched. THREADS
+// (2) hold for train and add; search runs with one. Prints one JSON object: seconds of read, train
+// and add; for each nprobe recall@10 and rows scanned a query.
 #include <faiss/IndexFlat.h>
 #include <faiss/IndexIVFFlat.h>
 #include <omp.h>
@@ -96,6 +96,23 @@ double recall(const Matrix<int32_t> &truth, const std::vector<int64_t> &found)
     return double(hits) / double(truth.rows * k);
 }
 
+void search(faiss::IndexIVFFlat &index, const char *queries_path, const char *truth_path)
+{
+    const auto queries = read_rows(queries_path);
+    const auto truth = read_as<int32_t, int32_t>(truth_path);
+    if (int64_t(queries.columns) != index.d || truth.rows != queries.rows || truth.columns < k)
+        throw std::runtime_error("rows, queries and truth do not belong together");
+    omp_set_num_threads(1);
+    std::vector<float> distances(queries.rows * k);
+    std::vector<int64_t> found(queries.rows * k);
+    for (index.nprobe = 1; index.nprobe <= std::min<size_t>(index.nlist, 256); index.nprobe *= 2) {
+        index.search(queries.rows, queries.values.data(), k, distances.data(), found.data());
+        std::cout << (index.nprobe > 1 ? "," : "") << "{\"probes\":" << index.nprobe
+                  << ",\"recall\":" << recall(truth, found)
+                  << ",\"rows_scanned\":" << rows_scanned(index, queries) << "}";
+    }
+}
+
 void measure(int argc, char **argv)
 {
     const auto number = [&](int place, int otherwise) {
@@ -103,10 +120,6 @@ void measure(int argc, char **argv)
     };
     Matrix<float> rows;
     const double read_seconds = seconds_of([&] { rows = read_rows(argv[1]); });
-    const auto queries = read_rows(argv[2]);
-    const auto truth = read_as<int32_t, int32_t>(argv[3]);
-    if (queries.columns != rows.columns || truth.rows != queries.rows || truth.columns < k)
-        throw std::runtime_error("rows, queries and truth do not belong together");
 
     const int threads = number(5, 2);
     omp_set_num_threads(threads);
@@ -121,21 +134,8 @@ void measure(int argc, char **argv)
               << ",\"lists\":" << index.nlist << ",\"threads\":" << threads
               << ",\"read_seconds\":" << read_seconds << ",\"train_seconds\":" << train_seconds
               << ",\"add_seconds\":" << add_seconds << ",\"search\":[";
-    omp_set_num_threads(1);
-    std::vector<float> distances(queries.rows * k);
-    std::vector<int64_t> found(queries.rows * k);
-    for (index.nprobe = 1; index.nprobe <= std::min<size_t>(index.nlist, 256); index.nprobe *= 2) {
-        double best = 1e30;
-        for (int run = 0; run < 3; run++)
-            best = std::min(best, seconds_of([&] {
-                                index.search(queries.rows, queries.values.data(), k,
-                                             distances.data(), found.data());
-                            }));
-        std::cout << (index.nprobe > 1 ? "," : "") << "{\"probes\":" << index.nprobe
-                  << ",\"recall\":" << recall(truth, found)
-                  << ",\"rows_scanned\":" << rows_scanned(index, queries)
-                  << ",\"queries_per_second\":" << queries.rows / best << "}";
-    }
+    if (argv[2] != std::string("-"))
+        search(index, argv[2], argv[3]);
     std::cout << "]}\n";
 }
 
