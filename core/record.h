@@ -24,16 +24,25 @@ static inline size_t rt_record_packed_bytes(uint32_t code_bytes, uint32_t n_fact
     return RT_RECORD_HEAD + code_bytes + (size_t)n_factors * sizeof(float);
 }
 
+/* Keeps a loop what it is: compilers put a call of memmove in its place. */
+#define RT_RECORD_WORD_BY_WORD(n) __asm__("" : "+r"(n))
+
 /* memcpy of a few bytes whose number is known only now: words, and no call. */
 static inline void rt_record_copy(unsigned char *restrict to, const void *restrict bytes, size_t n)
 {
     const unsigned char *from = (const unsigned char *)bytes;
-    for (; n >= 16; n -= 16, to += 16, from += 16)
+    for (; n >= 16; n -= 16, to += 16, from += 16) {
         memcpy(to, from, 16);
-    for (; n >= 4; n -= 4, to += 4, from += 4)
+        RT_RECORD_WORD_BY_WORD(n);
+    }
+    for (; n >= 4; n -= 4, to += 4, from += 4) {
         memcpy(to, from, 4);
-    for (; n > 0; n--)
+        RT_RECORD_WORD_BY_WORD(n);
+    }
+    for (; n > 0; n--) {
         *to++ = *from++;
+        RT_RECORD_WORD_BY_WORD(n);
+    }
 }
 
 static inline void rt_record_pack(uint32_t list, uint64_t id, const uint8_t *code,

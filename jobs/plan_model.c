@@ -402,9 +402,14 @@ static void plan_compact(const struct model *m, struct rt_plan_cost *cost)
     cost->memory_bytes = m->base + tree_of_rank(m) +
                          rt_compact_phase_bytes(m->in->dim, (enum rt_metric)m->options->metric,
                                                 most_leaves(m), window, m->n_blocks, (int)m->ranks);
+    uint64_t near = m->ranks < m->in->ranks_per_node ? m->ranks : m->in->ranks_per_node;
+    double far = (double)(m->ranks - near) / (double)m->ranks; /* of a rank's records */
     cost->bytes_read = records;
     cost->bytes_written = m->frozen_bytes;
-    cost->bytes_exchanged = (uint64_t)times(m->travels, records);
+    if (m->ranks > 1) /* beside records: counts of lists, where near ones lie, the file's layout */
+        cost->bytes_exchanged = (uint64_t)times(far, records) +
+                                8 * most_leaves(m) * (2 * m->ranks + near - 1) +
+                                sizeof(struct rt_h5_layout) * (m->ranks - 1);
 }
 
 /* Read back of a file with so many large datasets. */

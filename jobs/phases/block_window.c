@@ -29,7 +29,7 @@ static size_t record_bytes(uint32_t dim, uint32_t n_factors)
 
 size_t rt_block_window_wire_bytes(uint32_t dim, uint32_t n_factors)
 {
-    return sizeof(uint64_t) + record_bytes(dim, n_factors);
+    return sizeof(uint32_t) + record_bytes(dim, n_factors);
 }
 
 uint64_t rt_block_window_bytes(uint32_t dim, uint32_t n_factors, uint64_t n_blocks)
@@ -47,6 +47,7 @@ enum rt_status rt_block_window_new(uint32_t dim, uint32_t n_factors, uint64_t n_
     enum rt_status st = RT_OK;
     struct rt_block_window *w = NULL;
     const size_t rows = (size_t)RT_WINDOW_BATCH * RT_BLOCK_ROWS;
+    rt_assert(n_blocks <= UINT32_MAX / RT_BLOCK_ROWS);
     RT_TRY(rt_array_zero(1, sizeof *w, &w, err));
     w->dim = dim;
     w->code_bytes = rt_code_bytes(dim);
@@ -89,18 +90,28 @@ void rt_block_window_clear(struct rt_block_window *window, uint64_t n_blocks)
 
 bool rt_block_window_take(struct rt_block_window *window, const void *records, size_t n_records)
 {
-    struct rt_block_window *w = window;
     const unsigned char *in = records;
-    const size_t n_bytes = w->record_bytes;
-    for (size_t i = 0; i < n_records; i++, in += sizeof(uint64_t) + n_bytes) {
-        uint64_t slot = 0;
+    unsigned char *const to = window->records;
+    uint32_t *const present = window->present;
+    const size_t n_bytes = window->record_bytes;
+    const uint64_t n_blocks = window->n_blocks;
+    for (size_t i = 0; i < n_records; i++, in += sizeof(uint32_t) + n_bytes) {
+        uint32_t slot = 0;
         memcpy(&slot, in, sizeof slot);
-        if (slot / RT_BLOCK_ROWS >= w->n_blocks)
+        if (slot / RT_BLOCK_ROWS >= n_blocks)
             return false;
-        w->present[slot / RT_BLOCK_ROWS] |= UINT32_C(1) << slot % RT_BLOCK_ROWS;
-        rt_record_copy(w->records + slot * n_bytes, in + sizeof slot, n_bytes);
+        present[slot / RT_BLOCK_ROWS] |= UINT32_C(1) << slot % RT_BLOCK_ROWS;
+        rt_record_copy(to + slot * n_bytes, in + sizeof slot, n_bytes);
     }
     return true;
+}
+
+struct rt_window_slots rt_block_window_slots(const struct rt_block_window *window)
+{
+    return (struct rt_window_slots){.records = window->records,
+                                    .present = window->present,
+                                    .record_bytes = window->record_bytes,
+                                    .n_blocks = window->n_blocks};
 }
 
 /* Row `row` of block `at` of the batch, all but its code, which is returned. */

@@ -2,15 +2,17 @@
 
 #include "core/block.h"
 #include "core/code.h"
+#include "core/fault.h"
 #include "core/memory.h"
 #include "io/index_dir.h"
 #include "jobs/phases/block_places.h"
 #include "jobs/phases/block_window.h"
 #include "jobs/phases/durable.h"
-#include "jobs/phases/record_sender.h"
+#include "jobs/phases/record_finder.h"
 #include "mpi/agree.h"
 #include "mpi/exchange.h"
 #include "mpi/partition.h"
+#include "mpi/world.h"
 
 #include <string.h>
 
@@ -22,6 +24,14 @@
 #define MOST_ROUNDS UINT64_C(64)              /* where the budget allows */
 #define MOST_WINDOW_BYTES (UINT64_C(1) << 30)
 #define WRITE_BUFFER_BYTES ((size_t)2 << 20)
+#define NEAR_LISTS (UINT32_C(1) << 16)   /* told in one piece, at most */
+#define TAKE_RECORDS (UINT64_C(1) << 16) /* between two looks for a stop */
+
+/* What a rank tells one on its host, instead of sending records: where they lie. Behind it: rows of
+ * each of these lists on ranks before it. */
+struct near_head {
+    struct rt_range chunks, lists;
+};
 
 struct compactor {
     struct rt_phase_context *context;
@@ -30,14 +40,18 @@ struct compactor {
     size_t wire_bytes; /* of a record on its way, and on the tape */
     size_t tape_bytes;
     int rank, n_ranks;
+    struct rt_range own;    /* chunks */
     uint64_t *first_blocks; /* n_lists + 1: where lists begin (prefix sums) */
     uint64_t *rows;         /* n_lists: of all ranks */
     uint64_t *before;       /* n_lists: rows of the list on ranks before this one */
     struct rt_block_places places;
     uint64_t window_blocks;
     uint64_t round, n_rounds;
-    struct rt_record_sender *sender;
-    int to;                 /* the receiver it aims at; -1: none yet */
+    struct rt_tape_view tape;
+    unsigned char *is_near; /* n_ranks: has this host's memory, and so the pages of our tape */
+    struct rt_record_finder *near, *far; /* of records for this rank's window, and for others' */
+    int to;                              /* the receiver that is aimed at; -1: none yet */
+    struct rt_range lists;               /* of its window, if it is near: still to be told */
     struct rt_range window; /* places of the blocks that this rank receives in this round */
     struct rt_block_window *records;
     struct rt_hash128 rows_hash; /* of the windows that are written and not handed in yet */
@@ -74,7 +88,8 @@ uint64_t rt_compact_phase_bytes(uint32_t dim, enum rt_metric metric, uint32_t n_
     struct rt_list_shape shape = {
         .n_blocks = n_blocks, .dim = dim, .n_factors = rt_code_n_factors(metric)};
     uint64_t share = n_blocks / (uint64_t)n_ranks + 1;
-    return 3 * sizeof(uint64_t) * ((uint64_t)n_lists + 1) + rt_record_sender_bytes(n_lists) +
+    return 3 * sizeof(uint64_t) * ((uint64_t)n_lists + 1) + rt_record_finder_bytes(n_lists) +
+           rt_record_finder_bytes(n_lists < NEAR_LISTS ? n_lists : NEAR_LISTS) + (uint64_t)n_ranks +
            rt_block_window_bytes(dim, shape.n_factors, window_bytes / block + 1) +
            rt_list_writer_bytes(&shape, share, WRITE_BUFFER_BYTES) +
            rt_exchange_bytes(n_ranks, RT_EXCHANGE_PIECE);
@@ -98,14 +113,73 @@ static struct rt_range window_of(const struct compactor *c, int rank)
     return rt_block_places_window(&c->places, rank, c->n_ranks, c->window_blocks, c->round);
 }
 
+/* Where a near rank finds what of this rank's belongs into its window. */
+static void send_places(struct compactor *c, void *buffer, size_t capacity, size_t *n_bytes,
+                        bool *more)
+{
+    struct near_head head = {c->own, c->lists};
+    uint64_t n = rt_range_count(c->lists);
+    uint64_t room = (capacity - sizeof head) / sizeof *c->before;
+    room = room < NEAR_LISTS ? room : NEAR_LISTS;
+    n = n < room ? n : room;
+    head.lists.end = head.lists.begin + n;
+    c->lists.begin += n;
+    *more = rt_range_count(c->lists) > 0;
+    *n_bytes = n > 0 ? sizeof head + n * sizeof *c->before : 0;
+    memcpy(buffer, &head, sizeof head);
+    memcpy((char *)buffer + sizeof head, c->before + head.lists.begin, n * sizeof *c->before);
+}
+
 static enum rt_status send_records(void *context, int to, void *buffer, size_t capacity,
                                    size_t *n_bytes, bool *more, struct rt_error *err)
 {
+    enum rt_status st = RT_OK;
     struct compactor *c = context;
-    if (c->to != to)
-        rt_record_sender_aim(c->sender, window_of(c, to));
+    bool is_new = c->to != to;
     c->to = to;
-    return rt_record_sender_fill(c->sender, buffer, capacity, n_bytes, more, err);
+    if (is_new) {
+        struct rt_range window = window_of(c, to);
+        c->lists = rt_record_finder_lists(c->near, window);
+        struct rt_record_aim aim = {window, c->lists, c->own, c->before + c->lists.begin};
+        if (!c->is_near[to])
+            RT_TRY(rt_record_finder_aim(c->far, &aim, err));
+    }
+    if (c->is_near[to])
+        send_places(c, buffer, capacity, n_bytes, more);
+    else
+        RT_TRY(rt_record_finder_fill(c->far, buffer, capacity, n_bytes, more, err));
+done:
+    return st;
+}
+
+static enum rt_status count_records(struct compactor *c, uint64_t n_records, struct rt_error *err)
+{
+    rt_progress_add(c->context->progress, RT_COUNT_DONE, n_records);
+    rt_progress_add(c->context->progress, RT_COUNT_BYTES_READ, n_records * c->tape_bytes);
+    return rt_phase_check(c->context, err);
+}
+
+/* From the tape, where a near rank has written them. */
+static enum rt_status fetch_records(struct compactor *c, const void *piece, size_t n_bytes,
+                                    struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct near_head head;
+    memcpy(&head, piece, sizeof head);
+    rt_assert(n_bytes == sizeof head + rt_range_count(head.lists) * sizeof(uint64_t));
+    const struct rt_window_slots slots = rt_block_window_slots(c->records);
+    struct rt_record_aim aim = {.window = c->window,
+                                .lists = head.lists,
+                                .chunks = head.chunks,
+                                .before = (const uint64_t *)((const char *)piece + sizeof head)};
+    uint64_t n_records = 0;
+    RT_TRY(rt_record_finder_aim(c->near, &aim, err));
+    do {
+        RT_TRY(rt_record_finder_put(c->near, &slots, TAKE_RECORDS, &n_records, err));
+        RT_TRY(count_records(c, n_records, err));
+    } while (n_records == TAKE_RECORDS);
+done:
+    return st;
 }
 
 static enum rt_status take_records(void *context, int from, const void *bytes, size_t n_bytes,
@@ -114,11 +188,11 @@ static enum rt_status take_records(void *context, int from, const void *bytes, s
     enum rt_status st = RT_OK;
     struct compactor *c = context;
     uint64_t n_records = n_bytes / c->wire_bytes;
+    if (c->is_near[from])
+        return fetch_records(c, bytes, n_bytes, err);
     if (!rt_block_window_take(c->records, bytes, n_records))
         RT_FAIL(RT_DAMAGED, "rank %d sent a record for a block outside this rank's window", from);
-    rt_progress_add(c->context->progress, RT_COUNT_DONE, n_records);
-    rt_progress_add(c->context->progress, RT_COUNT_BYTES_READ, n_records * c->tape_bytes);
-    RT_TRY(rt_phase_check(c->context, err));
+    RT_TRY(count_records(c, n_records, err));
 done:
     return st;
 }
@@ -133,21 +207,43 @@ done:
     return st;
 }
 
+/* The tape, and what looks into it: into the part of every rank on this host, since one kernel
+ * keeps its pages for all of them. */
 static enum rt_status open_tape(struct compactor *c, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     char path[RT_PATH_MAX];
-    struct rt_record_sender_input input = {.path = path,
-                                           .first_chunk = c->input->first_chunk,
-                                           .n_chunks = c->input->n_chunks,
+    struct rt_record_finder_input input = {.tape = &c->tape,
                                            .n_lists = c->n_lists,
+                                           .most_lists = c->n_lists,
                                            .first_blocks = c->first_blocks,
-                                           .before = c->before,
                                            .places = &c->places};
     RT_TRY(rt_index_path(c->context->dir, RT_FILE_APPENDABLE, c->context->generation, true, path,
                          err));
-    RT_TRY(rt_record_sender_new(&input, &c->sender, err));
+    RT_TRY(rt_tape_open(path, &c->tape, err));
+    RT_TRY(rt_record_finder_new(&input, &c->far, err));
+    input.most_lists = c->n_lists < NEAR_LISTS ? c->n_lists : NEAR_LISTS;
+    RT_TRY(rt_record_finder_new(&input, &c->near, err));
 done:
+    return st;
+}
+
+/* Collective. All agree: both sides of a piece must know what it is. */
+static enum rt_status find_near(struct compactor *c, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_world *world = c->context->job->world;
+    int *ranks = NULL;
+    RT_LOCAL(rt_array_zero((size_t)c->n_ranks, 1, &c->is_near, err));
+    RT_LOCAL(rt_array_new((size_t)world->node_size, sizeof *ranks, &ranks, err));
+    RT_AGREE(c->context->job->comm);
+    uint64_t is_cut_off = RT_FAULT("near");
+    rt_max_u64(c->context->job->comm, &is_cut_off, 1);
+    MPI_Allgather(&c->rank, 1, MPI_INT, ranks, 1, MPI_INT, world->node);
+    for (int i = 0; i < world->node_size && !is_cut_off; i++)
+        c->is_near[ranks[i]] = 1;
+done:
+    rt_array_free(ranks);
     return st;
 }
 
@@ -313,7 +409,10 @@ static void release(struct compactor *c)
 {
     rt_durable_free(c->durable);
     rt_unit_writer_free(c->writer);
-    rt_record_sender_free(c->sender);
+    rt_record_finder_free(c->near);
+    rt_record_finder_free(c->far);
+    rt_tape_close(&c->tape);
+    rt_array_free(c->is_near);
     rt_block_places_end(&c->places);
     rt_array_free(c->first_blocks);
     rt_array_free(c->rows);
@@ -338,7 +437,8 @@ enum rt_status rt_compact_phase(struct rt_phase_context *context,
                           .n_factors = input->tape_shape->n_factors,
                           .n_lists = input->n_lists,
                           .rank = context->job->rank,
-                          .n_ranks = context->job->n_ranks};
+                          .n_ranks = context->job->n_ranks,
+                          .own = {input->first_chunk, input->first_chunk + input->n_chunks}};
     c.wire_bytes = rt_block_window_wire_bytes(c.dim, c.n_factors);
     c.tape_bytes = rt_tape_record_bytes(input->tape_shape->code_bytes, c.n_factors);
     uint64_t n_records = 0;
@@ -349,6 +449,7 @@ enum rt_status rt_compact_phase(struct rt_phase_context *context,
     RT_LOCAL(allocate(&c, err));
     RT_LOCAL(open_tape(&c, err));
     RT_AGREE(comm);
+    RT_TRY(find_near(&c, err));
     make_directory(&c);
     RT_TRY(make_file(&c, out, err));
     c.n_rounds = out->n_rounds = size_windows(&c);

@@ -52,6 +52,7 @@ elif which == "layout":
         same(f"blocks of {block} rows", one, build("rows.fbin", *options, "--block-rows", block, ranks=2))
     for more in (("--scatter",), ("--pin", "off"), ("--rerank-in-heap",), ("--io", "mpio"), ("--verify-writes",)):
         same(" ".join(more), one, build("rows.fbin", *options, *more, ranks=3))
+    same("records sent", one, build("rows.fbin", *options, ranks=3, environment={"RANKTAPE_FAULT": "near:all"}))
     check(build("rows.fbin", *options, "--seed", "5") != one, "another seed gives the same digest")
 elif which == "machine":
     options = ("--lists", "4,40")

@@ -26,10 +26,11 @@ static struct rt_hash128 make(uint32_t dim, uint64_t slot, struct rt_place *plac
             code[i / 8] = (uint8_t)(code[i / 8] | 1u << i % 8);
     for (uint32_t f = 0; f < N_FACTORS; f++)
         factors[f] = (float)slot + (float)f / 8;
-    memcpy(record, &slot, sizeof slot);
-    memcpy(record + sizeof slot, place, sizeof *place);
+    uint32_t at = (uint32_t)slot;
+    memcpy(record, &at, sizeof at);
+    memcpy(record + sizeof at, place, sizeof *place);
     rt_record_pack((uint32_t)slot / 100, slot * 3, code, rt_code_bytes(dim), factors, N_FACTORS,
-                   record + sizeof slot + sizeof *place);
+                   record + sizeof at + sizeof *place);
     return rt_record_hash((uint32_t)slot / 100, slot * 3, code, rt_code_bytes(dim), factors,
                           N_FACTORS);
 }
