@@ -168,15 +168,7 @@ static void keep_top(struct rt_assigner *a, const struct rt_target *t, float *va
     for (size_t at = 0; at < t->n_rows; at += RT_ROW_BLOCK) {
         size_t n = t->n_rows - at < RT_ROW_BLOCK ? t->n_rows - at : RT_ROW_BLOCK;
         rt_propose_values(a, t, at, n, values);
-        for (size_t row = at; row < at + n; row++) {
-            uint32_t places[RT_TOP_SLOTS + RT_SPARE];
-            size_t n_kept =
-                a->kernels->pick_least(values + (row - at) * n_slots, n_slots, t->best, places);
-            for (size_t i = 0; i < n_kept; i++)
-                kept[row * t->best + i] = set->id_of[places[i]];
-            for (size_t i = n_kept; i < t->best; i++)
-                kept[row * t->best + i] = UINT32_MAX;
-        }
+        a->kernels->pick_least(values, n, n_slots, t->best, set->id_of, kept + at * t->best);
     }
 }
 
@@ -241,7 +233,7 @@ static void descend_all(struct rt_assigner *assigner, struct descent d, const ui
         char *arena = assigner->arena;
         struct rt_target above;
         for (int i = 0; i < 2; i++) {
-            d.kept[i] = rt_assigner_carve(&arena, n * most * sizeof *d.kept[i]);
+            d.kept[i] = rt_assigner_carve(&arena, (n * most + RT_SPARE) * sizeof *d.kept[i]);
             d.pairs[i] = rt_assigner_carve(&arena, n * most * sizeof *d.pairs[i]);
         }
         d.lows = rt_assigner_carve(&arena, n * most * sizeof *d.lows);

@@ -10,7 +10,7 @@
 #define GEMM_BYTES 4194304 /* but not more of rows, nor of centroids, than this */
 #define NEAREST_LIST 64    /* room of a row's list for one nearest */
 #define ARENA_BYTES 6291456
-#define ARENA_SPARE ((size_t)512) /* its parts begin cache lines */
+#define ARENA_SPARE ((size_t)640) /* its parts begin cache lines; kept cells have RT_SPARE more */
 #define INT8_DIM 2048             /* beyond it the bounds of codes leave too many candidates */
 
 size_t rt_assigner_room(uint32_t best)

@@ -371,22 +371,14 @@ void rt_propose_lows(struct rt_assigner *a, const struct rt_target *t,
     a->n_distances += n * (uint64_t)16 * source->n_groups;
     groups_of(t->set, a->code_stride / 4, source->first_group,
               source->first_group + source->n_groups, &cell);
-    for (size_t at = 0; at < n; at += RT_ROW_BLOCK) {
-        const uint8_t *codes[RT_ROW_BLOCK];
-        float scale[RT_ROW_BLOCK];
-        size_t some = n - at < RT_ROW_BLOCK ? n - at : RT_ROW_BLOCK;
-        for (size_t i = 0; i < some; i++) {
-            codes[i] = a->code_of[rows[at + i]];
-            scale[i] = a->row_scale[rows[at + i]];
-        }
-        a->kernels->int8_least(&cell.products, codes, some, scale, lows + at);
-        for (size_t i = 0; i < some; i++) {
-            size_t row = rows[at + i];
-            float b = rt_bound(t->set, &a->bound[row], cell.most_p, cell.most_w);
-            float high = lows[at + i] + b;
-            lows[at + i] -= b;
-            a->threshold[row] = high < a->threshold[row] ? high : a->threshold[row];
-        }
+    struct rt_int8_rows coded = {a->codes, a->code_stride, a->row_scale, rows, n};
+    a->kernels->int8_least(&cell.products, &coded, lows);
+    for (size_t i = 0; i < n; i++) {
+        size_t row = rows[i];
+        float b = rt_bound(t->set, &a->bound[row], cell.most_p, cell.most_w);
+        float high = lows[i] + b;
+        lows[i] -= b;
+        a->threshold[row] = high < a->threshold[row] ? high : a->threshold[row];
     }
 }
 

@@ -1,5 +1,7 @@
 #define VECTOR_BYTES 64
 #include "core/kernels/propose_lanes.h"
+/* count_at_most is there */
+#include "core/kernels/pick_least_512.h"
 
 #include <immintrin.h>
 
@@ -301,9 +303,22 @@ ALWAYS void range_512(const float *values, size_t n, float *least, float *most)
     *most = _mm512_reduce_max_ps(highs);
 }
 
-static size_t pick_least_512(const float *values, size_t n, size_t rank, uint32_t *out)
+ALWAYS size_t pick_least_of_512(const float *values, size_t n, size_t rank, uint32_t *out)
 {
     return pick_least_by(range_512, count_512, places_512, values, n, rank, out);
+}
+
+static void pick_least_512(const float *values, size_t n_rows, size_t n, size_t rank,
+                           const uint32_t *ids, uint32_t *out)
+{
+    for (size_t row = 0; row < n_rows;) {
+        bool is_done = n_rows - row >= PICKED_ROWS &&
+                       pick_together(values + row * n, n, rank, ids, out + row * rank);
+        size_t end = n_rows - row < PICKED_ROWS ? n_rows : row + PICKED_ROWS;
+        for (; row < end; row++)
+            if (!is_done)
+                pick_row(pick_least_of_512, values + row * n, n, rank, ids, out + row * rank);
+    }
 }
 
 #include "core/kernels/int8_tile.h"

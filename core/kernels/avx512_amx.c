@@ -7,6 +7,7 @@
 
 #define LEAST_ROWS 8u  /* fewer go to VNNI */
 #define MOST_PIECES 32 /* of 64 dimensions; longer rows go to VNNI */
+#define BLOCK 16u      /* rows */
 
 #define ALWAYS static inline __attribute__((always_inline))
 
@@ -19,52 +20,23 @@ struct shape { /* of LDTILECFG */
     uint8_t rows[16];
 };
 
-static const struct shape all_whole = {
-    .palette = 1, .row_bytes = {64, 64, 64, 64, 64, 64}, .rows = {16, 16, 16, 16, 16, 16}};
+static const struct shape all_whole = {.palette = 1,
+                                       .row_bytes = {64, 64, 64, 64, 64, 64, 64, 64},
+                                       .rows = {16, 16, 16, 16, 16, 16, 16, 16}};
 
-/* Up to 16 rows' codes by pieces of 64 dimensions, zeros beyond the last. */
-ALWAYS void pack_rows(const uint8_t *const *rows, size_t n_rows, size_t n_bytes, uint8_t *out)
+/* Up to 16 rows by pieces of 64 dimensions, as signed codes, so that sums need no offset. What lies
+ * beyond a row's end meets zeros, and of rows that are not there the sums are not looked at. */
+ALWAYS void pack_rows(const uint8_t *const *rows, size_t n, size_t n_bytes, uint8_t *out)
 {
-    for (size_t at = 0; at < n_bytes; at += 64, out += 16 * 64) {
-        __mmask64 some = n_bytes - at < 64 ? UINT64_MAX >> (64 - (n_bytes - at)) : UINT64_MAX;
-        for (size_t r = 0; r < n_rows; r++)
-            _mm512_store_si512((void *)(out + r * 64), _mm512_maskz_loadu_epi8(some, rows[r] + at));
-    }
-}
-
-#define STEP(g)                                                                                    \
-    if (n_groups > (g)) {                                                                          \
-        _tile_loadd(5, piece + (g)*group_bytes, 64);                                               \
-        _tile_dpbusd(g, 4, 5);                                                                     \
-    }
-#define STORE(g)                                                                                   \
-    if (n_groups > (g))                                                                            \
-        _tile_stored(g, sums + 16 * (g), 64 * sizeof *sums);
-
-#define START_FROM(g)                                                                              \
-    if (n_groups > (g))                                                                            \
-        _tile_loadd(g, offsets + 16 * (g), 0); /* one line for all rows */
-
-/* Adds to the sums in the tiles. 16 rows, packed; tail: the last piece of each group where it is
- * not whole, else NULL. */
-ALWAYS void products(const struct rt_int8_tile *tile, const uint8_t *rows, const int8_t *tail,
-                     size_t n_groups, int32_t *sums)
-{
-    size_t n_pieces = (tile->n_steps + 15) / 16;
-    for (size_t k = 0; k < n_pieces; k++) {
-        bool is_tail = tail && k + 1 == n_pieces;
-        const int8_t *piece = is_tail ? tail : tile->codes + k * 1024;
-        size_t group_bytes = is_tail ? 1024 : tile->n_steps * 64;
-        _tile_loadd(4, rows + k * 1024, 64);
-        STEP(0)
-        STEP(1)
-        STEP(2)
-        STEP(3)
-    }
-    STORE(0)
-    STORE(1)
-    STORE(2)
-    STORE(3)
+    const __m512i flip = _mm512_set1_epi8((char)0x80);
+    size_t n_pieces = (n_bytes + 63) / 64;
+    for (size_t r = 0; r < n; r++, out += 64)
+        for (size_t k = 0; k < n_pieces; k++) {
+            size_t left = n_bytes - 64 * k;
+            __mmask64 some = left < 64 ? UINT64_MAX >> (64 - left) : UINT64_MAX;
+            __m512i codes = _mm512_maskz_loadu_epi8(some, rows[r] + 64 * k);
+            _mm512_store_si512((void *)(out + k * 1024), _mm512_xor_si512(codes, flip));
+        }
 }
 
 static void copy_tails(const struct rt_int8_tile *tile, int8_t *out)
@@ -75,30 +47,77 @@ static void copy_tails(const struct rt_int8_tile *tile, int8_t *out)
         memcpy(out + g * 1024, tile->codes + ((g + 1) * tile->n_steps - n_left) * 64, n_left * 64);
 }
 
+/* What a tile holds goes to sums, and the products of another block begin. */
+#define TAKE(g)                                                                                    \
+    if (n_groups > (g))                                                                            \
+        _tile_stored(g, sums + 256 * (g), 64);
+#define MULTIPLY(g, codes)                                                                         \
+    if (n_groups > (g)) {                                                                          \
+        _tile_loadd(codes, piece + (g)*group_bytes, 64);                                           \
+        _tile_dpbssd(g, 6, codes);                                                                 \
+    }
+#define TURN(g, codes)                                                                             \
+    TAKE(g)                                                                                        \
+    if (n_groups > (g))                                                                            \
+        _tile_zero(g);                                                                             \
+    MULTIPLY(g, codes)
+
+/* 16 rows, packed. tails: the last piece of each group where it is not whole, else NULL. */
+ALWAYS void turn(const struct rt_int8_tile *part, const uint8_t *rows, const int8_t *tails,
+                 size_t n_groups, int32_t *sums)
+{
+    size_t n_pieces = (part->n_steps + 15) / 16;
+    const int8_t *piece = tails && n_pieces == 1 ? tails : part->codes;
+    size_t group_bytes = tails && n_pieces == 1 ? 1024 : part->n_steps * 64;
+    _tile_loadd(6, rows, 64);
+    TURN(0, 7)
+    TURN(1, 7)
+    TURN(2, 7)
+    TURN(3, 7)
+    TURN(4, 7)
+    TURN(5, 7)
+    for (size_t k = 1; k < n_pieces; k++) {
+        bool is_tail = tails && k + 1 == n_pieces;
+        piece = is_tail ? tails : part->codes + k * 1024;
+        group_bytes = is_tail ? 1024 : part->n_steps * 64;
+        _tile_loadd(6, rows + k * 1024, 64);
+        MULTIPLY(0, 7)
+        MULTIPLY(1, 7)
+        MULTIPLY(2, 7)
+        MULTIPLY(3, 7)
+        MULTIPLY(4, 7)
+        MULTIPLY(5, 7)
+    }
+}
+
+ALWAYS void take(size_t n_groups, int32_t *sums){TAKE(0) TAKE(1) TAKE(2) TAKE(3) TAKE(4) TAKE(5)}
+
+/* ---- distances and thresholds ---- */
+
+/* While the tiles of one block are multiplied, the sums of the one before become distances. */
 ALWAYS void all_rows(const struct rt_int8_tile *tile, const uint8_t *const *rows, size_t n_rows,
                      size_t n_groups, const float *row_scale, const float *threshold, float *a,
                      uint64_t *mask, float *least)
 {
     _Alignas(64) uint8_t packed[MOST_PIECES * 1024];
     _Alignas(64) int8_t tails[4 * 1024];
-    _Alignas(64) int32_t sums[16 * 64];
-    bool has_tail = tile->n_steps % 16 != 0;
-    if (has_tail)
+    _Alignas(64) int32_t sums[4 * 256];
+    const int8_t *has_tails = tile->n_steps % 16 ? tails : NULL;
+    if (has_tails)
         copy_tails(tile, tails);
-    if (n_rows < 16)
-        memset(packed, 0, (tile->n_steps + 15) / 16 * 1024);
     _tile_loadconfig(&all_whole);
-    for (size_t at = 0; at < n_rows; at += 16) {
-        size_t n = n_rows - at < 16 ? n_rows - at : 16;
-        pack_rows(rows + at, n, 4 * tile->n_steps, packed);
+    for (size_t at = 0; at < n_rows + BLOCK; at += BLOCK) {
+        if (at < n_rows) {
+            pack_rows(rows + at, n_rows - at < BLOCK ? n_rows - at : BLOCK, 4 * tile->n_steps,
+                      packed);
+            MEMORY_IS_READ();
+            turn(tile, packed, has_tails, n_groups, sums);
+        } else {
+            take(n_groups, sums);
+        }
         MEMORY_IS_READ();
-        _tile_zero(0);
-        _tile_zero(1);
-        _tile_zero(2);
-        _tile_zero(3);
-        products(tile, packed, has_tail ? tails : NULL, n_groups, sums);
-        for (size_t r = at; r < at + n; r++)
-            finish_row(tile, sums + (r - at) * 64, n_groups, row_scale[r],
+        for (size_t r = at - BLOCK; at >= BLOCK && r < at && r < n_rows; r++)
+            finish_row(tile, sums + 16 * (r % BLOCK), 256, NULL, n_groups, row_scale[r],
                        least ? 0.0f : threshold[r], a + 64 * r, least ? NULL : mask + r,
                        least ? least + r : NULL);
     }
@@ -138,117 +157,142 @@ static void int8_tile(const struct rt_int8_tile *tile, const uint8_t *const *row
 
 /* ---- the least of each row ---- */
 
-#define LEAST_BLOCK 16u /* rows */
+#define PACKED_BYTES 24576 /* of rows at once: with a part of a cell they fit the first cache */
+#define MOST_BLOCKS (PACKED_BYTES / 1024)
 
-/* What a part's sums become distances by, in registers. */
-struct constants {
-    __m512 scale[4], norm[4];
+/* Rows that pass by a cell together, in blocks. */
+struct passing {
+    const struct rt_int8_rows *rows; /* numbers[first..first + n) of them */
+    size_t first, n;
+    size_t n_bytes, n_blocks, n_pieces;
+    uint8_t *packed; /* each block as pack_rows leaves it */
+    float *scale;    /* of each row, and 0 for what fills the last block */
 };
 
-/* Lanes of the least so far of up to 16 rows, from the sums of one tile. */
-ALWAYS void lower(const struct constants *c, const int32_t *sums, size_t n_rows, size_t n_groups,
-                  const float *row_scale, float *low)
+ALWAYS void pack_block(const struct passing *p, size_t block)
 {
-    for (size_t r = 0; r < n_rows; r++) {
-        __m512 lanes = _mm512_load_ps(low + 16 * r);
-        __m512 factor = _mm512_set1_ps(row_scale[r]);
-        for (size_t g = 0; g < n_groups; g++) {
-            __m512 p =
-                _mm512_cvtepi32_ps(_mm512_load_si512((const void *)(sums + 64 * r + 16 * g)));
-            lanes = _mm512_min_ps(
-                lanes, _mm512_fmadd_ps(factor, _mm512_mul_ps(c->scale[g], p), c->norm[g]));
-        }
-        _mm512_store_ps(low + 16 * r, lanes);
-    }
+    const uint8_t *codes[BLOCK];
+    size_t at = BLOCK * block;
+    size_t n = p->n - at < BLOCK ? p->n - at : BLOCK;
+    _mm512_store_ps(p->scale + at, _mm512_setzero_ps());
+    rt_int8_rows_find(p->rows, p->first + at, n, codes, p->scale + at);
+    pack_rows(codes, n, p->n_bytes, p->packed + block * p->n_pieces * 1024);
 }
 
-/* A part of 1..4 groups for all rows. The sums of one block are looked at while the tiles of the
- * next are multiplied. */
-ALWAYS void least_of_part(const struct rt_int8_tile *part, const uint8_t *packed,
-                          size_t block_bytes, size_t n_rows, size_t n_groups,
-                          const float *row_scale, float *low)
+#define HALVES(x, y) _mm512_min_ps(_mm512_unpacklo_ps(x, y), _mm512_unpackhi_ps(x, y))
+#define QUARTERS(x, y)                                                                             \
+    _mm512_min_ps(_mm512_shuffle_f32x4(x, y, 0x88), _mm512_shuffle_f32x4(x, y, 0xdd))
+
+/* Lane r: the least of lanes[r]. */
+ALWAYS __m512 least_of_rows(const __m512 *lanes)
 {
-    _Alignas(64) int8_t tails[4 * 1024];
-    _Alignas(64) int32_t sums[2][16 * 64];
-    _Alignas(64) int32_t offsets[64]; /* what all rows' sums begin with */
-    struct constants c;
-    bool has_tail = part->n_steps % 16 != 0;
-    size_t n_blocks = (n_rows + LEAST_BLOCK - 1) / LEAST_BLOCK;
-    if (has_tail)
-        copy_tails(part, tails);
+    __m512 four[4];
+    for (size_t i = 0; i < 4; i++) {
+        const __m512 *of = lanes + 4 * i;
+        four[i] = HALVES(HALVES(of[0], of[2]), HALVES(of[1], of[3]));
+    }
+    return QUARTERS(QUARTERS(four[0], four[1]), QUARTERS(four[2], four[3]));
+}
+
+/* Sums become distances; brings down the least of a block's rows. */
+ALWAYS void lower(const struct rt_int8_tile *part, size_t n_groups, const int32_t *sums,
+                  const float *row_scale, float *least)
+{
+    __m512 lanes[BLOCK];
+#pragma GCC unroll 6
     for (size_t g = 0; g < n_groups; g++) {
-        c.scale[g] = _mm512_loadu_ps(part->scale + 16 * g);
-        c.norm[g] = _mm512_loadu_ps(part->norm + 16 * g);
-        __m512i offset = _mm512_loadu_si512((const void *)(part->sums + 16 * g));
-        _mm512_store_si512((void *)(offsets + 16 * g),
-                           _mm512_sub_epi32(_mm512_setzero_si512(), offset));
+        const __m512 scale = _mm512_loadu_ps(part->scale + 16 * g);
+        const __m512 norm = _mm512_loadu_ps(part->norm + 16 * g);
+#pragma GCC unroll 16
+        for (size_t r = 0; r < BLOCK; r++) {
+            const int32_t *sum = sums + 256 * g + 16 * r;
+            __m512 a = _mm512_cvtepi32_ps(_mm512_load_si512((const void *)sum));
+            a = _mm512_fmadd_ps(_mm512_set1_ps(row_scale[r]), _mm512_mul_ps(scale, a), norm);
+            lanes[r] = g == 0 ? a : _mm512_min_ps(lanes[r], a);
+        }
     }
+    _mm512_store_ps(least, _mm512_min_ps(_mm512_load_ps(least), least_of_rows(lanes)));
+}
+
+/* Parts of n_groups each, which may overlap: a group looked at twice is as near. Each sees all
+ * blocks; while the tiles of one are multiplied, the sums of the last become distances. */
+ALWAYS void pass(const struct rt_int8_tile *cell, const struct passing *p, size_t n_groups,
+                 float *least)
+{
+    _Alignas(64) int8_t tails[6 * 1024];
+    _Alignas(64) int32_t sums[6 * 256];
+    const int8_t *has_tails = cell->n_steps % 16 ? tails : NULL;
+    size_t n_parts = (cell->n_groups + n_groups - 1) / n_groups;
+    struct rt_int8_tile before = *cell;
+    size_t last = p->n_blocks; /* there is none */
+    pack_block(p, 0);
+    for (size_t index = 0; index < n_parts; index++) {
+        size_t group = index + 1 < n_parts ? index * n_groups : cell->n_groups - n_groups;
+        struct rt_int8_tile part = rt_int8_tile_part(cell, group, n_groups);
+        if (has_tails)
+            copy_tails(&part, tails);
+        for (size_t block = 0; block < p->n_blocks; block++) {
+            MEMORY_IS_READ();
+            turn(&part, p->packed + block * p->n_pieces * 1024, has_tails, n_groups, sums);
+            MEMORY_IS_READ();
+            if (index == 0 && block + 1 < p->n_blocks)
+                pack_block(p, block + 1);
+            if (last < p->n_blocks)
+                lower(&before, n_groups, sums, p->scale + BLOCK * last, least + BLOCK * last);
+            before = part;
+            last = block;
+        }
+    }
+    take(n_groups, sums);
     MEMORY_IS_READ();
-    for (size_t block = 0; block <= n_blocks; block++) {
-        if (block < n_blocks) {
-            START_FROM(0)
-            START_FROM(1)
-            START_FROM(2)
-            START_FROM(3)
-            products(part, packed + block * block_bytes, has_tail ? tails : NULL, n_groups,
-                     sums[block % 2]);
-        }
-        if (block > 0) {
-            size_t at = (block - 1) * LEAST_BLOCK;
-            size_t n = n_rows - at < LEAST_BLOCK ? n_rows - at : LEAST_BLOCK;
-            lower(&c, sums[(block - 1) % 2], n, n_groups, row_scale + at, low + 16 * at);
-        }
-    }
+    lower(&before, n_groups, sums, p->scale + BLOCK * last, least + BLOCK * last);
 }
 
-ALWAYS void least_by_parts(const struct rt_int8_tile *cell, const uint8_t *packed,
-                           size_t block_bytes, size_t n_rows, const float *row_scale, float *low)
+static void int8_least(const struct rt_int8_tile *cell, const struct rt_int8_rows *rows,
+                       float *least)
 {
-    size_t n_parts = (cell->n_groups + 3) / 4; /* of about the same size */
-    for (size_t i = 0, group = 0; i < n_parts; i++) {
-        size_t n_here = cell->n_groups * (i + 1) / n_parts - group;
-        struct rt_int8_tile part = rt_int8_tile_part(cell, group, n_here);
-        switch (n_here) {
-        case 1:
-            least_of_part(&part, packed, block_bytes, n_rows, 1, row_scale, low);
-            break;
-        case 2:
-            least_of_part(&part, packed, block_bytes, n_rows, 2, row_scale, low);
-            break;
-        case 3:
-            least_of_part(&part, packed, block_bytes, n_rows, 3, row_scale, low);
-            break;
-        default:
-            least_of_part(&part, packed, block_bytes, n_rows, 4, row_scale, low);
-        }
-        group += n_here;
-    }
-}
-
-static void int8_least(const struct rt_int8_tile *cell, const uint8_t *const *rows, size_t n_rows,
-                       const float *row_scale, float *least)
-{
-    enum { AT_ONCE = 64, ROOM = 4 * MOST_PIECES * 1024 };
-    _Alignas(64) uint8_t packed[ROOM];
-    _Alignas(64) float low[AT_ONCE * 16];
-    size_t block_bytes = (cell->n_steps + 15) / 16 * 1024;
-    if (n_rows < LEAST_ROWS || cell->n_steps > MOST_PIECES * 16) {
-        rt_int8_least_vnni(cell, rows, n_rows, row_scale, least);
+    _Alignas(64)
+        uint8_t packed[MOST_PIECES * 1024 > PACKED_BYTES ? MOST_PIECES * 1024 : PACKED_BYTES];
+    _Alignas(64) float scale[MOST_BLOCKS * BLOCK];
+    _Alignas(64) float low[MOST_BLOCKS * BLOCK];
+    size_t n_pieces = (cell->n_steps + 15) / 16;
+    size_t at_once = PACKED_BYTES / (n_pieces * 1024) * BLOCK;
+    size_t n_parts = (cell->n_groups + 5) / 6; /* of about the same size */
+    size_t n_groups = n_parts ? (cell->n_groups + n_parts - 1) / n_parts : 0;
+    at_once = at_once < BLOCK ? BLOCK : at_once;
+    if (rows->n < LEAST_ROWS || cell->n_steps > MOST_PIECES * 16) {
+        rt_int8_least_vnni(cell, rows, least);
         return;
     }
     _tile_loadconfig(&all_whole);
-    for (size_t at = 0; at < n_rows; at += AT_ONCE) {
-        size_t n = n_rows - at < AT_ONCE ? n_rows - at : AT_ONCE;
-        if (n % LEAST_BLOCK)
-            memset(packed + n / LEAST_BLOCK * block_bytes, 0, block_bytes);
-        for (size_t r = 0; r < n; r += LEAST_BLOCK)
-            pack_rows(rows + at + r, n - r < LEAST_BLOCK ? n - r : LEAST_BLOCK, 4 * cell->n_steps,
-                      packed + r / LEAST_BLOCK * block_bytes);
-        for (size_t r = 0; r < n; r++)
-            _mm512_store_ps(low + 16 * r, _mm512_set1_ps(INFINITY));
-        least_by_parts(cell, packed, block_bytes, n, row_scale + at, low);
-        for (size_t r = 0; r < n; r++)
-            least[at + r] = _mm512_reduce_min_ps(_mm512_load_ps(low + 16 * r));
+    for (size_t at = 0; at < rows->n; at += at_once) {
+        size_t n = rows->n - at < at_once ? rows->n - at : at_once;
+        struct passing p = {rows,     at,     n,    4 * cell->n_steps, (n + BLOCK - 1) / BLOCK,
+                            n_pieces, packed, scale};
+        for (size_t r = 0; r < n; r += BLOCK)
+            _mm512_store_ps(low + r, _mm512_set1_ps(INFINITY));
+        switch (n_groups) {
+        case 0:
+            break;
+        case 1:
+            pass(cell, &p, 1, low);
+            break;
+        case 2:
+            pass(cell, &p, 2, low);
+            break;
+        case 3:
+            pass(cell, &p, 3, low);
+            break;
+        case 4:
+            pass(cell, &p, 4, low);
+            break;
+        case 5:
+            pass(cell, &p, 5, low);
+            break;
+        default:
+            pass(cell, &p, 6, low);
+        }
+        memcpy(least + at, low, n * sizeof *low);
     }
     _tile_release();
 }

@@ -7,21 +7,22 @@
 #include <immintrin.h>
 #include <math.h>
 
-/* One row: sums, 16 a group; exactly one of mask and least is not NULL. */
-static inline __attribute__((always_inline)) void finish_row(const struct rt_int8_tile *tile,
-                                                             const int32_t *sums, size_t n_groups,
-                                                             float row_scale, float threshold,
-                                                             float *a, uint64_t *mask, float *least)
+/* One row, from the sums of n_groups, 16 each, `apart` numbers apart; exactly one of mask and least
+ * is not NULL. offsets: what the sums are too much, 16 a group; NULL: nothing. */
+static inline __attribute__((always_inline)) void
+finish_row(const struct rt_int8_tile *tile, const int32_t *sums, size_t apart,
+           const int32_t *offsets, size_t n_groups, float row_scale, float threshold, float *a,
+           uint64_t *mask, float *least)
 {
     uint64_t bits = 0;
     __m512 smallest = _mm512_set1_ps(INFINITY);
     __m512 factor = _mm512_set1_ps(row_scale);
     for (size_t g = 0; g < n_groups; g++) {
-        __m512i offset = _mm512_loadu_si512((const void *)(tile->sums + 16 * g));
-        __m512 p = _mm512_cvtepi32_ps(
-            _mm512_sub_epi32(_mm512_load_si512((const void *)(sums + g * 16)), offset));
-        p = _mm512_mul_ps(factor, _mm512_mul_ps(_mm512_loadu_ps(tile->scale + 16 * g), p));
-        p = _mm512_add_ps(_mm512_loadu_ps(tile->norm + 16 * g), p);
+        __m512i sum = _mm512_load_si512((const void *)(sums + g * apart));
+        if (offsets)
+            sum = _mm512_sub_epi32(sum, _mm512_loadu_si512((const void *)(offsets + 16 * g)));
+        __m512 p = _mm512_mul_ps(_mm512_loadu_ps(tile->scale + 16 * g), _mm512_cvtepi32_ps(sum));
+        p = _mm512_add_ps(_mm512_loadu_ps(tile->norm + 16 * g), _mm512_mul_ps(factor, p));
         _mm512_storeu_ps(a + 16 * g, p);
         if (least)
             smallest = _mm512_min_ps(smallest, p);
@@ -39,7 +40,7 @@ static inline __attribute__((always_inline)) void finish_row(const struct rt_int
 void rt_int8_tile_vnni(const struct rt_int8_tile *tile, const uint8_t *const *rows, size_t n_rows,
                        const float *row_scale, const float *threshold, float *a, uint64_t *mask,
                        float *least);
-void rt_int8_least_vnni(const struct rt_int8_tile *cell, const uint8_t *const *rows, size_t n_rows,
-                        const float *row_scale, float *least);
+void rt_int8_least_vnni(const struct rt_int8_tile *cell, const struct rt_int8_rows *rows,
+                        float *least);
 
 #endif

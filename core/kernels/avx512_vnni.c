@@ -95,8 +95,9 @@ ALWAYS void part(const struct rt_int8_tile *tile, const uint8_t *const *rows, si
     _Alignas(64) int32_t sums[12 * 64];
     products(tile, rows, n_rows, n_groups, sums);
     for (size_t r = 0; r < n_rows; r++)
-        finish_row(tile, sums + r * 64, n_groups, row_scale[r], least ? 0.0f : threshold[r],
-                   a + 64 * r, least ? NULL : mask + r, least ? least + r : NULL);
+        finish_row(tile, sums + r * 64, 16, tile->sums, n_groups, row_scale[r],
+                   least ? 0.0f : threshold[r], a + 64 * r, least ? NULL : mask + r,
+                   least ? least + r : NULL);
 }
 
 ALWAYS void all_rows(const struct rt_int8_tile *tile, const uint8_t *const *rows, size_t n_rows,
@@ -228,14 +229,20 @@ ALWAYS void least_of(const struct rt_int8_tile *cell, const uint8_t *const *rows
         least[r] = _mm512_reduce_min_ps(_mm512_load_ps(low + 16 * r));
 }
 
-void rt_int8_least_vnni(const struct rt_int8_tile *cell, const uint8_t *const *rows, size_t n_rows,
-                        const float *row_scale, float *least)
+void rt_int8_least_vnni(const struct rt_int8_tile *cell, const struct rt_int8_rows *rows,
+                        float *least)
 {
-    size_t r = 0;
-    for (; r + 4 <= n_rows; r += 4)
-        least_of(cell, rows + r, 4, row_scale + r, least + r);
-    for (; r < n_rows; r++)
-        least_of(cell, rows + r, 1, row_scale + r, least + r);
+    const uint8_t *codes[4];
+    float scale[4];
+    for (size_t at = 0; at < rows->n;) {
+        size_t n = rows->n - at < 4 ? 1 : 4;
+        rt_int8_rows_find(rows, at, n, codes, scale);
+        if (n == 4)
+            least_of(cell, codes, 4, scale, least + at);
+        else
+            least_of(cell, codes, 1, scale, least + at);
+        at += n;
+    }
 }
 
 void rt_kernels_avx512_vnni(struct rt_kernels *table)

@@ -19,20 +19,23 @@ ALWAYS void tile_rows(const struct rt_int8_tile *tile, const uint8_t *const *row
     }
 }
 
-static void int8_least(const struct rt_int8_tile *cell, const uint8_t *const *rows, size_t n_rows,
-                       const float *row_scale, float *least)
+static void int8_least(const struct rt_int8_tile *cell, const struct rt_int8_rows *rows,
+                       float *least)
 {
-    for (size_t r = 0; r < n_rows; r++)
+    for (size_t r = 0; r < rows->n; r++)
         least[r] = INFINITY;
     for (size_t group = 0; group < cell->n_groups; group++) {
         struct rt_int8_tile one = rt_int8_tile_part(cell, group, 1);
-        for (size_t r = 0; r < n_rows;) {
+        for (size_t r = 0; r < rows->n;) {
+            const uint8_t *codes[2];
+            float scale[2];
             float values[2 * 64];
-            size_t n = n_rows - r < 2 ? 1 : 2;
+            size_t n = rows->n - r < 2 ? 1 : 2;
+            rt_int8_rows_find(rows, r, n, codes, scale);
             if (n == 2)
-                tile_rows(&one, rows + r, 2, row_scale + r, values, least + r);
+                tile_rows(&one, codes, 2, scale, values, least + r);
             else
-                tile_rows(&one, rows + r, 1, row_scale + r, values, least + r);
+                tile_rows(&one, codes, 1, scale, values, least + r);
             r += n;
         }
     }

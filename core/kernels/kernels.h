@@ -49,6 +49,24 @@ static inline struct rt_int8_tile rt_int8_tile_part(const struct rt_int8_tile *t
                                  tile->n_steps};
 }
 
+/* Rows by their codes: of those that lie stride bytes apart, the numbers meant. */
+struct rt_int8_rows {
+    const uint8_t *codes;
+    size_t stride;
+    const float *scale; /* row_scale of all that lie there */
+    const uint32_t *numbers;
+    size_t n;
+};
+/* Those meant by numbers[at..at + n). */
+static inline void rt_int8_rows_find(const struct rt_int8_rows *rows, size_t at, size_t n,
+                                     const uint8_t **codes, float *scale)
+{
+    for (size_t i = 0; i < n; i++) {
+        codes[i] = rows->codes + rows->numbers[at + i] * rows->stride;
+        scale[i] = rows->scale[rows->numbers[at + i]];
+    }
+}
+
 struct rt_kernels {
     enum rt_isa isa;
 
@@ -103,10 +121,10 @@ struct rt_kernels {
     void (*int8_tile)(const struct rt_int8_tile *tile, const uint8_t *const *rows, size_t n_rows,
                       const float *row_scale, const float *threshold, float *a, uint64_t *mask,
                       float *least);
-    /* least[r] := the least a of row r, up to rounding, of any number of groups: distances stay in
-     * registers. */
-    void (*int8_least)(const struct rt_int8_tile *cell, const uint8_t *const *rows, size_t n_rows,
-                       const float *row_scale, float *least);
+    /* least[i] := the least a of row numbers[i], up to rounding, of any number of groups: distances
+     * stay in registers. */
+    void (*int8_least)(const struct rt_int8_tile *cell, const struct rt_int8_rows *rows,
+                       float *least);
     /* a[c] := norm[c] + factor a[c], n a multiple of 16; returns the least. */
     float (*scale_products)(float *a, const float *norm, float factor, size_t n);
     /* Bits i with a[i] <= threshold, n <= 64 a multiple of 16. */
@@ -115,9 +133,11 @@ struct rt_kernels {
      * it; *next: not above the value that follows those rank in order, infinity where none does.
      * Both as near as a few dozen halvings bring them. */
     void (*find_rank)(const float *values, size_t n, size_t rank, float *at, float *next);
-    /* Places of the `rank` least of n values (a multiple of 16; infinities are none), ties by
-     * place, in ascending order; returns how many. May write 16 entries beyond them. */
-    size_t (*pick_least)(const float *values, size_t n, size_t rank, uint32_t *out);
+    /* For each of n_rows rows of n values (a multiple of 16; infinities are none): the ids of its
+     * `rank` (1..n) least, ties by place, in order of place, then UINT32_MAX; rank entries a row.
+     * May write 16 entries beyond them. */
+    void (*pick_least)(const float *values, size_t n_rows, size_t n, size_t rank,
+                       const uint32_t *ids, uint32_t *out);
     /* The values and ids (up to 64) whose bit is set, in order; returns how many. May write 16
      * entries beyond them. */
     size_t (*pick)(const float *values, const uint32_t *ids, uint64_t mask, float *out_values,

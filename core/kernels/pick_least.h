@@ -57,6 +57,22 @@ pick_least_by(pick_range *range, pick_count *count, pick_places *places, const f
     return places(values, n, low, high, rank - n_low, out);
 }
 
+/* Places of the `rank` least of n values, ties by place, in ascending order; returns how many. May
+ * write 16 entries beyond them. */
+typedef size_t pick_one(const float *values, size_t n, size_t rank, uint32_t *out);
+
+/* Their ids, filled up to rank, where the places lay. */
+static inline __attribute__((always_inline)) void pick_row(pick_one *pick, const float *values,
+                                                           size_t n, size_t rank,
+                                                           const uint32_t *ids, uint32_t *out)
+{
+    size_t n_out = pick(values, n, rank, out);
+    for (size_t i = 0; i < n_out; i++)
+        out[i] = ids[out[i]];
+    for (size_t i = n_out; i < rank; i++)
+        out[i] = UINT32_MAX;
+}
+
 /* ---- of any instruction set; count_at_most is the file's own ---- */
 
 static inline void find_range(const float *values, size_t n, float *least, float *most)
@@ -83,9 +99,16 @@ static inline size_t find_places(const float *values, size_t n, float low, float
     return n_out;
 }
 
-static inline size_t pick_least(const float *values, size_t n, size_t rank, uint32_t *out)
+static inline size_t pick_least_of(const float *values, size_t n, size_t rank, uint32_t *out)
 {
     return pick_least_by(find_range, count_at_most, find_places, values, n, rank, out);
+}
+
+static void pick_least(const float *values, size_t n_rows, size_t n, size_t rank,
+                       const uint32_t *ids, uint32_t *out)
+{
+    for (size_t row = 0; row < n_rows; row++)
+        pick_row(pick_least_of, values + row * n, n, rank, ids, out + row * rank);
 }
 
 #endif

@@ -239,15 +239,18 @@ static void int8_tile(const struct rt_int8_tile *tile, const uint8_t *const *row
     }
 }
 
-static void int8_least(const struct rt_int8_tile *cell, const uint8_t *const *rows, size_t n_rows,
-                       const float *row_scale, float *least)
+static void int8_least(const struct rt_int8_tile *cell, const struct rt_int8_rows *rows,
+                       float *least)
 {
-    for (size_t r = 0; r < n_rows; r++) {
+    for (size_t r = 0; r < rows->n; r++) {
+        const uint8_t *row;
+        float row_scale;
+        rt_int8_rows_find(rows, r, 1, &row, &row_scale);
         least[r] = INFINITY;
         for (size_t c = 0; c < 16 * cell->n_groups; c++) {
             const int8_t *codes = cell->codes + c / 16 * 64 * cell->n_steps + c % 16 * 4;
-            float scaled = cell->scale[c] * (float)product(rows[r], codes, cell->n_steps);
-            float value = cell->norm[c] + row_scale[r] * scaled;
+            float scaled = cell->scale[c] * (float)product(row, codes, cell->n_steps);
+            float value = cell->norm[c] + row_scale * scaled;
             least[r] = value < least[r] ? value : least[r];
         }
     }

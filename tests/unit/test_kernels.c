@@ -244,7 +244,7 @@ static bool is_least(float found, const float *values, size_t n)
 
 RT_TEST("products of codes are the same numbers everywhere, up to the most extreme row")
 {
-    enum { ROWS = 37, STEPS = 300, GROUPS = 7, SLOTS = 16 * GROUPS };
+    enum { ROWS = 37, STEPS = 300, GROUPS = 13, SLOTS = 16 * GROUPS };
     static uint8_t rows[ROWS][4 * STEPS];
     static _Alignas(64) int8_t codes[GROUPS * STEPS * 64];
     static float scale[SLOTS];
@@ -253,15 +253,17 @@ RT_TEST("products of codes are the same numbers everywhere, up to the most extre
     static float a[ROWS * 64];
     static float expected[ROWS * SLOTS];
     float row_scale[ROWS];
+    uint32_t numbers[ROWS];
     float threshold[ROWS];
     const uint8_t *pointers[ROWS];
     for (size_t steps = 1; steps <= STEPS; steps = steps * 2 + 3)
-        for (size_t groups = 1; groups <= GROUPS; groups++)
+        for (size_t groups = 1; groups <= GROUPS; groups += groups < 7 ? 1 : 3)
             for (size_t n = 1; n <= ROWS; n += n < 4 ? 1 : 11) {
                 struct rt_int8_tile tile = {codes, scale, norm, sums, groups, steps};
                 memset(sums, 0, sizeof sums);
                 for (size_t r = 0; r < ROWS; r++) {
                     pointers[r] = rows[r];
+                    numbers[r] = (uint32_t)(n - 1 - r); /* those up to n */
                     row_scale[r] = -0.37f * (float)(r + 1);
                     threshold[r] = (float)r * 1000 - 5000;
                     for (size_t i = 0; i < 4 * steps; i++)
@@ -296,9 +298,10 @@ RT_TEST("products of codes are the same numbers everywhere, up to the most extre
                     struct rt_kernels kernels = pick(isa);
                     if (!kernels.l2)
                         continue;
-                    kernels.int8_least(&tile, pointers, n, row_scale, least);
+                    struct rt_int8_rows meant = {rows[0], sizeof rows[0], row_scale, numbers, n};
+                    kernels.int8_least(&tile, &meant, least);
                     for (size_t r = 0; r < n; r++)
-                        CHECK(is_least(least[r], expected + SLOTS * r, 16 * groups));
+                        CHECK(is_least(least[r], expected + SLOTS * numbers[r], 16 * groups));
                     for (int with_least = 0; groups <= 4 && with_least < 2; with_least++) {
                         memset(a, 0, sizeof a);
                         kernels.int8_tile(&tile, pointers, n, row_scale, threshold, a, mask,
@@ -391,34 +394,54 @@ RT_TEST("a rank is found between its neighbours, with ties too")
     }
 }
 
+/* Row r of those that pick_least is shown; kinds: of values. Every fifth row has few finite ones.
+ */
+static void draw_row(size_t r, size_t rank, size_t kinds, size_t n, float *values)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint64_t drawn = rt_random(rank, RT_RANDOM_TEST, i, kinds, n + 1000 * r);
+        bool is_none = drawn % (r % 5 == 4 ? 2 : 7) == 0;
+        values[i] = is_none ? INFINITY : (float)(drawn % kinds) * 1.37f - 300;
+    }
+}
+
+static void expect_least(const float *values, size_t n, size_t rank, uint32_t *ids)
+{
+    size_t found = 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t before = 0;
+        for (size_t j = 0; j < n; j++)
+            before += values[j] < values[i] || (values[j] <= values[i] && j < i);
+        if (before < rank && isfinite(values[i]))
+            ids[found++] = (uint32_t)(3 * i + 7);
+    }
+    while (found < rank)
+        ids[found++] = UINT32_MAX;
+}
+
 RT_TEST("the least are picked by value and place, ties and infinities among them")
 {
-    enum { N = 160 };
-    float values[N];
-    uint32_t expected[N];
-    uint32_t out[N + 16];
+    enum { N = 160, ROWS = 19 };
+    static float values[ROWS * N];
+    static uint32_t expected[ROWS * N];
+    static uint32_t out[ROWS * N + 16];
+    uint32_t ids[N];
+    for (size_t i = 0; i < N; i++)
+        ids[i] = (uint32_t)(3 * i + 7);
     for (size_t n = 16; n <= N; n += 48)
-        for (size_t kinds = 1; kinds <= 1000; kinds *= 10) /* different values */
+        for (size_t kinds = 1; kinds <= 1000000; kinds *= 100) /* different values */
             for (size_t rank = 1; rank <= n; rank += 1 + n / 20) {
-                size_t n_expected = 0;
-                for (size_t i = 0; i < n; i++) {
-                    uint64_t drawn = rt_random(rank, RT_RANDOM_TEST, i, kinds, n);
-                    values[i] = drawn % 7 == 0 ? INFINITY : (float)(drawn % kinds) * 1.37f - 300;
+                for (size_t r = 0; r < ROWS; r++) {
+                    draw_row(r, rank, kinds, n, values + r * n);
+                    expect_least(values + r * n, n, rank, expected + r * rank);
                 }
-                for (size_t i = 0; i < n; i++) {
-                    size_t before = 0;
-                    for (size_t j = 0; j < n; j++)
-                        before += values[j] < values[i] || (values[j] <= values[i] && j < i);
-                    expected[n_expected] = (uint32_t)i;
-                    n_expected += before < rank && isfinite(values[i]);
+                for (int isa = 0; isa < RT_N_ISAS; isa++) {
+                    struct rt_kernels kernels = pick(isa);
+                    for (size_t n_rows = 1; kernels.l2 && n_rows <= ROWS; n_rows += 6) {
+                        kernels.pick_least(values, n_rows, n, rank, ids, out);
+                        CHECK(memcmp(out, expected, n_rows * rank * sizeof *out) == 0);
+                    }
                 }
-                EACH_OTHER(kernels)
-                {
-                    CHECK(kernels.pick_least(values, n, rank, out) == n_expected);
-                    CHECK(memcmp(out, expected, n_expected * sizeof *out) == 0);
-                }
-                CHECK(pick(RT_ISA_PORTABLE).pick_least(values, n, rank, out) == n_expected);
-                CHECK(memcmp(out, expected, n_expected * sizeof *out) == 0);
             }
 }
 
