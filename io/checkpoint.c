@@ -50,6 +50,7 @@ enum rt_status rt_checkpoint_begin(const char *dir, const char *name, struct rt_
 {
     enum rt_status st = RT_OK;
     struct rt_checkpoint *c = NULL;
+    rt_assert(rt_index_state_is_ours(name)); /* else nobody would ever remove it */
     RT_TRY(rt_array_zero(1, sizeof *c, &c, err));
     c->fd = -1;
     c->hasher = rt_hasher_new();

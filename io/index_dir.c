@@ -58,6 +58,21 @@ static bool is_lock_name(const char *name) /* LOCK, and what a taker links it fr
            (name[4] == '.' && strlen(name + 5) == 32 && strspn(name + 5, "0123456789abcdef") == 32);
 }
 
+bool rt_index_state_is_ours(const char *name)
+{
+    static const char *const stems[] = {"progress.json",  "job",   "trained", "training",
+                                        "training-lists", "cells", "insert",  "compact"};
+    for (size_t i = 0; i < sizeof stems / sizeof *stems; i++) {
+        size_t n = strlen(stems[i]);
+        if (strncmp(name, stems[i], n) != 0)
+            continue;
+        const char *rest = name + n + strspn(name + n, "-0123456789");
+        if (!*rest || strcmp(rest, ".partial") == 0 || strcmp(rest, ".before") == 0)
+            return true;
+    }
+    return false;
+}
+
 bool rt_index_name_is_ours(const char *name)
 {
     enum rt_file_kind kind;
@@ -146,6 +161,20 @@ done:
     return st;
 }
 
+/* DIR/checkpoint may be another program's: it is ours only with nothing of others in it. */
+static bool is_checkpoint_ours(const char *dir)
+{
+    char path[RT_PATH_MAX];
+    struct rt_error ignored;
+    bool ours = true;
+    DIR *entries = rt_fs_join(dir, "checkpoint", path, &ignored) == RT_OK ? opendir(path) : NULL;
+    for (struct dirent *entry = entries ? readdir(entries) : NULL; entry; entry = readdir(entries))
+        ours = ours && (entry->d_name[0] == '.' || rt_index_state_is_ours(entry->d_name));
+    if (entries)
+        (void)closedir(entries);
+    return ours;
+}
+
 enum rt_status rt_index_dir_state(const char *dir, enum rt_index_state *state, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
@@ -175,7 +204,8 @@ enum rt_status rt_index_dir_state(const char *dir, enum rt_index_state *state, s
             continue;
         any = true;
         current = current || strcmp(entry->d_name, "CURRENT") == 0;
-        foreign = foreign || !rt_index_name_is_ours(entry->d_name);
+        foreign = foreign || !rt_index_name_is_ours(entry->d_name) ||
+                  (strcmp(entry->d_name, "checkpoint") == 0 && !is_checkpoint_ours(dir));
     }
     *state = current   ? RT_INDEX_PUBLISHED
              : foreign ? RT_INDEX_FOREIGN
@@ -190,8 +220,10 @@ done:
 enum rt_status rt_index_dir_require(const char *dir, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    enum rt_index_state state;
-    RT_TRY(rt_index_dir_state(dir, &state, err));
+    enum rt_index_state state = RT_INDEX_MISSING;
+    struct stat info;
+    if (stat(dir, &info) == 0 || (errno != ENOENT && errno != ENOTDIR))
+        RT_TRY(rt_index_dir_state(dir, &state, err));
     if (state == RT_INDEX_MISSING || state == RT_INDEX_EMPTY)
         RT_FAIL(RT_USAGE, "there is no index '%s'", dir);
     if (state == RT_INDEX_UNFINISHED)
@@ -332,9 +364,10 @@ static bool may_be_taking(const char *name, const char *path, const struct stat 
            !(name[4] && rt_lock_is_left(path));
 }
 
-/* Removes the plain files of a directory for which is_kept says no; keep NULL: all of them. */
-static enum rt_status remove_files(const char *dir, bool all, const struct rt_manifest *const *keep,
-                                   size_t n_keep, uint64_t *n_removed, struct rt_error *err)
+/* Removes the plain files of INDEX for which is_kept says no; of its checkpoint/ all of ours. */
+static enum rt_status remove_files(const char *dir, bool is_checkpoint,
+                                   const struct rt_manifest *const *keep, size_t n_keep,
+                                   uint64_t *n_removed, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     char path[RT_PATH_MAX];
@@ -343,7 +376,8 @@ static enum rt_status remove_files(const char *dir, bool all, const struct rt_ma
         return fail_to_look(dir, err);
     for (struct dirent *entry = readdir(entries); entry; entry = readdir(entries)) {
         struct stat info;
-        if (!all && is_kept(entry->d_name, keep, n_keep))
+        if (is_checkpoint ? !rt_index_state_is_ours(entry->d_name)
+                          : is_kept(entry->d_name, keep, n_keep))
             continue;
         RT_TRY(rt_fs_join(dir, entry->d_name, path, err));
         if (lstat(path, &info) != 0 || S_ISDIR(info.st_mode) ||
@@ -455,7 +489,7 @@ enum rt_status rt_index_remove_checkpoint(const char *dir, struct rt_error *err)
     if (lstat(path, &info) != 0 || !S_ISDIR(info.st_mode)) /* a link is not ours to follow */
         return RT_OK;
     RT_TRY(remove_files(path, true, NULL, 0, &n, err));
-    if (rmdir(path) != 0)
+    if (rmdir(path) != 0 && errno != ENOTEMPTY && errno != EEXIST) /* others' files stay */
         RT_FAIL(RT_IO, "cannot remove '%s': %s", path, strerror(errno));
 done:
     return st;

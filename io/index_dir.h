@@ -67,9 +67,11 @@ enum rt_status rt_index_unfinish_files(const char *dir, uint64_t number,
 /* DIR/checkpoint, made where it is missing. */
 enum rt_status rt_index_checkpoint_dir(const char *dir, char path[RT_PATH_MAX],
                                        struct rt_error *err) RT_MUST_CHECK;
-/* Removes checkpoint/ with the plain files in it. */
+/* Removes what is ours in checkpoint/, and the folder unless others have put something there. */
 enum rt_status rt_index_remove_checkpoint(const char *dir, struct rt_error *err) RT_MUST_CHECK;
 /* Is this a name that ranktape makes in INDEX? */
 bool rt_index_name_is_ours(const char *name);
+/* In INDEX/checkpoint? */
+bool rt_index_state_is_ours(const char *name);
 
 #endif

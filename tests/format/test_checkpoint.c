@@ -48,37 +48,37 @@ static void begin(void)
 RT_TEST("a state is read as it was written, and the last one counts")
 {
     begin();
-    expect("a", NULL);
-    write_text("a", "one");
-    expect("a", "one");
-    write_text("a", "two, which is longer");
-    expect("a", "two, which is longer");
-    write_text("b", "");
-    expect("b", "");
-    expect("a", "two, which is longer");
+    expect("job", NULL);
+    write_text("job", "one");
+    expect("job", "one");
+    write_text("job", "two, which is longer");
+    expect("job", "two, which is longer");
+    write_text("trained", "");
+    expect("trained", "");
+    expect("job", "two, which is longer");
 }
 
 RT_TEST("wherever a byte is wrong, the state before it counts; where both are, there is none")
 {
     struct stat info;
     begin();
-    write_text("a", "one");
-    write_text("a", "two");
-    CHECK(stat(DIR_NAME "/checkpoint/a", &info) == 0);
+    write_text("job", "one");
+    write_text("job", "two");
+    CHECK(stat(DIR_NAME "/checkpoint/job", &info) == 0);
     for (off_t at = 0; at < info.st_size; at++) {
         if (at >= 8 && at < 16) /* the version is told apart; what is unused is not looked at */
             continue;
-        flip(DIR_NAME "/checkpoint/a", at);
-        expect("a", "one");
-        flip(DIR_NAME "/checkpoint/a", at);
+        flip(DIR_NAME "/checkpoint/job", at);
+        expect("job", "one");
+        flip(DIR_NAME "/checkpoint/job", at);
     }
-    expect("a", "two");
-    CHECK(truncate(DIR_NAME "/checkpoint/a", info.st_size - 1) == 0);
-    expect("a", "one");
-    CHECK(unlink(DIR_NAME "/checkpoint/a") == 0);
-    expect("a", "one");
-    flip(DIR_NAME "/checkpoint/a.before", info.st_size - 1);
-    expect("a", NULL);
+    expect("job", "two");
+    CHECK(truncate(DIR_NAME "/checkpoint/job", info.st_size - 1) == 0);
+    expect("job", "one");
+    CHECK(unlink(DIR_NAME "/checkpoint/job") == 0);
+    expect("job", "one");
+    flip(DIR_NAME "/checkpoint/job.before", info.st_size - 1);
+    expect("job", NULL);
 }
 
 RT_TEST("a state of another version is refused, and one under another name is none")
@@ -87,18 +87,18 @@ RT_TEST("a state of another version is refused, and one under another name is no
     unsigned char *bytes = NULL;
     size_t n_bytes = 0;
     begin();
-    write_text("a", "one");
-    CHECK(link(DIR_NAME "/checkpoint/a", DIR_NAME "/checkpoint/c") == 0);
-    expect("c", NULL);
-    flip(DIR_NAME "/checkpoint/a", 8);
-    CHECK_STATUS(RT_USAGE, rt_checkpoint_read(DIR_NAME, "a", &bytes, &n_bytes, &err));
+    write_text("job", "one");
+    CHECK(link(DIR_NAME "/checkpoint/job", DIR_NAME "/checkpoint/training") == 0);
+    expect("training", NULL);
+    flip(DIR_NAME "/checkpoint/job", 8);
+    CHECK_STATUS(RT_USAGE, rt_checkpoint_read(DIR_NAME, "job", &bytes, &n_bytes, &err));
     CHECK(strstr(err.text, "version") != NULL);
 }
 
 static void count(void *context, const char *name)
 {
     int *n = context;
-    *n += strcmp(name, "list-1") == 0 || strcmp(name, "list-2") == 0 ? 1 : 100;
+    *n += strcmp(name, "insert-1") == 0 || strcmp(name, "insert-2") == 0 ? 1 : 100;
 }
 
 RT_TEST("states are found by the begin of their names, and removed with the one before")
@@ -106,17 +106,17 @@ RT_TEST("states are found by the begin of their names, and removed with the one 
     struct rt_error err;
     int n = 0;
     begin();
-    CHECK_OK(rt_checkpoint_names(DIR_NAME, "list", count, &n, &err));
+    CHECK_OK(rt_checkpoint_names(DIR_NAME, "insert", count, &n, &err));
     CHECK(n == 0);
-    write_text("list-1", "x");
-    write_text("list-1", "y");
-    write_text("list-2", "x");
-    write_text("other", "x");
-    CHECK_OK(rt_checkpoint_names(DIR_NAME, "list", count, &n, &err));
-    CHECK(n == 3); /* list-1 twice */
-    CHECK_OK(rt_checkpoint_remove(DIR_NAME, "list-1", &err));
-    expect("list-1", NULL);
-    expect("list-2", "x");
+    write_text("insert-1", "x");
+    write_text("insert-1", "y");
+    write_text("insert-2", "x");
+    write_text("compact-1", "x");
+    CHECK_OK(rt_checkpoint_names(DIR_NAME, "insert", count, &n, &err));
+    CHECK(n == 3); /* insert-1 twice */
+    CHECK_OK(rt_checkpoint_remove(DIR_NAME, "insert-1", &err));
+    expect("insert-1", NULL);
+    expect("insert-2", "x");
     begin();
 }
 

@@ -314,7 +314,7 @@ RT_TEST("an index directory is made, refused, cleaned and taken back as its stat
     write_text("x/tree-1.h5.partial", "");
     write_text("x/vectors-1.h5", "");
     CHECK_OK(rt_index_checkpoint_dir("x", path, &err));
-    write_text("x/checkpoint/bits", "");
+    write_text("x/checkpoint/job", "");
     CHECK(state_of("x") == RT_INDEX_UNFINISHED);
     rt_index_dir_undo("x", &begin);
     CHECK(state_of("x") == RT_INDEX_MISSING);
@@ -379,6 +379,39 @@ RT_TEST("a checkpoint that is a link is not followed")
     CHECK(access("victim/precious", F_OK) == 0);
     CHECK(unlink("victim/precious") == 0 && rmdir("victim") == 0 && unlink("y/checkpoint") == 0 &&
           rmdir("y") == 0);
+}
+
+RT_TEST("what others keep in a checkpoint/ makes it no unfinished build, and stays")
+{
+    static const char *const ours[] = {"job",      "job.before",          "compact-1-0.partial",
+                                       "trained",  "training-lists-3-12", "cells-1-0-7",
+                                       "insert-2", "progress.json"};
+    static const char *const theirs[] = {"model.pt", "checkpoint", "jobs", "trained.before.bak"};
+    char path[64];
+    CHECK(mkdir("z", 0777) == 0 && mkdir("z/checkpoint", 0777) == 0);
+    CHECK(state_of("z") == RT_INDEX_UNFINISHED);
+    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) {
+        (void)snprintf(path, sizeof path, "z/checkpoint/%s", ours[i]);
+        write_text(path, "");
+    }
+    CHECK(state_of("z") == RT_INDEX_UNFINISHED);
+    for (size_t i = 0; i < sizeof theirs / sizeof *theirs; i++) {
+        (void)snprintf(path, sizeof path, "z/checkpoint/%s", theirs[i]);
+        write_text(path, "");
+        CHECK(state_of("z") == RT_INDEX_FOREIGN);
+        CHECK_OK(rt_index_remove_checkpoint("z", &err));
+        CHECK(access("z/checkpoint/job", F_OK) != 0);
+        CHECK(unlink(path) == 0);
+    }
+    CHECK(state_of("z") == RT_INDEX_UNFINISHED);
+    CHECK_OK(rt_index_remove_checkpoint("z", &err));
+    CHECK(rmdir("z") == 0);
+}
+
+RT_TEST("where an index is asked for, a missing folder above is no matter of its own")
+{
+    CHECK_STATUS(RT_USAGE, rt_index_dir_require("no/such", &err));
+    CHECK(strcmp(err.text, "there is no index 'no/such'") == 0);
 }
 
 RT_TEST_MAIN()

@@ -44,14 +44,14 @@ static void read_checkpoint(const uint8_t *data, size_t size, bool is_whole)
     unsigned char *bytes = NULL;
     size_t n_bytes = 0;
     if (is_whole)
-        fuzz_write(DIR "/checkpoint/state", data, size);
+        fuzz_write(DIR "/checkpoint/job", data, size);
     else
-        FUZZ_CHECK(rt_checkpoint_write(DIR, "state", data, size, &err) == RT_OK);
-    bool is_read = fuzz_ok(rt_checkpoint_read(DIR, "state", &bytes, &n_bytes, &err), &err);
+        FUZZ_CHECK(rt_checkpoint_write(DIR, "job", data, size, &err) == RT_OK);
+    bool is_read = fuzz_ok(rt_checkpoint_read(DIR, "job", &bytes, &n_bytes, &err), &err);
     FUZZ_CHECK(is_whole || (is_read && n_bytes == size && memcmp(bytes, data, size) == 0));
     FUZZ_CHECK(!bytes || (n_bytes < size + 1 && bytes[n_bytes] == 0));
     rt_array_free(bytes);
-    FUZZ_CHECK(rt_checkpoint_remove(DIR, "state", &err) == RT_OK);
+    FUZZ_CHECK(rt_checkpoint_remove(DIR, "job", &err) == RT_OK);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
