@@ -44,20 +44,32 @@ enum rt_status rt_centroid_set_new_in_cells(const float *centroids, uint32_t n, 
                                             uint32_t n_cells, const bool *is_wanted, void *memory,
                                             struct rt_centroid_set **out,
                                             struct rt_error *err) RT_MUST_CHECK;
-/* A set over a store that one of the two calls above (n_cells 0 for the first) has finished in the
- * same memory, maybe in another process of the node. The same arguments must be given; builds
- * nothing. */
+/* Makes a part of such a store in memory, for a set whose parts are made by several processes of a
+ * node: what belongs to centroids [begin, end). The other arguments are the same for all parts, and
+ * n_cells 0 makes that of rt_centroid_set_new. Once all centroids are covered, rt_centroid_set_view
+ * gives the set. Fails with RT_NOMEM. */
+enum rt_status rt_centroid_set_make(const float *centroids, uint32_t n, uint32_t dim,
+                                    enum rt_metric distance, const uint32_t *first_child,
+                                    uint32_t n_cells, const bool *is_wanted, void *memory,
+                                    uint32_t begin, uint32_t end,
+                                    struct rt_error *err) RT_MUST_CHECK;
+/* A set over a store that one of the calls above (n_cells 0 for the first) has finished in the same
+ * memory, maybe in another process of the node. The same arguments must be given; builds nothing.
+ */
 enum rt_status rt_centroid_set_view(const float *centroids, uint32_t n, uint32_t dim,
                                     enum rt_metric distance, uint32_t n_cells, const void *memory,
                                     struct rt_centroid_set **out,
                                     struct rt_error *err) RT_MUST_CHECK;
-/* The same three for a level of a tree, whose cells are the level above. All levels are coded about
+/* The same four for a level of a tree, whose cells are the level above. All levels are coded about
  * the mean of the top one, and centroids above the leaves have codes of their own: what
  * rt_assign_tree needs (B11). */
 size_t rt_level_set_bytes(const struct rt_tree *tree, uint32_t level);
 enum rt_status rt_level_set_new(const struct rt_tree *tree, uint32_t level, enum rt_metric distance,
                                 void *memory, struct rt_centroid_set **out,
                                 struct rt_error *err) RT_MUST_CHECK;
+enum rt_status rt_level_set_make(const struct rt_tree *tree, uint32_t level,
+                                 enum rt_metric distance, void *memory, uint32_t begin,
+                                 uint32_t end, struct rt_error *err) RT_MUST_CHECK;
 enum rt_status rt_level_set_view(const struct rt_tree *tree, uint32_t level,
                                  enum rt_metric distance, const void *memory,
                                  struct rt_centroid_set **out, struct rt_error *err) RT_MUST_CHECK;

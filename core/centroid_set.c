@@ -44,10 +44,9 @@
 #define MOST_NORM 0x1p61 /* of c': rows and centroids of A6 stay below */
 
 struct head { /* first bytes of a store */
-    uint32_t n_groups, can_propose, is_coded;
-    float most_p, most_w;
+    uint32_t n_groups, is_coded;
     double mean_norm;
-    uint64_t zero[4];
+    uint64_t zero[6];
 };
 
 /* The store's parts, in order, each beginning a cache line. */
@@ -220,18 +219,26 @@ static float greater(float a, float b)
     return a > b ? a : b;
 }
 
-static void find_most(const struct parts *s)
+/* Infinite where a centroid is beyond A6. */
+static void find_most_of_group(const struct parts *s, size_t group, bool can_propose)
 {
-    struct head *head = s->head;
-    for (size_t g = 0; g < head->n_groups; g++) {
-        s->group_p[g] = s->group_w[g] = 0;
-        for (size_t slot = 16 * g; slot < 16 * g + 16; slot++) {
-            s->group_p[g] = greater(s->group_p[g], s->p[slot]);
-            s->group_w[g] = greater(s->group_w[g], s->w[slot]);
-        }
-        head->most_p = greater(head->most_p, s->group_p[g]);
-        head->most_w = greater(head->most_w, s->group_w[g]);
+    float p = can_propose ? 0 : INFINITY;
+    float w = 0;
+    for (size_t slot = 16 * group; can_propose && slot < 16 * group + 16; slot++) {
+        p = greater(p, s->p[slot]);
+        w = greater(w, s->w[slot]);
     }
+    s->group_p[group] = p;
+    s->group_w[group] = w;
+}
+
+static void find_most(const struct parts *s, struct rt_centroid_set *set)
+{
+    for (size_t g = 0; g < s->head->n_groups; g++) {
+        set->most_p = greater(set->most_p, s->group_p[g]);
+        set->most_w = greater(set->most_w, s->group_w[g]);
+    }
+    set->can_propose = isfinite(s->head->mean_norm) && isfinite(set->most_p);
 }
 
 /* What a store is made of. */
@@ -243,11 +250,12 @@ struct filling {
     const uint32_t *first_child; /* of n_cells; 0: not in cells */
     uint32_t n_cells;
     const bool *is_wanted; /* of each cell; NULL: all are */
+    uint32_t begin, end;   /* of the centroids whose groups are made */
     uint8_t *row_codes;    /* scratch, dim rounded up to a multiple of 4 */
 };
 
 /* One group: centroids first.. of a cell, n of them. */
-static bool fill_group(const struct parts *s, const struct filling *f, uint32_t first, size_t n,
+static void fill_group(const struct parts *s, const struct filling *f, uint32_t first, size_t n,
                        size_t group)
 {
     const float *values[16];
@@ -264,7 +272,7 @@ static bool fill_group(const struct parts *s, const struct filling *f, uint32_t 
         can_propose &= fill_slot(s, f->is_ip, 16 * group + i, &q[i]);
     for (size_t i = n; i < 16; i++)
         fill_empty(s, 16 * group + i);
-    return can_propose;
+    find_most_of_group(s, group, can_propose);
 }
 
 static void leave_out_group(const struct parts *s, uint32_t first, size_t n, size_t group)
@@ -274,35 +282,37 @@ static void leave_out_group(const struct parts *s, uint32_t first, size_t n, siz
     for (size_t i = 0; i < n; i++)
         s->slot_of[first + i] = (uint32_t)(16 * group + i);
     memset(s->codes + group * steps_of(s->dim) * 64, 0, steps_of(s->dim) * 64);
+    find_most_of_group(s, group, true);
 }
 
-/* Everything but the mean, which is there already. */
+/* Everything but the mean, which is there already: of the groups whose first centroids are of this
+ * part; what belongs to none of them is made with the first. */
 static void fill(const struct parts *s, const struct filling *f)
 {
     uint32_t everything[2] = {0, f->n};
-    uint32_t n_cells = f->n_cells;
-    const uint32_t *first = n_cells ? f->first_child : everything;
+    uint32_t n_cells = f->n_cells ? f->n_cells : 1;
+    const uint32_t *first = f->n_cells ? f->first_child : everything;
+    bool is_first = f->begin == 0;
     size_t group = 0;
-    bool can_propose = true;
-    for (uint32_t cell = 0; cell < (n_cells ? n_cells : 1); cell++) {
-        s->first_slot[cell] = (uint32_t)(16 * group);
+    for (uint32_t cell = 0; cell < n_cells; cell++) {
         bool is_wanted = !f->is_wanted || f->is_wanted[cell];
+        if (is_first)
+            s->first_slot[cell] = (uint32_t)(16 * group);
         for (uint32_t c = first[cell]; c < first[cell + 1]; c += 16, group++) {
             size_t left = first[cell + 1] - c;
+            if (c < f->begin || c >= f->end)
+                continue;
             if (is_wanted)
-                can_propose &= fill_group(s, f, c, left < 16 ? left : 16, group);
+                fill_group(s, f, c, left < 16 ? left : 16, group);
             else
                 leave_out_group(s, c, left < 16 ? left : 16, group);
         }
     }
-    s->first_slot[n_cells ? n_cells : 1] = (uint32_t)(16 * group);
-    *s->head = (struct head){
-        .n_groups = (uint32_t)group, .can_propose = can_propose, .is_coded = f->is_coded};
+    if (!is_first)
+        return;
+    s->first_slot[n_cells] = (uint32_t)(16 * group);
+    *s->head = (struct head){.n_groups = (uint32_t)group, .is_coded = f->is_coded};
     s->head->mean_norm = sqrt(rt_kernels()->norm2(s->mean, f->dim));
-    if (!isfinite(s->head->mean_norm))
-        s->head->can_propose = 0;
-    if (s->head->can_propose)
-        find_most(s);
 }
 
 static void show(const struct parts *s, const float *centroids, uint32_t n, uint32_t dim,
@@ -312,7 +322,6 @@ static void show(const struct parts *s, const float *centroids, uint32_t n, uint
                                     .n = n,
                                     .dim = dim,
                                     .is_ip = distance == RT_IP,
-                                    .can_propose = s->head->can_propose != 0,
                                     .is_coded = s->head->is_coded != 0,
                                     .n_cells = n_cells,
                                     .n_groups = s->head->n_groups,
@@ -327,9 +336,8 @@ static void show(const struct parts *s, const float *centroids, uint32_t n, uint
                                     .sums = s->sums,
                                     .group_p = s->group_p,
                                     .group_w = s->group_w,
-                                    .codes = s->codes,
-                                    .most_p = s->head->most_p,
-                                    .most_w = s->head->most_w};
+                                    .codes = s->codes};
+    find_most(s, set);
     set_constants(set, s->head->mean_norm);
 }
 
@@ -347,31 +355,78 @@ done:
     return st;
 }
 
-/* about: n_about centroids, whose mean is subtracted. */
+/* about: n_about centroids, whose mean is subtracted. The part that has the first centroid keeps
+ * it for all. */
+static enum rt_status make_about(struct filling f, const float *about, uint32_t n_about,
+                                 void *memory, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    double *scratch = NULL;
+    float *mean = NULL;
+    struct parts s = layout((uintptr_t)memory, f.n, f.dim, f.n_cells);
+    RT_TRY(rt_array_new(f.dim, sizeof *scratch, &scratch, err));
+    if (f.begin > 0) {
+        RT_TRY(rt_array_new(f.dim, sizeof *mean, &mean, err));
+        s.mean = mean;
+    }
+    rt_centroids_mean(about, n_about, f.dim, scratch, s.mean);
+    f.row_codes = (uint8_t *)scratch;
+    fill(&s, &f);
+done:
+    rt_array_free(scratch);
+    rt_array_free(mean);
+    return st;
+}
+
 static enum rt_status new_about(struct filling f, const float *about, uint32_t n_about,
                                 void *memory, struct rt_centroid_set **out, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     void *owned = NULL;
-    double *scratch = NULL;
     if (!memory) {
         size_t bytes = rt_centroid_set_bytes_in_cells(f.n, f.dim, f.n_cells);
         RT_TRY(rt_array_new(bytes, 1, &owned, err));
         memory = owned;
     }
-    RT_TRY(rt_array_new(f.dim, sizeof *scratch, &scratch, err));
-    struct parts s = layout((uintptr_t)memory, f.n, f.dim, f.n_cells);
-    rt_centroids_mean(about, n_about, f.dim, scratch, s.mean);
-    f.row_codes = (uint8_t *)scratch;
-    fill(&s, &f);
+    RT_TRY(make_about(f, about, n_about, memory, err));
     RT_TRY(rt_centroid_set_view(f.centroids, f.n, f.dim, f.is_ip ? RT_IP : RT_L2, f.n_cells, memory,
                                 out, err));
     (*out)->owned = owned;
     owned = NULL;
 done:
-    rt_array_free(scratch);
     rt_array_free(owned);
     return st;
+}
+
+/* What is made in cells lies about the mean of the first that is wanted. */
+static void find_about(const struct filling *f, uint32_t about[2])
+{
+    about[0] = 0;
+    about[1] = f->n;
+    for (uint32_t c = 0; f->is_wanted && c < f->n_cells; c++)
+        if (f->is_wanted[c] && f->first_child[c] < f->first_child[c + 1]) {
+            memcpy(about, f->first_child + c, 2 * sizeof *about);
+            break;
+        }
+}
+
+enum rt_status rt_centroid_set_make(const float *centroids, uint32_t n, uint32_t dim,
+                                    enum rt_metric distance, const uint32_t *first_child,
+                                    uint32_t n_cells, const bool *is_wanted, void *memory,
+                                    uint32_t begin, uint32_t end, struct rt_error *err)
+{
+    struct filling f = {.centroids = centroids,
+                        .n = n,
+                        .dim = dim,
+                        .is_ip = distance == RT_IP,
+                        .first_child = first_child,
+                        .n_cells = n_cells,
+                        .is_wanted = is_wanted,
+                        .begin = begin,
+                        .end = end};
+    uint32_t about[2];
+    find_about(&f, about);
+    return make_about(f, centroids + (size_t)about[0] * dim, about[1] - about[0], memory, err);
 }
 
 enum rt_status rt_centroid_set_new_in_cells(const float *centroids, uint32_t n, uint32_t dim,
@@ -385,13 +440,10 @@ enum rt_status rt_centroid_set_new_in_cells(const float *centroids, uint32_t n, 
                         .is_ip = distance == RT_IP,
                         .first_child = first_child,
                         .n_cells = n_cells,
-                        .is_wanted = is_wanted};
-    uint32_t about[2] = {0, n};
-    for (uint32_t c = 0; is_wanted && c < n_cells; c++)
-        if (is_wanted[c] && first_child[c] < first_child[c + 1]) {
-            memcpy(about, first_child + c, sizeof about);
-            break;
-        }
+                        .is_wanted = is_wanted,
+                        .end = n};
+    uint32_t about[2];
+    find_about(&f, about);
     return new_about(f, centroids + (size_t)about[0] * dim, about[1] - about[0], memory, out, err);
 }
 
@@ -411,19 +463,36 @@ size_t rt_level_set_bytes(const struct rt_tree *tree, uint32_t level)
                                           tree->levels[level - 1].n);
 }
 
-enum rt_status rt_level_set_new(const struct rt_tree *tree, uint32_t level, enum rt_metric distance,
-                                void *memory, struct rt_centroid_set **out, struct rt_error *err)
+static struct filling level_filling(const struct rt_tree *tree, uint32_t level,
+                                    enum rt_metric distance)
 {
     const struct rt_level *at = &tree->levels[level];
     const struct rt_level *above = level ? at - 1 : NULL;
-    struct filling f = {.centroids = at->centroids,
-                        .n = at->n,
-                        .dim = tree->dim,
-                        .is_ip = distance == RT_IP,
-                        .is_coded = level + 1 < tree->n_levels,
-                        .first_child = above ? above->first_child : NULL,
-                        .n_cells = above ? above->n : 0};
-    return new_about(f, tree->levels[0].centroids, tree->levels[0].n, memory, out, err);
+    return (struct filling){.centroids = at->centroids,
+                            .n = at->n,
+                            .dim = tree->dim,
+                            .is_ip = distance == RT_IP,
+                            .is_coded = level + 1 < tree->n_levels,
+                            .first_child = above ? above->first_child : NULL,
+                            .n_cells = above ? above->n : 0,
+                            .end = at->n};
+}
+
+enum rt_status rt_level_set_new(const struct rt_tree *tree, uint32_t level, enum rt_metric distance,
+                                void *memory, struct rt_centroid_set **out, struct rt_error *err)
+{
+    return new_about(level_filling(tree, level, distance), tree->levels[0].centroids,
+                     tree->levels[0].n, memory, out, err);
+}
+
+enum rt_status rt_level_set_make(const struct rt_tree *tree, uint32_t level,
+                                 enum rt_metric distance, void *memory, uint32_t begin,
+                                 uint32_t end, struct rt_error *err)
+{
+    struct filling f = level_filling(tree, level, distance);
+    f.begin = begin;
+    f.end = end;
+    return make_about(f, tree->levels[0].centroids, tree->levels[0].n, memory, err);
 }
 
 enum rt_status rt_level_set_view(const struct rt_tree *tree, uint32_t level,
@@ -470,6 +539,7 @@ void rt_small_set_fill(struct rt_centroid_set *set, const float *centroids, cons
                         .n = n,
                         .dim = was.dim,
                         .is_ip = was.is_ip,
+                        .end = n,
                         .row_codes = was.row_codes};
     fill(&s, &f);
     show(&s, centroids, n, was.dim, was.is_ip ? RT_IP : RT_L2, 0, set);

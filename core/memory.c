@@ -82,6 +82,16 @@ void rt_array_free(void *array)
     free((char *)array - HEADER);
 }
 
+void rt_memory_add(size_t bytes)
+{
+    count_up(bytes);
+}
+
+void rt_memory_remove(size_t bytes)
+{
+    atomic_fetch_sub(&bytes_now, bytes);
+}
+
 size_t rt_memory_now(void)
 {
     return atomic_load(&bytes_now);

@@ -1,6 +1,5 @@
 /* Every large allocation of the program: overflow-checked, 64-byte aligned, counted, so that a rank
- * can hold its budget and report its peak (private bytes; node-shared memory is counted by
- * mpi/shared). */
+ * can hold its budget and report its peak: private bytes, and its part of node-shared memory. */
 #ifndef RT_CORE_MEMORY_H
 #define RT_CORE_MEMORY_H
 
@@ -22,6 +21,11 @@ enum rt_status rt_array_zero(size_t count, size_t size, void *out,
 enum rt_status rt_array_resize(size_t count, size_t size, void *array,
                                struct rt_error *err) RT_MUST_CHECK;
 void rt_array_free(void *array); /* NULL is fine */
+
+/* Counts bytes that this rank bears and that no array above holds: its part of node-shared memory.
+ */
+void rt_memory_add(size_t bytes);
+void rt_memory_remove(size_t bytes);
 
 /* Bytes held now, and the most held since the last rt_memory_reset_peak, over all threads. */
 size_t rt_memory_now(void);

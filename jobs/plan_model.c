@@ -21,7 +21,6 @@
 /* Estimates of what only the data decide. */
 #define GUESSED_NEIGHBOURS 120 /* of a leaf, mean over the rounds of refinement */
 #define GUESSED_MOVES 0.7      /* of a sample row to a leaf of another home, in all rounds */
-#define GUESSED_CELLS 20       /* whose leaves are reached from those of one */
 #define GUESSED_BEAM 12
 #define ROTATION_ROUNDS 4
 
@@ -153,6 +152,7 @@ struct model { /* what the phases' figures share */
     double travels;      /* part of what is exchanged that changes rank */
     uint64_t base;
     uint64_t tree_bytes;   /* of a node: centroids and what proposals need beside them */
+    uint64_t train_bytes;  /* of a node: most that its ranks share in training */
     uint64_t record_bytes; /* of a code record on a tape */
     uint64_t n_blocks;     /* frozen */
     uint64_t frozen_bytes; /* of all frozen blocks */
@@ -178,6 +178,34 @@ static uint32_t most_leaves(const struct model *m)
     return most > UINT32_MAX - 1 ? UINT32_MAX - 1 : (uint32_t)most;
 }
 
+static void describe_training(const struct model *m, struct rt_train_options *train)
+{
+    const struct rt_options *o = m->options;
+    *train = (struct rt_train_options){
+        .n_levels = m->plan->n_levels,
+        .metric = (enum rt_metric)o->metric,
+        .spherical = o->spherical,
+        .training = m->plan->cells ? RT_TRAINING_HIERARCHICAL : RT_TRAINING_LLOYD,
+        .n_iterations = (uint32_t)o->iterations,
+        .n_refinements = is_auto(o, RT_OPT_refinements) ? RT_TRAIN_AUTO : (uint32_t)o->refinements,
+        .kmeans_dimension = (uint32_t)o->kmeans_dimension,
+        .max_list_rows = o->max_list_rows,
+        .n_rows = m->n,
+        .beam = RT_TRAIN_AUTO};
+    memcpy(train->lists, m->plan->lists, sizeof train->lists);
+}
+
+/* While a build trains, the node holds the leaves beside what will be the tree. */
+static void measure_training(struct model *m)
+{
+    struct rt_train_options train;
+    describe_training(m, &train);
+    uint64_t training = rt_train_shared_bytes(&train, m->in->dim);
+    uint64_t leaves = training ? (uint64_t)m->plan->leaves * m->in->dim * sizeof(float) : 0;
+    m->train_bytes = m->tree_bytes + leaves;
+    m->train_bytes = m->train_bytes > training ? m->train_bytes : training;
+}
+
 static void measure_tree(struct model *m)
 {
     uint32_t dim = m->in->dim;
@@ -188,7 +216,8 @@ static void measure_tree(struct model *m)
         m->tree_bytes += l == 0 ? rt_centroid_set_bytes(n, dim)
                                 : rt_centroid_set_bytes_in_cells(n, dim, m->plan->lists[l - 1]);
     }
-    m->plan->tree_is_private = !m->options->pin || m->in->shm_bytes < m->tree_bytes;
+    measure_training(m);
+    m->plan->tree_is_private = !m->options->pin || m->in->shm_bytes < m->train_bytes;
 }
 
 static void measure_files(struct model *m)
@@ -270,18 +299,24 @@ static double means_exchange(const struct model *m, double k)
     return k * (train_iterations(m) * iteration + ranks * d * sizeof(float));
 }
 
-/* In each round all ranks get all centroids; where leaves are many they do so twice, and else get
- * those that they reach. */
+/* Nodes, which get a leaf once; where memory is not shared, ranks. */
+static double places(const struct model *m)
+{
+    return m->plan->tree_is_private ? (double)m->ranks : (double)m->nodes;
+}
+
+/* All leaves to all places before the wide round and at the end, and where leaves are few before
+ * every round; else those that a place reaches. */
 static double centroids_exchange(const struct model *m)
 {
     double k = m->plan->leaves;
-    double ranks = (double)m->ranks;
     double leaf = (double)m->in->dim * sizeof(float);
-    if (k <= RT_REFINE_FLAT_LEAVES)
-        return train_rounds(m) * (ranks - 1) * k * leaf;
-    double reached = fmin(k, GUESSED_CELLS * (k / ranks + sqrt(k))) * m->travels;
-    return leaf * (fmin(2, train_rounds(m)) * (ranks - 1) * k +
-                   fmax(0, train_rounds(m) - 2) * ranks * reached);
+    double rounds = train_rounds(m);
+    double reached = rt_refine_reached(m->plan->leaves, (uint32_t)places(m));
+    double full = fmin(2, rounds);
+    if (reached >= k)
+        return leaf * k * rounds * (places(m) - 1);
+    return leaf * (full * k + (rounds - full) * reached) * (places(m) - 1);
 }
 
 /* Rows go to the homes of their leaves, first and when they move (D9). */
@@ -308,25 +343,8 @@ static double train_exchange(const struct model *m)
     if (!m->plan->cells)
         return bytes + means_exchange(m, leaves);
     bytes += (double)m->plan->sample_rows * row * m->travels;
-    bytes += (double)(m->ranks - 1) * leaves * m->in->dim * sizeof(float); /* those of all cells */
+    bytes += (places(m) - 1) * leaves * m->in->dim * sizeof(float); /* those of all cells */
     return bytes + means_exchange(m, m->plan->cells) + refine_exchange(m);
-}
-
-static void describe_training(const struct model *m, struct rt_train_options *train)
-{
-    const struct rt_options *o = m->options;
-    *train = (struct rt_train_options){
-        .n_levels = m->plan->n_levels,
-        .metric = (enum rt_metric)o->metric,
-        .spherical = o->spherical,
-        .training = m->plan->cells ? RT_TRAINING_HIERARCHICAL : RT_TRAINING_LLOYD,
-        .n_iterations = (uint32_t)o->iterations,
-        .n_refinements = is_auto(o, RT_OPT_refinements) ? RT_TRAIN_AUTO : (uint32_t)o->refinements,
-        .kmeans_dimension = (uint32_t)o->kmeans_dimension,
-        .max_list_rows = o->max_list_rows,
-        .n_rows = m->n,
-        .beam = RT_TRAIN_AUTO};
-    memcpy(train->lists, m->plan->lists, sizeof train->lists);
 }
 
 static void plan_train(const struct model *m, struct rt_plan_cost *cost)
@@ -338,8 +356,10 @@ static void plan_train(const struct model *m, struct rt_plan_cost *cost)
     describe_training(m, &train);
     uint64_t reading =
         rt_sample_read_bytes(up(sampled, m->ranks), m->in->dim, m->in->type, plan->sample_native);
-    uint64_t training = rt_train_bytes(&train, sampled, m->in->dim, m->in->type,
-                                       plan->sample_native, (uint32_t)m->ranks, tree_of_rank(m));
+    uint32_t sharing = plan->tree_is_private ? 1 : m->in->ranks_per_node;
+    uint64_t training =
+        rt_train_bytes(&train, sampled, m->in->dim, m->in->type, plan->sample_native,
+                       (uint32_t)m->ranks, sharing, tree_of_rank(m));
     cost->memory_bytes = m->base + (reading > training ? reading : training);
     cost->flops = train_flops(m);
     cost->bytes_read = sampled * row_bytes(m->in);
@@ -448,7 +468,9 @@ static void add_up(const struct model *m)
     plan_publish(m, &plan->phase[RT_PHASE_PUBLISH]);
     for (int p = 0; p < RT_N_PHASES; p++) {
         plan->phase[p].seconds = -1;
-        plan->phase[p].shared_bytes = plan->tree_is_private ? 0 : m->tree_bytes;
+        plan->phase[p].shared_bytes = plan->tree_is_private ? 0
+                                      : p == RT_PHASE_TRAIN ? m->train_bytes
+                                                            : m->tree_bytes;
     }
     find_peak(plan);
 }

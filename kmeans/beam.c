@@ -14,6 +14,7 @@ struct work {
     const struct rt_tree *tree;
     const struct rt_sample *sample;
     struct rt_centroid_set *sets[RT_MAX_LEVELS];
+    struct rt_node_copy *store; /* of the leaves' */
     struct rt_assigner *assigner;
     uint32_t *index; /* local rows measured */
     size_t n_rows;
@@ -33,10 +34,30 @@ static enum rt_status work_new(struct work *w, struct rt_error *err)
     RT_TRY(rt_array_new(w->batch, tree->dim * sizeof *w->rows, &w->rows, err));
     RT_TRY(rt_array_new(w->batch, sizeof *w->found, &w->found, err));
     RT_TRY(rt_array_new(w->n_rows, sizeof *w->exact, &w->exact, err));
-    for (uint32_t l = 0; l < tree->n_levels; l++)
+    for (uint32_t l = 0; l + 1 < tree->n_levels; l++)
         RT_TRY(rt_level_set_new(tree, l, w->setting->distance, NULL, &w->sets[l], err));
     RT_TRY(rt_assigner_new(w->batch, tree->dim, tree->levels[tree->n_levels - 2].n,
                            w->setting->proposer, &w->assigner, err));
+done:
+    return st;
+}
+
+/* The ranks of a node make it together. Collective. */
+static enum rt_status leaf_set_new(MPI_Comm comm, MPI_Comm node, struct work *w,
+                                   struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_tree *tree = w->tree;
+    uint32_t last = tree->n_levels - 1;
+    enum rt_metric distance = w->setting->distance;
+    RT_TRY(rt_node_copy_new(comm, node, rt_level_set_bytes(tree, last), &w->store, err));
+    struct rt_range own = rt_node_copy_part(w->store, tree->levels[last].n);
+    RT_LOCAL(rt_level_set_make(tree, last, distance, rt_node_copy_data(w->store),
+                               (uint32_t)own.begin, (uint32_t)own.end, err));
+    rt_node_copy_meet(w->store);
+    RT_LOCAL(
+        rt_level_set_view(tree, last, distance, rt_node_copy_data(w->store), &w->sets[last], err));
+    RT_AGREE(comm);
 done:
     return st;
 }
@@ -50,6 +71,7 @@ static void work_free(struct work *w)
     rt_assigner_free(w->assigner);
     for (uint32_t l = 0; l < RT_MAX_LEVELS; l++)
         rt_centroid_set_free(w->sets[l]);
+    rt_node_copy_free(w->store);
 }
 
 static size_t gather_batch(struct work *w, size_t at)
@@ -87,7 +109,7 @@ static uint32_t next_beam(uint32_t beam, uint32_t n_cells)
     return next < n_cells ? next : n_cells;
 }
 
-enum rt_status rt_beam_measure(MPI_Comm comm, const struct rt_lloyd_setting *setting,
+enum rt_status rt_beam_measure(MPI_Comm comm, MPI_Comm node, const struct rt_lloyd_setting *setting,
                                const struct rt_tree *tree, const struct rt_sample *sample,
                                void (*progress)(void *ctx, uint32_t beam, uint32_t n_cells),
                                struct rt_beam *out, struct rt_error *err)
@@ -100,6 +122,7 @@ enum rt_status rt_beam_measure(MPI_Comm comm, const struct rt_lloyd_setting *set
         uint32_t n_cells = tree->levels[tree->n_levels - 2].n;
         RT_LOCAL(work_new(&w, err));
         RT_AGREE(comm);
+        RT_TRY(leaf_set_new(comm, node, &w, err));
         find_exact(&w);
         for (;; beam = next_beam(beam, n_cells)) {
             sums[0] = w.n_rows;
@@ -116,13 +139,13 @@ done:
     return st;
 }
 
-uint64_t rt_beam_bytes(uint32_t n_cells, uint32_t k, uint32_t dim)
+uint64_t rt_beam_bytes(uint32_t n_cells, uint32_t k, uint32_t dim, uint32_t n_sharing)
 {
     size_t batch = rt_lloyd_batch_rows(dim);
     if (n_cells == 0)
         return 0;
     return (uint64_t)n_cells * dim * sizeof(float) + rt_centroid_set_bytes(n_cells, dim) +
-           rt_centroid_set_bytes_in_cells(k, dim, n_cells) +
+           rt_node_copy_bytes(rt_centroid_set_bytes_in_cells(k, dim, n_cells), n_sharing) +
            rt_assigner_bytes(batch, dim, n_cells) + batch * (dim + 1) * sizeof(float) +
            4 * sizeof(uint32_t) * BEAM_SAMPLE;
 }

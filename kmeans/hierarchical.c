@@ -26,6 +26,7 @@ struct problem {
     uint64_t first_leaf;
     uint32_t k;
     uint32_t depth;
+    struct rt_node_copy *copy; /* where the leaves of the whole go; NULL: each rank has them */
     const struct rt_hierarchical_progress *progress;
     uint64_t *rows_done, rows_all;
     uint32_t **wants_leaf;      /* where the leaf of each row goes; NULL: nowhere */
@@ -248,7 +249,14 @@ static enum rt_status train_cell(const struct problem *p, const struct line *lin
     cell.level = p->level + 1;
     cell.depth = p->depth + 1;
     cell.keep = NULL;
+    cell.copy = NULL;
     float *own = leaves + line->first_seat[c] * p->sample->dim;
+    float *apart = NULL; /* in a node's copy a cell has one writer, the first of its ranks */
+    if (p->copy && cell.rank > 0) {
+        RT_LOCAL(rt_array_new(cell.k, p->sample->dim * sizeof *apart, &apart, err));
+        own = apart;
+    }
+    RT_AGREE(comm);
     uint64_t flat_most = 4 * (uint64_t)sqrt((double)p->k); /* D6 */
     if (cell.k > flat_most && cell.k > 4 && cell.k < p->k && cell.depth < MOST_DEPTH) {
         RT_TRY(solve(&cell, own, err));
@@ -259,6 +267,7 @@ static enum rt_status train_cell(const struct problem *p, const struct line *lin
             p->progress->cell_done(p->progress->ctx, *p->rows_done, p->rows_all);
     }
 done:
+    rt_array_free(apart);
     return st;
 }
 
@@ -353,8 +362,8 @@ done:
     return st;
 }
 
-/* Leaves of each cell from the first rank that holds rows of it, to all. As cells follow each other
- * on the line, so do the ranks' leaves. Collective. */
+/* Leaves of each cell from the first rank that holds rows of it, to all places or ranks. As cells
+ * follow each other on the line, so do the ranks' leaves. Collective. */
 static enum rt_status gather_leaves(const struct problem *p, const struct line *line, float *leaves,
                                     struct rt_error *err)
 {
@@ -374,7 +383,10 @@ static enum rt_status gather_leaves(const struct problem *p, const struct line *
             first += line->seats[c];
         counts[owner] += line->seats[c] * leaf_bytes;
     }
-    rt_allgatherv_bytes(p->comm, leaves + first * p->sample->dim, leaves, counts);
+    if (p->copy)
+        rt_node_copy_gather(p->copy, counts);
+    else
+        rt_allgatherv_bytes(p->comm, leaves + first * p->sample->dim, leaves, counts);
 done:
     rt_array_free(counts);
     return st;
@@ -460,8 +472,9 @@ static struct problem whole_problem(MPI_Comm comm, const struct rt_lloyd_setting
 }
 
 enum rt_status rt_hierarchical_train(MPI_Comm comm, const struct rt_lloyd_setting *setting,
-                                     struct rt_sample *sample, uint32_t k, float *centroids,
-                                     uint32_t **leaf, const struct rt_keep *keep,
+                                     struct rt_sample *sample, uint32_t k,
+                                     struct rt_node_copy *centroids, uint32_t **leaf,
+                                     const struct rt_keep *keep,
                                      const struct rt_hierarchical_progress *progress,
                                      struct rt_error *err)
 {
@@ -470,7 +483,8 @@ enum rt_status rt_hierarchical_train(MPI_Comm comm, const struct rt_lloyd_settin
     p.k = k;
     p.wants_leaf = leaf;
     p.keep = keep;
-    enum rt_status st = solve(&p, centroids, err);
+    p.copy = centroids;
+    enum rt_status st = solve(&p, rt_node_copy_data(centroids), err);
     if (st != RT_OK && leaf) {
         rt_array_free(*leaf);
         *leaf = NULL;
@@ -522,8 +536,8 @@ uint64_t rt_hierarchical_bytes(uint64_t n_local, uint32_t k, uint32_t dim, uint6
     uint64_t of_cell = 4 * n_cells; /* leaves, at most */
     uint64_t thinned =
         of_cell * RT_ROWS_PER_LEAF < n_local / 2 ? of_cell * RT_ROWS_PER_LEAF : n_local / 2;
-    uint64_t cells =
-        rt_lloyd_bytes(n_local, (uint32_t)of_cell, dim, dim, 1) + thinned * dim * sizeof(float);
+    uint64_t cells = rt_lloyd_bytes(n_local, (uint32_t)of_cell, dim, dim, 1) +
+                     (thinned + (n_ranks > 1 ? of_cell : 0)) * dim * sizeof(float);
     uint64_t most = travel > coarse ? travel : coarse;
     return (most > cells ? most : cells) + n_cells * (dim * sizeof(float) + 6 * sizeof(uint64_t));
 }

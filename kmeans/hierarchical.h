@@ -6,6 +6,7 @@
 
 #include "kmeans/keep.h"
 #include "kmeans/lloyd.h"
+#include "mpi/node_copy.h"
 
 /* Where there are more than twice as many rows for a centroid, about so many train it: cells are
  * scaffolding, and leaves of cells are where all rows refine them afterwards. */
@@ -20,13 +21,14 @@ struct rt_hierarchical_progress {
 
 /* Trains k leaves over the whole sample. Collective over comm; k <= sample->n_total. Rows travel:
  * afterwards sample holds the rows of this rank's part of the line of cells, with their numbers.
- * centroids: k x dim; all ranks get the same. leaf: receives the leaf of each local row in the last
- * assignment (*leaf is NULL before; the caller frees it), or NULL. keep: where finished cells are
- * kept, and found again (kept_cells.h); NULL: nowhere. Fails with RT_NOMEM, RT_USAGE (2^32 rows on
- * a rank), RT_IO. */
+ * centroids: k x dim; all places get the same. leaf: receives the leaf of each local row in the
+ * last assignment (*leaf is NULL before; the caller frees it), or NULL. keep: where finished cells
+ * are kept, and found again (kept_cells.h); NULL: nowhere. Fails with RT_NOMEM, RT_USAGE (2^32 rows
+ * on a rank), RT_IO. */
 enum rt_status rt_hierarchical_train(MPI_Comm comm, const struct rt_lloyd_setting *setting,
-                                     struct rt_sample *sample, uint32_t k, float *centroids,
-                                     uint32_t **leaf, const struct rt_keep *keep,
+                                     struct rt_sample *sample, uint32_t k,
+                                     struct rt_node_copy *centroids, uint32_t **leaf,
+                                     const struct rt_keep *keep,
                                      const struct rt_hierarchical_progress *progress,
                                      struct rt_error *err) RT_MUST_CHECK;
 /* Trains seats[c] centroids over the rows of each cell c, with c's first seat as its number; cells

@@ -222,6 +222,21 @@ static void forget_parts(struct rt_kept_cells *k)
     k->n_parts = 0;
 }
 
+/* Of centroids only those are this rank's whose cells begin here: others may write theirs already.
+ */
+static void expect_nothing(const struct rt_cell_line *line)
+{
+    for (uint32_t c = 0; c < line->n_cells; c++)
+        if (is_first(line, c))
+            memset(line->centroids + line->first_seat[c] * line->dim, 0xff,
+                   (size_t)(line->first_seat[c + 1] - line->first_seat[c]) * line->dim *
+                       sizeof *line->centroids);
+    if (line->leaf)
+        memset(line->leaf, 0xff,
+               (size_t)(line->borders[line->rank + 1] - line->borders[line->rank]) *
+                   sizeof *line->leaf);
+}
+
 /* What ranks have read goes to those whose rows and cells it is. Collective. */
 static enum rt_status find(struct rt_kept_cells *k, MPI_Comm comm, struct rt_error *err)
 {
@@ -234,12 +249,7 @@ static enum rt_status find(struct rt_kept_cells *k, MPI_Comm comm, struct rt_err
     rt_max_u64(comm, &any, 1);
     if (!any)
         goto done;
-    memset(line->centroids, 0xff,
-           (size_t)line->first_seat[line->n_cells] * line->dim * sizeof *line->centroids);
-    if (line->leaf)
-        memset(line->leaf, 0xff,
-               (size_t)(line->borders[line->rank + 1] - line->borders[line->rank]) *
-                   sizeof *line->leaf);
+    expect_nothing(line);
     RT_TRY(rt_exchange_new(comm, 0, &exchange, err));
     RT_TRY(rt_exchange_round(exchange, NULL, give, take, k, err));
     RT_TRY(judge(k, comm, err));

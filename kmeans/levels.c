@@ -58,9 +58,12 @@ static enum rt_status reorder_level(struct rt_levels *levels, uint32_t l, const 
     size_t dim = levels->dim;
     float *centroids = NULL;
     uint32_t *parent = NULL;
-    RT_TRY(rt_array_new(n, dim * sizeof *centroids, &centroids, err));
-    for (uint32_t i = 0; i < n; i++)
-        memcpy(centroids + i * dim, levels->centroids[l] + order[i] * dim, dim * sizeof *centroids);
+    if (levels->centroids[l]) {
+        RT_TRY(rt_array_new(n, dim * sizeof *centroids, &centroids, err));
+        for (uint32_t i = 0; i < n; i++)
+            memcpy(centroids + i * dim, levels->centroids[l] + order[i] * dim,
+                   dim * sizeof *centroids);
+    }
     if (upper) {
         RT_TRY(rt_array_new(n, sizeof *parent, &parent, err));
         for (uint32_t i = 0; i < n; i++)
@@ -224,10 +227,32 @@ done:
     return st;
 }
 
+/* Each rank of a place moves its part of the new order, by way of memory of its own. Collective. */
+static enum rt_status reorder_leaves(MPI_Comm comm, const struct rt_node_copy *leaves,
+                                     const struct rt_levels *levels, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    size_t dim = levels->dim;
+    float *values = rt_node_copy_data(leaves);
+    float *moved = NULL;
+    struct rt_range own = rt_node_copy_part(leaves, levels->n[levels->n_levels - 1]);
+    size_t n = (size_t)rt_range_count(own);
+    RT_LOCAL(rt_array_new(n, dim * sizeof *moved, &moved, err));
+    RT_AGREE(comm);
+    for (size_t i = 0; i < n; i++)
+        memcpy(moved + i * dim, values + levels->was[own.begin + i] * dim, dim * sizeof *moved);
+    rt_node_copy_meet(leaves);
+    memcpy(values + own.begin * dim, moved, n * dim * sizeof *moved);
+    rt_node_copy_meet(leaves);
+done:
+    rt_array_free(moved);
+    return st;
+}
+
 enum rt_status rt_levels_train(MPI_Comm comm, const struct rt_lloyd_setting *setting,
                                uint32_t n_levels, const uint32_t *lists, uint32_t dim,
-                               float *leaves, uint32_t n_leaves, struct rt_levels *out,
-                               struct rt_error *err)
+                               const struct rt_node_copy *leaves, uint32_t n_leaves,
+                               struct rt_levels *out, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct rt_levels levels = {.dim = dim};
@@ -240,14 +265,18 @@ enum rt_status rt_levels_train(MPI_Comm comm, const struct rt_lloyd_setting *set
             n[levels.n_levels++] = lists[l];
     uint32_t leaf = levels.n_levels - 1;
     levels.n[leaf] = n_leaves;
-    levels.centroids[leaf] = leaves;
+    levels.centroids[leaf] = rt_node_copy_data(leaves);
     for (uint32_t l = leaf; l-- > 0;)
         RT_TRY(train_level(&w, l, n[leaf - l], err));
+    levels.centroids[leaf] = NULL;
     RT_LOCAL(rt_levels_number(&levels, err));
     RT_AGREE(comm);
+    RT_TRY(reorder_leaves(comm, leaves, &levels, err));
     *out = levels;
     memset(&levels, 0, sizeof levels);
 done:
+    if (levels.n_levels > 0) /* lent */
+        levels.centroids[levels.n_levels - 1] = NULL;
     rt_levels_free(&levels);
     return st;
 }

@@ -33,8 +33,6 @@ static void work_free(struct rt_refine_work *w)
     rt_array_free(w->row);
     rt_array_free(w->found);
     rt_array_free(w->codes);
-    rt_array_free(w->references);
-    rt_array_free(w->middle);
     rt_array_free(w->reference);
     rt_centroid_set_free(w->near);
     rt_array_free(w->group);
@@ -46,7 +44,7 @@ static void work_free(struct rt_refine_work *w)
     rt_array_free(w->is_reached);
     rt_centroid_set_free(w->sets[0]);
     rt_centroid_set_free(w->sets[1]);
-    rt_array_free(w->store);
+    rt_node_copy_free(w->common);
 }
 
 /* What every rank has of every other. */
@@ -78,7 +76,6 @@ static enum rt_status search_new(struct rt_refine_work *w, struct rt_error *err)
     RT_TRY(rt_assigner_new(w->batch, w->dim, 1, w->setting->proposer, &w->of_rows, err));
     RT_TRY(rt_assigner_new(RT_REFINE_GROUP, w->dim, w->most, w->setting->proposer, &w->of_leaves,
                            err));
-    RT_TRY(rt_array_new(rt_refine_store_bytes(w->k, w->dim), 1, &w->store, err));
 done:
     return st;
 }
@@ -103,12 +100,34 @@ static enum rt_status rows_new(struct rt_refine_work *w, struct rt_error *err)
         rt_array_new(rt_sample_buffer_floats(w->sample, w->batch), sizeof *w->rows, &w->rows, err));
     RT_TRY(rt_array_new(rt_sample_buffer_floats(w->sample, 1), sizeof *w->row, &w->row, err));
     RT_TRY(rt_array_new(w->batch, sizeof *w->found, &w->found, err));
-    w->code_bytes = rt_row_code_bytes(w->dim);
     RT_TRY(rt_array_new(w->room, w->code_bytes, &w->codes, err));
-    RT_TRY(rt_array_new(k, w->code_bytes, &w->references, err));
-    RT_TRY(rt_array_new(w->dim, sizeof *w->middle, &w->middle, err));
     RT_TRY(rt_array_new(w->dim, sizeof *w->reference, &w->reference, err));
     RT_TRY(search_new(w, err));
+done:
+    return st;
+}
+
+/* Bytes of what a place has in common, the parts beginning cache lines. */
+static size_t padded(size_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
+uint64_t rt_refine_common_bytes(uint32_t k, uint32_t dim)
+{
+    return padded(dim * sizeof(float)) + padded((size_t)k * rt_row_code_bytes(dim)) +
+           rt_refine_store_bytes(k, dim);
+}
+
+static enum rt_status common_new(struct rt_refine_work *w, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    RT_TRY(rt_node_copy_beside(w->leaves, rt_refine_common_bytes(w->k, w->dim), &w->common, err));
+    w->code_bytes = rt_row_code_bytes(w->dim);
+    unsigned char *at = rt_node_copy_data(w->common);
+    w->middle = (float *)(void *)at;
+    w->references = at + padded(w->dim * sizeof *w->middle);
+    w->store = w->references + padded(w->k * w->code_bytes);
 done:
     return st;
 }
@@ -123,27 +142,42 @@ static uint64_t settle_bytes(uint64_t n_local, uint32_t k, uint64_t row_bytes, u
            5 * sizeof(uint64_t) * ((uint64_t)k + n_ranks) + rt_exchange_bytes((int)n_ranks, 0);
 }
 
+/* While cells are made over the leaves, and those renumbered. */
+static uint64_t cells_bytes(uint32_t k, uint32_t dim, uint32_t n_ranks, uint32_t n_sharing)
+{
+    uint32_t n_cells = rt_refine_n_cells(k);
+    if (n_cells == 0)
+        return 0;
+    return (uint64_t)n_cells * dim * sizeof(float) + 5 * sizeof(uint32_t) * (uint64_t)k +
+           rt_lloyd_bytes(k / n_ranks + 1, n_cells, dim, dim, n_ranks) +
+           rt_node_copy_bytes((uint64_t)k * dim * sizeof(float), n_sharing);
+}
+
 uint64_t rt_refine_bytes(uint64_t n_local, uint32_t k, uint32_t dim, uint64_t row_bytes,
-                         uint32_t n_ranks)
+                         uint32_t n_ranks, uint32_t n_sharing)
 {
     uint64_t batch = rt_lloyd_batch_rows(dim);
     uint64_t most = RT_REFINE_MOST_NEIGHBOURS;
     uint64_t room = rt_refine_room(n_local, (int)n_ranks);
     uint64_t own = k / n_ranks + 1;
-    /* while leaves are renumbered */
-    uint64_t tree = rt_refine_n_cells(k) > 0 ? (uint64_t)k * dim * sizeof(float) : 0;
+    uint64_t n_cells = rt_refine_n_cells(k);
+    uint64_t tree = n_cells > 0 ? n_cells * (dim * sizeof(float) + rt_centroid_set_bytes(1, dim)) +
+                                      (uint64_t)k * 2 * sizeof(uint32_t)
+                                : 0;
     uint64_t held =
         room * (4 * sizeof(uint32_t) + rt_row_code_bytes(dim)) + (room - n_local) * row_bytes +
-        (uint64_t)k * rt_row_code_bytes(dim) + rt_small_set_bytes((uint32_t)most, dim) +
-        ((uint64_t)k + 1) * 2 * sizeof(uint32_t) +
+        rt_node_copy_bytes(rt_refine_common_bytes(k, dim), n_sharing) +
+        rt_small_set_bytes((uint32_t)most, dim) + ((uint64_t)k + 1) * 2 * sizeof(uint32_t) +
         own * ((dim + 1) * sizeof(int64_t) + dim * sizeof(float)) +
         n_ranks * ((6 + RT_REFINE_PASSES) * sizeof(uint32_t) + sizeof(uint64_t)) +
         batch * (dim + 1) * sizeof(float) + RT_REFINE_GROUP * (dim + most + 1) * sizeof(float) +
         rt_assigner_bytes((size_t)batch, dim, 1) +
-        rt_assigner_bytes(RT_REFINE_GROUP, dim, (uint32_t)most) + rt_refine_store_bytes(k, dim) +
-        tree + rt_exchange_bytes((int)n_ranks, 0);
+        rt_assigner_bytes(RT_REFINE_GROUP, dim, (uint32_t)most) + tree +
+        rt_exchange_bytes((int)n_ranks, 0);
     uint64_t settle = settle_bytes(n_local, k, row_bytes, n_ranks);
-    return held > settle ? held : settle;
+    uint64_t cells = cells_bytes(k, dim, n_ranks, n_sharing);
+    held = held > settle ? held : settle;
+    return held > cells ? held : cells;
 }
 
 /* --- rows --- */
@@ -169,16 +203,22 @@ void rt_refine_order(struct rt_refine_work *w)
         w->order[--w->starts[w->leaf[i]]] = (uint32_t)i;
 }
 
+/* Each rank of the place makes its part: of the middle some dimensions, then codes of some leaves.
+ * Collective over the place. */
 static void make_references(struct rt_refine_work *w)
 {
-    for (uint32_t i = 0; i < w->dim; i++)
+    struct rt_range dims = rt_node_copy_part(w->common, w->dim);
+    struct rt_range own = rt_node_copy_part(w->common, w->k);
+    for (uint64_t i = dims.begin; i < dims.end; i++)
         w->middle[i] = 0;
     for (size_t l = 0; l < w->k; l++)
-        for (uint32_t i = 0; i < w->dim; i++)
+        for (uint64_t i = dims.begin; i < dims.end; i++)
             w->middle[i] += w->centroids[l * w->dim + i] / (float)w->k;
-    for (size_t l = 0; l < w->k; l++)
+    rt_node_copy_meet(w->common);
+    for (size_t l = own.begin; l < own.end; l++)
         rt_row_code(RT_L2, w->centroids + l * w->dim, w->middle, w->dim,
                     w->references + l * w->code_bytes);
+    rt_node_copy_meet(w->common);
 }
 
 const float *rt_refine_reference(struct rt_refine_work *w, size_t leaf)
@@ -281,9 +321,11 @@ static enum rt_status begin(struct rt_refine_work *w, const struct rt_refine_opt
         RT_LOCAL(rt_refine_load(w, options, first, n_neighbours, err));
     RT_LOCAL(peers_new(w, err));
     RT_AGREE(w->comm);
+    rt_node_copy_meet(w->leaves); /* what was loaded */
     if (!options->stand)
         RT_TRY(rt_refine_make_cells(w, err));
     RT_TRY(rt_refine_settle(w, err));
+    RT_TRY(common_new(w, err));
     RT_LOCAL(rows_new(w, err));
     RT_AGREE(w->comm);
     RT_TRY(rt_exchange_new(w->comm, 0, &w->exchange, err));
@@ -309,9 +351,11 @@ static enum rt_status refine(struct rt_refine_work *w, const struct rt_refine_op
     uint32_t narrow = NARROW_NEIGHBOURS < w->most ? NARROW_NEIGHBOURS : w->most;
     result->n_rounds = first;
     bool has_all = true; /* leaves, as they are now */
+    uint32_t n_places = (uint32_t)rt_node_copy_n_places(w->leaves);
+    bool reaches_all = rt_refine_reached(w->k, n_places) >= w->k;
     for (uint32_t round = first; round < options->n_rounds; round++) {
         bool is_due = keep && !(options->stand && round == first) && keep->is_due(keep->ctx);
-        if (!has_all && (w->cells.n_levels == 0 || is_due || round == wide_round))
+        if (!has_all && (is_due || round == wide_round || reaches_all))
             rt_refine_gather(w);
         else if (!has_all)
             RT_TRY(rt_refine_reach(w, err));
@@ -320,8 +364,8 @@ static enum rt_status refine(struct rt_refine_work *w, const struct rt_refine_op
             RT_TRY(rt_refine_save(w, keep, round, result->n_neighbours, err));
         if (w->setting->check)
             RT_LOCAL(w->setting->check(w->setting->check_ctx, err));
-        RT_LOCAL(rt_refine_renew_sets(w, err));
         RT_AGREE(w->comm);
+        RT_TRY(rt_refine_renew_sets(w, err));
         uint32_t m = narrow;
         if (round == wide_round)
             RT_TRY(rt_refine_choose_neighbours(w, &m, err));
@@ -344,7 +388,7 @@ done:
 
 enum rt_status rt_refine(MPI_Comm comm, const struct rt_lloyd_setting *setting,
                          const struct rt_refine_options *options, struct rt_sample *sample,
-                         uint32_t k, float *centroids, uint32_t **leaf,
+                         uint32_t k, struct rt_node_copy *leaves, uint32_t **leaf,
                          struct rt_refine_result *out, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
@@ -354,7 +398,8 @@ enum rt_status rt_refine(MPI_Comm comm, const struct rt_lloyd_setting *setting,
                                .sample = sample,
                                .k = k,
                                .dim = sample->dim,
-                               .centroids = centroids,
+                               .leaves = leaves,
+                               .centroids = rt_node_copy_data(leaves),
                                .leaf = *leaf};
     MPI_Comm_rank(comm, &w.rank);
     MPI_Comm_size(comm, &w.n_ranks);

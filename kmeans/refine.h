@@ -5,6 +5,7 @@
 #define RT_KMEANS_REFINE_H
 
 #include "kmeans/lloyd.h"
+#include "mpi/node_copy.h"
 
 /* Most leaves whose neighbours are sought among all of them; above, through a tree (D8). */
 #define RT_REFINE_FLAT_LEAVES 8192u
@@ -36,17 +37,24 @@ struct rt_refine_result {
     double objective; /* of the rows and the centroids as they are at the end */
 };
 
-/* Refines k leaves in place. Collective over comm. *leaf: of each local row, any leaf near it at
+/* Refines k leaves in place; at first and at the end every place has all of them. Collective over
+ * comm. *leaf: of each local row, any leaf near it at
  * first (its last assignment, say), that of the last round afterwards. Rows travel to where their
  * leaf is at home: the sample then has others (numbers kept), and *leaf is another array. Above
  * RT_REFINE_FLAT_LEAVES leaves are renumbered. Fails with RT_NOMEM, RT_USAGE (2^32 rows or more on
  * a rank). */
 enum rt_status rt_refine(MPI_Comm comm, const struct rt_lloyd_setting *setting,
                          const struct rt_refine_options *options, struct rt_sample *sample,
-                         uint32_t k, float *centroids, uint32_t **leaf,
+                         uint32_t k, struct rt_node_copy *leaves, uint32_t **leaf,
                          struct rt_refine_result *out, struct rt_error *err) RT_MUST_CHECK;
-/* Bytes a rank holds beside n_local sample rows of row_bytes each. */
+/* Bytes a rank holds beside the leaves and n_local sample rows of row_bytes each, where n_sharing
+ * ranks are a place. */
 uint64_t rt_refine_bytes(uint64_t n_local, uint32_t k, uint32_t dim, uint64_t row_bytes,
-                         uint32_t n_ranks);
+                         uint32_t n_ranks, uint32_t n_sharing);
+/* Of these, what a place has once. */
+uint64_t rt_refine_common_bytes(uint32_t k, uint32_t dim);
+/* Leaves that a place gets in a round that is not the wide one, its own among them: k where it is
+ * as well to get all of them. */
+double rt_refine_reached(uint32_t k, uint32_t n_places);
 
 #endif

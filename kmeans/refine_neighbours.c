@@ -32,28 +32,20 @@ enum rt_status rt_refine_make_cells(struct rt_refine_work *w, struct rt_error *e
 {
     enum rt_status st = RT_OK;
     uint32_t lists[2] = {rt_refine_n_cells(w->k), w->k};
-    float *leaves = NULL;
     uint32_t *now = NULL;
     if (lists[0] == 0)
         return RT_OK;
-    size_t n_bytes = (size_t)w->k * w->dim * sizeof *leaves;
-    RT_LOCAL(rt_array_new(n_bytes, 1, &leaves, err));
+    RT_TRY(rt_levels_train(w->comm, w->setting, 2, lists, w->dim, w->leaves, w->k, &w->cells, err));
     RT_LOCAL(rt_array_new(w->k, sizeof *now, &now, err));
     RT_AGREE(w->comm);
-    memcpy(leaves, w->centroids, n_bytes);
-    float *given = leaves;
-    leaves = NULL;
-    RT_TRY(rt_levels_train(w->comm, w->setting, 2, lists, w->dim, given, w->k, &w->cells, err));
-    memcpy(w->centroids, w->cells.centroids[1], n_bytes);
-    rt_array_free(w->cells.centroids[1]);
-    w->cells.centroids[1] = NULL;
     for (uint32_t l = 0; l < w->k; l++)
         now[w->cells.was[l]] = l;
     for (size_t i = 0; i < w->sample->n_local; i++)
         w->leaf[i] = now[w->leaf[i]];
+    rt_array_free(w->cells.was);
+    w->cells.was = NULL;
     rt_refine_view_cells(w);
 done:
-    rt_array_free(leaves);
     rt_array_free(now);
     return st;
 }
@@ -74,16 +66,20 @@ done:
 enum rt_status rt_refine_renew_sets(struct rt_refine_work *w, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
+    uint32_t n_cells = w->cells.n_levels ? w->cells.n[0] : 0;
+    struct rt_range own = rt_node_copy_part(w->common, w->k);
     rt_centroid_set_free(w->sets[1]);
     w->sets[1] = NULL;
-    if (w->cells.n_levels == 0)
-        return rt_centroid_set_new(w->centroids, w->k, w->dim, w->setting->distance, w->store,
-                                   &w->sets[1], err);
-    if (!w->sets[0])
-        RT_TRY(cells_new(w, err));
-    RT_TRY(rt_centroid_set_new_in_cells(w->centroids, w->k, w->dim, w->setting->distance,
-                                        w->cells.first_child[0], w->cells.n[0], w->is_reached,
-                                        w->store, &w->sets[1], err));
+    if (n_cells && !w->sets[0])
+        RT_LOCAL(cells_new(w, err));
+    RT_AGREE(w->comm);
+    RT_LOCAL(rt_centroid_set_make(w->centroids, w->k, w->dim, w->setting->distance,
+                                  w->cells.first_child[0], n_cells, w->is_reached, w->store,
+                                  (uint32_t)own.begin, (uint32_t)own.end, err));
+    rt_node_copy_meet(w->common);
+    RT_LOCAL(rt_centroid_set_view(w->centroids, w->k, w->dim, w->setting->distance, n_cells,
+                                  w->store, &w->sets[1], err));
+    RT_AGREE(w->comm);
 done:
     return st;
 }
@@ -116,6 +112,7 @@ void rt_refine_mark_reached(struct rt_refine_work *w)
             if (w->neighbours[i] != UINT32_MAX)
                 w->is_reached[w->neighbours[i]] = true;
     }
+    rt_node_copy_unite(w->leaves, w->is_reached, w->cells.n[0]);
 }
 
 void rt_refine_find_neighbours(struct rt_refine_work *w, size_t n, uint32_t m)

@@ -63,7 +63,9 @@ enum rt_status rt_refine_load(struct rt_refine_work *w, const struct rt_refine_o
         options->stand_bytes != sizeof stand + n_bytes + of_cells)
         RT_FAIL(RT_DAMAGED, "the checkpoint of refinement is not of this training: --force starts "
                             "anew");
-    memcpy(w->centroids, options->stand + sizeof stand, n_bytes);
+    struct rt_range own = rt_node_copy_part(w->leaves, n_bytes);
+    memcpy((char *)w->centroids + own.begin, options->stand + sizeof stand + own.begin,
+           (size_t)rt_range_count(own));
     if (stand.n_cells)
         RT_TRY(
             load_cells(w, (uint32_t)stand.n_cells, options->stand + sizeof stand + n_bytes, err));

@@ -4,13 +4,16 @@
  * neighbours. So all that a leaf costs is paid once, whatever the ranks are: codes of its
  * neighbours above all, about as much as a hundred rows. Rows that move to a leaf of another home
  * go there; where it has no room for them they stay where they are, as strays, and try again in the
- * next round. */
+ * next round. What a rank knows of all leaves, centroids and codes, it has in common with the ranks
+ * of its place (node_copy.h): a home writes its centroids there between two rounds, and those of
+ * other places come once. */
 #ifndef RT_KMEANS_REFINE_WORK_H
 #define RT_KMEANS_REFINE_WORK_H
 
 #include "kmeans/levels.h"
 #include "kmeans/refine.h"
 #include "mpi/exchange.h"
+#include "mpi/node_copy.h"
 #include "mpi/partition.h"
 
 /* Passes of a round in which rows travel, each as many as there is room for: those that went in one
@@ -28,7 +31,8 @@ struct rt_refine_work {
     const struct rt_lloyd_setting *setting;
     struct rt_sample *sample;
     uint32_t k, dim;
-    float *centroids; /* k x dim */
+    struct rt_node_copy *leaves; /* k x dim */
+    float *centroids;            /* its data */
     size_t room;
     uint32_t *leaf, *was;          /* of each row */
     uint32_t *order, *order_was;   /* rows by leaf */
@@ -60,9 +64,13 @@ struct rt_refine_work {
     /* Rows as codes about a point near their leaf: where it was at the start, itself known by a
      * code about the middle of all leaves. Made when a row comes to a leaf. */
     size_t code_bytes;
-    unsigned char *codes;      /* of each row */
+    unsigned char *codes; /* of each row */
+    float *reference;     /* dim */
+    /* of all leaves, made by the ranks of a place together: */
+    struct rt_node_copy *common;
+    float *middle;             /* dim */
     unsigned char *references; /* k x code_bytes */
-    float *middle, *reference; /* dim */
+    void *store;               /* of sets[1] */
     struct rt_centroid_set *near;
     struct rt_assigner *of_rows;
 
@@ -76,7 +84,6 @@ struct rt_refine_work {
     struct rt_tree tree;
     bool *is_reached;                /* of each cell, whether its leaves are known here */
     struct rt_centroid_set *sets[2]; /* cells, leaves; without cells only [1] */
-    void *store;
 };
 
 static inline uint32_t rt_refine_n_home(const struct rt_refine_work *w)
@@ -102,9 +109,10 @@ enum rt_status rt_refine_make_cells(struct rt_refine_work *w, struct rt_error *e
 void rt_refine_view_cells(struct rt_refine_work *w);
 /* Next leaves with rows here, from *next on, into group_leaf; returns how many. */
 size_t rt_refine_next_group(struct rt_refine_work *w, uint32_t *next);
-/* Marks in is_reached the cells in which the neighbours of leaves with rows here are sought. */
+/* Marks in is_reached the cells in which the neighbours of leaves with rows in this place are
+ * sought. Collective. */
 void rt_refine_mark_reached(struct rt_refine_work *w);
-/* Sets over the present centroids, of the cells that are reached. Local. */
+/* Sets over the present centroids, of the cells that are reached. Collective. */
 enum rt_status rt_refine_renew_sets(struct rt_refine_work *w, struct rt_error *err) RT_MUST_CHECK;
 /* The m neighbours of n leaves (group_leaf) into neighbours, n x m; where there are fewer, the rest
  * is UINT32_MAX. Each comes first among its own, even where twins of smaller numbers fill the list.
@@ -133,10 +141,11 @@ void rt_refine_renew_centroids(struct rt_refine_work *w, bool overshoots);
 
 /* --- centroids from their homes --- */
 
-/* All leaves to all ranks. Collective. */
+/* All leaves to all places. Collective. */
 void rt_refine_gather(struct rt_refine_work *w);
-/* Through cells: to each rank the leaves that those of its rows can reach, the children of the
- * cells in which their neighbours are sought; what a rank gets falls with the ranks. Collective. */
+/* Through cells: to each place the leaves that those of its rows can reach, the children of the
+ * cells in which their neighbours are sought; what a place gets falls with the places.
+ * Collective. */
 enum rt_status rt_refine_reach(struct rt_refine_work *w, struct rt_error *err) RT_MUST_CHECK;
 
 /* --- where it stands (G1) --- */

@@ -12,7 +12,6 @@ struct split {
     uint64_t *rows;  /* of the sample, of each leaf */
     uint64_t *seats; /* of each leaf that is split; 0: it stays */
     float *parts;    /* the centroids of all seats, leaf by leaf */
-    float *leaves;   /* those that stay and the parts of the others */
     uint64_t n_seats, n_leaves;
 };
 
@@ -36,30 +35,39 @@ static enum rt_status count_seats(const struct rt_sample *sample, uint64_t limit
                 "lists of at most %" PRIu64 " rows would be %" PRIu64 ", more than 2^32-1", limit,
                 s->n_leaves);
     RT_TRY(rt_array_new((size_t)s->n_seats, sample->dim * sizeof(float), &s->parts, err));
-    RT_TRY(rt_array_new((size_t)s->n_leaves, sample->dim * sizeof(float), &s->leaves, err));
 done:
     return st;
 }
 
-static void merge_parts(struct split *s, size_t dim, float **leaves, uint32_t *n_leaves)
+/* Those that stay and the parts of the others, of each rank alone. Collective. */
+static enum rt_status merge_parts(MPI_Comm comm, const struct split *s, size_t dim,
+                                  struct rt_node_copy **leaves, uint32_t *n_leaves,
+                                  struct rt_error *err)
 {
-    float *to = s->leaves;
+    enum rt_status st = RT_OK;
+    struct rt_node_copy *merged = NULL;
+    size_t n_bytes = (size_t)s->n_leaves * dim * sizeof(float);
+    const float *from = rt_node_copy_data(*leaves);
     const float *part = s->parts;
+    RT_TRY(rt_node_copy_new(comm, MPI_COMM_NULL, n_bytes, &merged, err));
+    float *to = rt_node_copy_data(merged);
     for (uint32_t l = 0; l < *n_leaves; l++) {
         uint64_t n = s->seats[l] > 0 ? s->seats[l] : 1;
-        memcpy(to, s->seats[l] > 0 ? part : *leaves + l * dim, n * dim * sizeof *to);
+        memcpy(to, s->seats[l] > 0 ? part : from + l * dim, n * dim * sizeof *to);
         to += n * dim;
         part += s->seats[l] * dim;
     }
-    rt_array_free(*leaves);
-    *leaves = s->leaves;
-    s->leaves = NULL;
+    rt_node_copy_meet(*leaves); /* all have read */
+    rt_node_copy_free(*leaves);
+    *leaves = merged;
     *n_leaves = (uint32_t)s->n_leaves;
+done:
+    return st;
 }
 
 enum rt_status rt_split_leaves(MPI_Comm comm, const struct rt_lloyd_setting *setting,
                                struct rt_sample *sample, const uint32_t *leaf, uint64_t limit,
-                               uint64_t n_rows, float **leaves, uint32_t *n_leaves,
+                               uint64_t n_rows, struct rt_node_copy **leaves, uint32_t *n_leaves,
                                struct rt_error *err)
 {
     enum rt_status st = RT_OK;
@@ -76,11 +84,10 @@ enum rt_status rt_split_leaves(MPI_Comm comm, const struct rt_lloyd_setting *set
         goto done;
     RT_TRY(rt_hierarchical_train_cells(comm, setting, RT_PLACE_SPLIT, sample, leaf, *n_leaves,
                                        s.seats, s.parts, NULL, err));
-    merge_parts(&s, sample->dim, leaves, n_leaves);
+    RT_TRY(merge_parts(comm, &s, sample->dim, leaves, n_leaves, err));
 done:
     rt_array_free(s.rows);
     rt_array_free(s.seats);
     rt_array_free(s.parts);
-    rt_array_free(s.leaves);
     return st;
 }

@@ -25,7 +25,7 @@ struct training {
     const char *stage;
     struct rt_trained *out;
     struct rt_levels levels;
-    float *leaves; /* n_leaves x sample->dim, until levels have them */
+    struct rt_node_copy *leaves; /* n_leaves x sample->dim */
     uint32_t n_leaves;
     uint32_t *leaf; /* of each local row, in the last assignment */
 };
@@ -63,12 +63,41 @@ static uint32_t refinements_of(const struct rt_train_options *options)
 
 /* --- leaves --- */
 
-static enum rt_status leaves_new(struct training *t, uint32_t dim, struct rt_error *err)
+static bool trains_in_cells(const struct rt_train_options *options, uint32_t k)
+{
+    return options->training == RT_TRAINING_HIERARCHICAL ||
+           (options->training == RT_TRAINING_AUTO && k > HIERARCHICAL_ABOVE);
+}
+
+static bool is_hierarchical(const struct training *t)
+{
+    return trains_in_cells(t->options, t->n_leaves);
+}
+
+static float *values_of(const struct rt_node_copy *leaves)
+{
+    return rt_node_copy_data(leaves);
+}
+
+/* Other leaves than before, of this rank alone or, on MPI_Comm node, of those that share memory. */
+static enum rt_status leaves_new(struct training *t, MPI_Comm node, uint32_t n, uint32_t dim,
+                                 struct rt_node_copy **out, struct rt_error *err)
+{
+    return rt_node_copy_new(t->comm, node, (size_t)n * dim * sizeof(float), out, err);
+}
+
+/* Leaves that are trained flat are not shared: all ranks write all means in each iteration. */
+static enum rt_status begin_leaves(struct training *t, uint32_t dim, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     size_t steps = (size_t)t->options->n_iterations + refinements_of(t->options);
-    RT_TRY(rt_array_zero(t->n_leaves, dim * sizeof *t->leaves, &t->leaves, err));
-    RT_TRY(rt_array_new(steps, sizeof *t->out->log, &t->out->log, err));
+    MPI_Comm node = is_hierarchical(t) ? t->options->node : MPI_COMM_NULL;
+    RT_LOCAL(rt_array_new(steps, sizeof *t->out->log, &t->out->log, err));
+    RT_AGREE(t->comm);
+    RT_TRY(leaves_new(t, node, t->n_leaves, dim, &t->leaves, err));
+    struct rt_range own = rt_node_copy_part(t->leaves, (uint64_t)t->n_leaves * dim);
+    memset(values_of(t->leaves) + own.begin, 0, (size_t)rt_range_count(own) * sizeof(float));
+    rt_node_copy_meet(t->leaves);
 done:
     return st;
 }
@@ -85,7 +114,7 @@ static enum rt_status train_flat(struct training *t, struct rt_error *err)
     RT_LOCAL(rt_array_new(t->sample->n_local, sizeof *t->leaf, &t->leaf, err));
     RT_AGREE(t->comm);
     RT_TRY(rt_lloyd_train(t->comm, &t->setting, place, t->sample, 0, t->sample->n_local,
-                          t->n_leaves, t->leaves, t->leaf, &result, err));
+                          t->n_leaves, values_of(t->leaves), t->leaf, &result, err));
 done:
     t->setting.progress = NULL;
     t->setting.keep = NULL;
@@ -155,26 +184,24 @@ done:
     return st;
 }
 
-static bool is_hierarchical(const struct training *t)
+static void take_leaves(struct training *t, struct rt_node_copy *leaves)
 {
-    enum rt_training training = t->options->training;
-    return training == RT_TRAINING_HIERARCHICAL ||
-           (training == RT_TRAINING_AUTO && t->n_leaves > HIERARCHICAL_ABOVE);
+    rt_node_copy_free(t->leaves);
+    t->leaves = leaves;
 }
 
 /* Whole rows' means for leaves trained on their first values. */
 static enum rt_status widen_leaves(struct training *t, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    float *whole = NULL;
-    RT_LOCAL(rt_array_new(t->n_leaves, t->sample->row_dim * sizeof *whole, &whole, err));
-    RT_AGREE(t->comm);
-    RT_TRY(rt_lloyd_widen(t->comm, &t->setting, t->sample, t->n_leaves, t->leaves, whole, err));
-    rt_array_free(t->leaves);
-    t->leaves = whole;
+    struct rt_node_copy *whole = NULL;
+    RT_TRY(leaves_new(t, MPI_COMM_NULL, t->n_leaves, t->sample->row_dim, &whole, err));
+    RT_TRY(rt_lloyd_widen(t->comm, &t->setting, t->sample, t->n_leaves, values_of(t->leaves),
+                          values_of(whole), err));
+    take_leaves(t, whole);
     whole = NULL;
 done:
-    rt_array_free(whole);
+    rt_node_copy_free(whole);
     return st;
 }
 
@@ -201,8 +228,7 @@ static enum rt_status train_leaves(struct training *t, struct rt_error *err)
     t->n_leaves = wanted < most ? wanted : (uint32_t)most;
     if (is_narrow)
         rt_sample_narrow(t->sample, options->kmeans_dimension);
-    RT_LOCAL(leaves_new(t, t->sample->dim, err));
-    RT_AGREE(t->comm);
+    RT_TRY(begin_leaves(t, t->sample->dim, err));
     if (t->sample->n_total == 0)
         goto done; /* one list for what may come: the zero row's */
     if (is_hierarchical(t))
@@ -251,9 +277,11 @@ static enum rt_status take_given(struct training *t, struct rt_error *err)
     RT_AGREE(t->comm);
     if (t->levels.n_levels > 1)
         goto done; /* a whole tree */
-    t->leaves = t->levels.centroids[0];
-    t->levels.centroids[0] = NULL;
     t->n_leaves = t->levels.n[0];
+    RT_TRY(leaves_new(t, MPI_COMM_NULL, t->n_leaves, t->levels.dim, &t->leaves, err));
+    memcpy(values_of(t->leaves), t->levels.centroids[0],
+           (size_t)t->n_leaves * t->levels.dim * sizeof(float));
+    rt_levels_free(&t->levels);
 done:
     return st;
 }
@@ -271,13 +299,11 @@ static void count_levels_progress(void *ctx, uint32_t iteration, uint64_t n_move
 static enum rt_status train_levels(struct training *t, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    float *leaves = t->leaves;
-    t->leaves = NULL; /* theirs from here on */
     t->stage = "levels";
     t->setting.ctx = t;
     t->setting.progress = count_levels_progress;
     RT_TRY(rt_levels_train(t->comm, &t->setting, t->options->n_levels, t->options->lists,
-                           t->sample->row_dim, leaves, t->n_leaves, &t->levels, err));
+                           t->sample->row_dim, t->leaves, t->n_leaves, &t->levels, err));
 done:
     t->setting.progress = NULL;
     return st;
@@ -299,6 +325,8 @@ static void view_levels(const struct training *t, struct rt_tree *tree)
         tree->levels[l].parent = t->levels.parent[l];
         tree->levels[l].first_child = t->levels.first_child[l];
     }
+    if (t->leaves)
+        tree->levels[tree->n_levels - 1].centroids = values_of(t->leaves);
 }
 
 static void beam_progress(void *ctx, uint32_t beam, uint32_t n_cells)
@@ -314,7 +342,8 @@ static enum rt_status measure_beam(struct training *t, struct rt_error *err)
     view_levels(t, &tree);
     t->stage = "beam";
     t->setting.ctx = t;
-    RT_TRY(rt_beam_measure(t->comm, &t->setting, &tree, t->sample, beam_progress, &beam, err));
+    RT_TRY(rt_beam_measure(t->comm, t->options->node, &t->setting, &tree, t->sample, beam_progress,
+                           &beam, err));
     t->out->beam = beam.width;
     t->out->beam_sampled = beam.n_sampled;
     t->out->beam_agreed = beam.n_agreed;
@@ -339,35 +368,41 @@ static size_t tree_bytes(const struct rt_levels *levels)
     return bytes;
 }
 
-/* Copies (on the writer) n_bytes to *memory, and moves on. */
-static const void *put(unsigned char **memory, bool is_writer, const void *bytes, size_t n_bytes)
+/* Memory that the ranks of a node fill together. */
+struct filling {
+    unsigned char *memory;
+    size_t at;           /* what comes next */
+    struct rt_range own; /* bytes this rank fills */
+};
+
+/* Puts n_bytes, of which this rank copies those that are its, and moves on. */
+static const void *put(struct filling *f, const void *bytes, size_t n_bytes)
 {
-    unsigned char *place = *memory;
-    *memory += padded(n_bytes);
+    size_t begin = f->at;
+    size_t end = begin + n_bytes;
+    size_t from = begin > f->own.begin ? begin : (size_t)f->own.begin;
+    size_t to = end < f->own.end ? end : (size_t)f->own.end;
+    f->at += padded(n_bytes);
     if (!bytes)
         return NULL;
-    if (is_writer)
-        memcpy(place, bytes, n_bytes);
-    return place;
+    if (from < to)
+        memcpy(f->memory + from, (const unsigned char *)bytes + (from - begin), to - from);
+    return f->memory + begin;
 }
 
 static enum rt_status hand_over_shared(struct training *t, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const struct rt_train_options *options = t->options;
-    unsigned char *memory = NULL;
-    bool is_writer = false;
-    RT_LOCAL(options->shared_new(options->ctx, tree_bytes(&t->levels), (void **)&memory, &is_writer,
-                                 err));
-    RT_AGREE(t->comm);
+    struct filling f = {NULL, 0, {0, 0}};
+    RT_TRY(
+        options->shared_new(options->ctx, tree_bytes(&t->levels), (void **)&f.memory, &f.own, err));
     for (uint32_t l = 0; l < t->levels.n_levels; l++) {
         struct rt_level *level = &t->out->tree.levels[l];
         size_t n = level->n;
-        level->centroids =
-            put(&memory, is_writer, level->centroids, n * t->levels.dim * sizeof(float));
-        level->parent = put(&memory, is_writer, level->parent, n * sizeof(uint32_t));
-        level->first_child =
-            put(&memory, is_writer, level->first_child, (n + 1) * sizeof(uint32_t));
+        level->centroids = put(&f, level->centroids, n * t->levels.dim * sizeof(float));
+        level->parent = put(&f, level->parent, n * sizeof(uint32_t));
+        level->first_child = put(&f, level->first_child, (n + 1) * sizeof(uint32_t));
     }
     if (options->shared_done)
         RT_LOCAL(options->shared_done(options->ctx, err));
@@ -388,6 +423,8 @@ static enum rt_status hand_over(struct training *t, struct rt_error *err)
         RT_AGREE(t->comm);
         *t->out->owned = t->levels;
         memset(&t->levels, 0, sizeof t->levels);
+        t->out->leaves = t->leaves;
+        t->leaves = NULL;
     }
 done:
     return st;
@@ -398,6 +435,7 @@ void rt_trained_free(struct rt_trained *trained)
     if (trained->owned)
         rt_levels_free(trained->owned);
     rt_array_free(trained->owned);
+    rt_node_copy_free(trained->leaves);
     rt_array_free(trained->log);
     memset(trained, 0, sizeof *trained);
 }
@@ -429,7 +467,7 @@ enum rt_status rt_train(MPI_Comm comm, const struct rt_train_options *options,
     *out = trained;
     memset(&trained, 0, sizeof trained);
 done:
-    rt_array_free(t.leaves);
+    rt_node_copy_free(t.leaves);
     rt_array_free(t.leaf);
     rt_levels_free(&t.levels);
     rt_trained_free(&trained);
@@ -442,36 +480,54 @@ static uint32_t cells_of(const struct rt_train_options *options)
     return options->n_levels > 1 ? options->lists[options->n_levels - 2] : 0;
 }
 
+/* Whether leaves stay where hierarchical training has them once a node. */
+static bool are_shared(const struct rt_train_options *options)
+{
+    uint32_t k = options->lists[options->n_levels - 1];
+    return trains_in_cells(options, k) && options->kmeans_dimension == 0 &&
+           options->max_list_rows == 0;
+}
+
+uint64_t rt_train_shared_bytes(const struct rt_train_options *options, uint32_t dim)
+{
+    uint32_t k = options->lists[options->n_levels - 1];
+    if (!trains_in_cells(options, k))
+        return 0;
+    return (uint64_t)k * dim * sizeof(float) + rt_refine_common_bytes(k, dim);
+}
+
 /* The level over the leaves is trained, or the leaves are renumbered. */
 static uint64_t level_bytes(const struct rt_train_options *options, uint32_t k, uint32_t dim,
-                            uint32_t n_ranks)
+                            uint32_t n_ranks, uint32_t n_sharing)
 {
     uint32_t cells = cells_of(options);
     uint64_t lloyd = cells > 0 ? rt_lloyd_bytes(k / n_ranks + 1, cells, dim, dim, n_ranks) : 0;
-    uint64_t copy = (uint64_t)k * (dim * sizeof(float) + 2 * sizeof(uint32_t));
+    uint64_t copy = rt_node_copy_bytes((uint64_t)k * dim * sizeof(float), n_sharing) +
+                    2 * sizeof(uint32_t) * (uint64_t)k;
     return (uint64_t)cells * dim * sizeof(float) + (uint64_t)k * sizeof(uint32_t) +
            (lloyd > copy ? lloyd : copy);
 }
 
 uint64_t rt_train_bytes(const struct rt_train_options *options, uint64_t sample_rows, uint32_t dim,
-                        enum rt_element type, bool native, uint32_t n_ranks, uint64_t shared_bytes)
+                        enum rt_element type, bool native, uint32_t n_ranks, uint32_t n_sharing,
+                        uint64_t shared_bytes)
 {
     uint64_t n_local = (sample_rows + n_ranks - 1) / n_ranks;
     uint32_t k = options->lists[options->n_levels - 1];
-    bool in_cells = options->training == RT_TRAINING_HIERARCHICAL ||
-                    (options->training == RT_TRAINING_AUTO && k > HIERARCHICAL_ABOVE);
-    uint64_t tree = (uint64_t)k * dim * sizeof(float);
+    uint32_t with_leaves = are_shared(options) ? n_sharing : 1;
+    uint64_t tree = rt_node_copy_bytes((uint64_t)k * dim * sizeof(float), with_leaves);
     uint64_t state = n_local * 2 * sizeof(uint32_t) + rt_exchange_bytes((int)n_ranks, 0);
     uint64_t work = rt_lloyd_bytes(n_local, k, dim, dim, n_ranks) + state;
-    if (in_cells) {
+    if (trains_in_cells(options, k)) {
         uint64_t row_bytes = (uint64_t)dim * (native ? rt_element_size(type) : sizeof(float));
         uint64_t cells = rt_hierarchical_bytes(n_local, k, dim, row_bytes, n_ranks);
-        uint64_t refine = rt_refine_bytes(n_local, k, dim, row_bytes, n_ranks) +
+        uint64_t refine = rt_refine_bytes(n_local, k, dim, row_bytes, n_ranks, n_sharing) +
                           n_local * sizeof(uint32_t) + state;
         work = cells > refine ? cells : refine;
     }
-    uint64_t levels = level_bytes(options, k, dim, n_ranks);
-    uint64_t beam = options->beam == RT_TRAIN_AUTO ? rt_beam_bytes(cells_of(options), k, dim) : 0;
+    uint64_t levels = level_bytes(options, k, dim, n_ranks, with_leaves);
+    uint64_t beam =
+        options->beam == RT_TRAIN_AUTO ? rt_beam_bytes(cells_of(options), k, dim, n_sharing) : 0;
     work = work > levels ? work : levels;
     work = work > beam ? work : beam;
     if (shared_bytes > work) /* all of that is over when the tree goes there */

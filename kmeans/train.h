@@ -7,6 +7,7 @@
 #include "core/tree.h"
 #include "kmeans/keep.h"
 #include "kmeans/sample.h"
+#include "mpi/node_copy.h"
 
 #define RT_TRAIN_AUTO_REFINEMENTS 12u /* at most */
 #define RT_TRAIN_AUTO UINT32_MAX      /* refinements: those; beam: measured (A8) */
@@ -29,6 +30,9 @@ struct rt_train_options {
     uint64_t n_rows;           /* of the heap, for max_list_rows */
     uint32_t beam;             /* RT_TRAIN_AUTO, or passed on */
     enum rt_proposer proposer;
+    /* Ranks that share memory with this one, which hold the leaves of hierarchical training once
+     * (node_copy.h); MPI_COMM_NULL: none. */
+    MPI_Comm node;
     /* Leaves, or a whole tree, from outside, rotated: nothing is trained but the missing upper
      * levels (those of lists that lie over the given ones; a given tree of several levels is taken
      * as it is). NULL: train. */
@@ -43,10 +47,10 @@ struct rt_train_options {
     enum rt_status (*check)(void *ctx, struct rt_error *err);
     const struct rt_keep *keep; /* NULL: nothing is kept */
     /* Memory for the tree that lives longer (node-shared memory): bytes, 64-byte aligned.
-     * Collective, called on every rank in the same order; *is_writer: this rank fills it. After the
-     * last write `shared_done` is called on every rank (collective), then all may read. NULL:
+     * Collective, called on every rank in the same order; *own: the bytes this rank fills. After
+     * the last write `shared_done` is called on every rank (collective), then all may read. NULL:
      * private memory of every rank, freed by rt_trained_free. */
-    enum rt_status (*shared_new)(void *ctx, size_t n_bytes, void **out, bool *is_writer,
+    enum rt_status (*shared_new)(void *ctx, size_t n_bytes, void **out, struct rt_range *own,
                                  struct rt_error *err);
     enum rt_status (*shared_done)(void *ctx, struct rt_error *err);
 };
@@ -72,9 +76,10 @@ struct rt_trained {
     double objective;       /* sum over the sample, of the last training step */
     struct rt_train_step *log;
     size_t n_log;
-    struct rt_levels *owned; /* private memory; NULL with shared_new */
+    struct rt_levels *owned;     /* memory of these ranks; NULL with shared_new, */
+    struct rt_node_copy *leaves; /* as these, which are its last level */
 };
-void rt_trained_free(struct rt_trained *trained);
+void rt_trained_free(struct rt_trained *trained); /* collective where they are `owned` */
 
 /* Trains. Collective over comm; options agree. sample: its rows may have travelled to other ranks
  * afterwards (numbers kept). The caller frees *out with rt_trained_free. Fails with RT_NOMEM,
@@ -84,8 +89,12 @@ enum rt_status rt_train(MPI_Comm comm, const struct rt_train_options *options,
                         struct rt_sample *sample, struct rt_trained *out,
                         struct rt_error *err) RT_MUST_CHECK;
 /* Most bytes a rank holds, the sample included, for a sample of sample_rows rows in all.
- * shared_bytes: its part of what shared_new gives, at the end. */
+ * n_sharing: ranks of options->node (which is not looked at), 1 where there are none. shared_bytes:
+ * its part of what shared_new gives, at the end. */
 uint64_t rt_train_bytes(const struct rt_train_options *options, uint64_t sample_rows, uint32_t dim,
-                        enum rt_element type, bool native, uint32_t n_ranks, uint64_t shared_bytes);
+                        enum rt_element type, bool native, uint32_t n_ranks, uint32_t n_sharing,
+                        uint64_t shared_bytes);
+/* Bytes of a node that its ranks share while they train; 0: they share nothing. */
+uint64_t rt_train_shared_bytes(const struct rt_train_options *options, uint32_t dim);
 
 #endif

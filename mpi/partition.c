@@ -199,6 +199,22 @@ void rt_reduce_scatter_i64(MPI_Comm comm, const int64_t *in, int64_t *out, const
     }
 }
 
+void rt_pass_on(MPI_Comm comm, void *bytes, int to, struct rt_range out, int from,
+                struct rt_range in)
+{
+    char *base = bytes;
+    uint64_t to_send = rt_range_count(out);
+    uint64_t to_take = rt_range_count(in);
+    for (uint64_t at = 0; at < to_send || at < to_take; at += RT_PIECE_BYTES) {
+        size_t n_out = at < to_send ? piece_of(to_send, at, 1) : 0;
+        size_t n_in = at < to_take ? piece_of(to_take, at, 1) : 0;
+        rt_traffic_add(n_out);
+        MPI_Sendrecv(base + out.begin + (n_out ? at : 0), (int)n_out, MPI_BYTE,
+                     n_out ? to : MPI_PROC_NULL, 0, base + in.begin + (n_in ? at : 0), (int)n_in,
+                     MPI_BYTE, n_in ? from : MPI_PROC_NULL, 0, comm, MPI_STATUS_IGNORE);
+    }
+}
+
 /* A ring: in step s each rank passes on what it got in step s - 1. Every byte crosses each link
  * once, no scratch. */
 void rt_allgatherv_bytes(MPI_Comm comm, const void *mine, void *all, const uint64_t *counts)
@@ -224,15 +240,8 @@ void rt_allgatherv_bytes(MPI_Comm comm, const void *mine, void *all, const uint6
         int out = (rank - step + n_ranks) % n_ranks;
         int in = (out + n_ranks - 1) % n_ranks;
         uint64_t in_begin = out == 0 ? total - counts[in] : out_begin - counts[in];
-        for (uint64_t at = 0; at < counts[out] || at < counts[in]; at += RT_PIECE_BYTES) {
-            size_t n_out = at < counts[out] ? piece_of(counts[out], at, 1) : 0;
-            size_t n_in = at < counts[in] ? piece_of(counts[in], at, 1) : 0;
-            rt_traffic_add(n_out);
-            MPI_Sendrecv(bytes + out_begin + (n_out ? at : 0), (int)n_out, MPI_BYTE,
-                         n_out ? next : MPI_PROC_NULL, 0, bytes + in_begin + (n_in ? at : 0),
-                         (int)n_in, MPI_BYTE, n_in ? before : MPI_PROC_NULL, 0, comm,
-                         MPI_STATUS_IGNORE);
-        }
+        rt_pass_on(comm, all, next, (struct rt_range){out_begin, out_begin + counts[out]}, before,
+                   (struct rt_range){in_begin, in_begin + counts[in]});
         out_begin = in_begin;
     }
     rt_waiting_end(waiting);

@@ -67,6 +67,10 @@ size_t rt_reduce_scatter_bytes(int n_ranks);
 /* all receives counts[r] bytes of each rank r, in rank order; mine holds counts[my rank] and may
  * already lie in its place. */
 void rt_allgatherv_bytes(MPI_Comm comm, const void *mine, void *all, const uint64_t *counts);
+/* One step of a ring: range `out` of bytes goes to one rank while range `in` comes from another;
+ * empty ranges do neither. */
+void rt_pass_on(MPI_Comm comm, void *bytes, int to, struct rt_range out, int from,
+                struct rt_range in);
 void rt_bcast_bytes(MPI_Comm comm, void *buffer, uint64_t n_bytes, int root);
 
 #endif

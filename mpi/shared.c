@@ -34,6 +34,12 @@ struct rt_shared {
 
 /* ---- the window ---- */
 
+/* Of the window, what this rank's budget (J1) bears. */
+static uint64_t rank_bytes(const struct rt_shared *s)
+{
+    return rt_range_count(rt_share(s->n_bytes, s->rank, s->n_ranks, 1));
+}
+
 static bool has_room(struct rt_shared *s)
 {
     struct statvfs fs;
@@ -80,6 +86,7 @@ static bool take_window(struct rt_shared *s)
     MPI_Bcast(&skip, 1, MPI_UINT64_T, 0, s->comm); /* mappings are pages, but do not rely on it */
     s->data = (char *)base + skip;
     s->kind = RT_SHARED_WINDOW;
+    rt_memory_add(rank_bytes(s));
     rt_signals_guard(s->data, s->n_bytes, "node-shared memory in /dev/shm");
     struct rt_range own = rt_share(s->n_bytes, s->rank, s->n_ranks, 4096);
     memset(s->data + own.begin, 0, rt_range_count(own));
@@ -214,6 +221,7 @@ void rt_shared_free(struct rt_shared *shared)
         return;
     switch (s->kind) {
     case RT_SHARED_WINDOW:
+        rt_memory_remove(rank_bytes(s));
         rt_signals_unguard(s->data);
         MPI_Win_unlock_all(s->window);
         MPI_Win_free(&s->window);
@@ -300,11 +308,4 @@ void rt_shared_filled(struct rt_shared *shared)
 void rt_shared_free_to_fill(struct rt_shared *shared)
 {
     meet(shared);
-}
-
-uint64_t rt_shared_rank_bytes(const struct rt_shared *shared)
-{
-    if (shared->kind != RT_SHARED_WINDOW)
-        return 0;
-    return rt_range_count(rt_share(shared->n_bytes, shared->rank, shared->n_ranks, 1));
 }

@@ -32,7 +32,8 @@ struct rt_shared_options { /* the same on all ranks of the node; tried in this o
 struct rt_shared;
 /* Collective over node (ranks of one host, rt_world.node), which must outlive it. n_bytes is the
  * same on all. The window is taken if /dev/shm has room for n_bytes and a reserve, and is touched
- * at once, so that its room is really taken before anybody else looks. Fails with RT_NOMEM; with
+ * at once, so that its room is really taken before anybody else looks, and each rank's part of it
+ * counts as memory of its own (J1). Fails with RT_NOMEM; with
  * RT_DAMAGED or RT_IO for a data file that is too short or cannot be read. */
 enum rt_status rt_shared_new(MPI_Comm node, size_t n_bytes, const struct rt_shared_options *options,
                              struct rt_shared **out, struct rt_error *err) RT_MUST_CHECK;
@@ -56,10 +57,5 @@ struct rt_range rt_shared_fill(const struct rt_shared *shared, uint64_t count);
 void rt_shared_filled(struct rt_shared *shared);
 /* All have read; from here on it may be filled again. Collective over node. */
 void rt_shared_free_to_fill(struct rt_shared *shared);
-
-/* What this rank's budget (J1) bears beside rt_memory_now(): its part of the window. 0 for a
- * private copy, which is in that counter already, and for mapped files, which live in the page
- * cache. */
-uint64_t rt_shared_rank_bytes(const struct rt_shared *shared);
 
 #endif

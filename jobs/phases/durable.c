@@ -104,7 +104,6 @@ static enum rt_status make_board(struct rt_durable *d, struct rt_error *err)
     d->n_ranks = is_shared ? world->node_size : 1;
     d->place = is_shared ? world->node_rank : 0;
     d->is_leader = d->place == 0;
-    d->context->shared_bytes += rt_shared_rank_bytes(d->shared);
     lay_out(d);
     if (d->is_leader)
         begin_board(d);
@@ -355,10 +354,7 @@ void rt_durable_free(struct rt_durable *durable)
 {
     if (!durable)
         return;
-    if (durable->shared) {
-        durable->context->shared_bytes -= rt_shared_rank_bytes(durable->shared);
-        rt_shared_free(durable->shared);
-    }
+    rt_shared_free(durable->shared);
     rt_array_free(durable->before);
     (void)pthread_mutex_destroy(&durable->mutex);
     rt_array_free(durable);

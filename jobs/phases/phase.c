@@ -38,7 +38,7 @@ static void measure(struct rt_phase_context *context, const struct rt_phase_cloc
                     double busy, struct rt_phase_record *record)
 {
     MPI_Comm comm = context->job->comm;
-    uint64_t memory = context->base_bytes + rt_memory_peak() + context->shared_bytes;
+    uint64_t memory = context->base_bytes + rt_memory_peak();
     rt_max_u64(comm, &memory, 1);
     double seconds[2] = {rt_clock_seconds() - clock->began,
                          rt_file_clock_seconds() - clock->in_files};

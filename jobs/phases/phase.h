@@ -56,9 +56,8 @@ struct rt_phase_context {
     const char *dir;        /* INDEX */
     uint64_t generation;
     enum rt_io_way way;
-    uint64_t budget_bytes; /* of a rank; 0: not known */
-    uint64_t base_bytes;   /* private bytes before any work (J1) */
-    uint64_t shared_bytes; /* this rank's part of node-shared memory, kept up by the phases */
+    uint64_t budget_bytes;                     /* of a rank; 0: not known */
+    uint64_t base_bytes;                       /* private bytes before any work (J1) */
     const struct rt_checkpointing *checkpoint; /* NULL: none */
     struct rt_phase_log log;
 };

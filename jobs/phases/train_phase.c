@@ -103,7 +103,7 @@ static void warn_of_copies(const struct rt_job *job, const struct rt_shared *sha
 }
 
 /* Node-shared memory for one array of the tree or one store. Collective. */
-static enum rt_status share(struct trainer *t, size_t n_bytes, void **out, bool *is_writer,
+static enum rt_status share(struct trainer *t, size_t n_bytes, void **out, struct rt_range *own,
                             struct rt_error *err)
 {
     enum rt_status st = RT_OK;
@@ -114,18 +114,17 @@ static enum rt_status share(struct trainer *t, size_t n_bytes, void **out, bool 
     RT_AGREE(t->context->job->comm); /* nodes differ in what they have free */
     o->shares[o->n_shares++] = shared;
     o->shared_kind = rt_shared_kind(shared);
-    t->context->shared_bytes += rt_shared_rank_bytes(shared);
     warn_of_copies(t->context->job, shared);
     *out = rt_shared_target(shared);
-    *is_writer = rt_range_count(rt_shared_fill(shared, 1)) > 0;
+    *own = rt_shared_fill(shared, n_bytes);
 done:
     return st;
 }
 
-static enum rt_status share_for_training(void *ctx, size_t n_bytes, void **out, bool *is_writer,
-                                         struct rt_error *err)
+static enum rt_status share_for_training(void *ctx, size_t n_bytes, void **out,
+                                         struct rt_range *own, struct rt_error *err)
 {
-    return share(ctx, n_bytes, out, is_writer, err);
+    return share(ctx, n_bytes, out, own, err);
 }
 
 static enum rt_status sharing_done(void *ctx, struct rt_error *err)
@@ -274,6 +273,7 @@ static enum rt_status train(struct trainer *t, struct rt_error *err)
             options->origin[RT_OPT_beam] == RT_FROM_AUTO ? RT_TRAIN_AUTO : (uint32_t)options->beam,
         .proposer = RT_PROPOSE_AUTO,
         .given = t->given.n_levels ? &t->given : NULL,
+        .node = options->pin ? t->context->job->world->node : MPI_COMM_NULL,
         .ctx = t,
         .progress = train_progress,
         .check = check,
@@ -295,10 +295,7 @@ static enum rt_status make_sets(struct trainer *t, struct rt_error *err)
     const struct rt_tree *tree = &t->out->trained.tree;
     const struct rt_job *job = t->context->job;
     enum rt_metric distance = rt_means_distance(tree->metric, tree->spherical);
-    enum rt_status st =
-        rt_tree_sets_new(job, tree, distance, job->options->pin, &t->out->sets, err);
-    t->context->shared_bytes += t->out->sets.rank_bytes;
-    return st;
+    return rt_tree_sets_new(job, tree, distance, job->options->pin, &t->out->sets, err);
 }
 
 static enum rt_status write_tree(struct trainer *t, struct rt_error *err)
@@ -327,14 +324,12 @@ static enum rt_status adopt_array(struct trainer *t, const void *from, size_t n_
 {
     enum rt_status st = RT_OK;
     void *memory = NULL;
-    bool is_writer = false;
+    struct rt_range own;
     *to = NULL;
     if (!from)
         return RT_OK;
-    RT_LOCAL(share(t, n_bytes, &memory, &is_writer, err));
-    RT_AGREE(t->context->job->comm);
-    if (is_writer)
-        memcpy(memory, from, n_bytes);
+    RT_TRY(share(t, n_bytes, &memory, &own, err));
+    memcpy((char *)memory + own.begin, (const char *)from + own.begin, (size_t)rt_range_count(own));
     *to = memory;
 done:
     return st;

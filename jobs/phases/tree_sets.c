@@ -19,17 +19,13 @@ enum rt_status rt_tree_sets_new(const struct rt_job *job, const struct rt_tree *
             rt_shared_new(job->world->node, rt_level_set_bytes(tree, l), &options, &share, err));
         sets.shares[l] = share;
         RT_AGREE(job->comm); /* nodes differ in what they have free */
-        bool is_writer = rt_range_count(rt_shared_fill(share, 1)) > 0;
-        if (is_writer)
-            RT_LOCAL(
-                rt_level_set_new(tree, l, distance, rt_shared_target(share), &sets.sets[l], err));
+        struct rt_range part = rt_shared_fill(share, tree->levels[l].n);
+        RT_LOCAL(rt_level_set_make(tree, l, distance, rt_shared_target(share), (uint32_t)part.begin,
+                                   (uint32_t)part.end, err));
         rt_shared_filled(share);
         RT_AGREE(job->comm);
-        if (!is_writer)
-            RT_LOCAL(
-                rt_level_set_view(tree, l, distance, rt_shared_target(share), &sets.sets[l], err));
+        RT_LOCAL(rt_level_set_view(tree, l, distance, rt_shared_target(share), &sets.sets[l], err));
         RT_AGREE(job->comm); /* nobody goes on to the next level alone */
-        sets.rank_bytes += rt_shared_rank_bytes(share);
     }
     *out = sets;
     memset(&sets, 0, sizeof sets);

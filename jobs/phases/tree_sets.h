@@ -12,7 +12,6 @@ struct rt_tree_sets {
     struct rt_centroid_set *sets[RT_MAX_LEVELS];
     struct rt_shared *shares[RT_MAX_LEVELS];
     uint32_t n_levels;
-    uint64_t rank_bytes; /* of this rank's budget */
 };
 
 /* distance: RT_L2 (l2, cosine, and ip without spherical centroids while rows are assigned) or

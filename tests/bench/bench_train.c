@@ -278,8 +278,11 @@ static enum rt_status run(char **argv, bool is_judged, struct rt_error *err)
     struct rt_sample *sample = NULL;
     struct rt_rotation *rotation = NULL;
     struct rt_trained trained = {0};
-    struct rt_train_options options = {
-        .n_levels = 2, .metric = RT_L2, .beam = RT_TRAIN_AUTO, .progress = progress};
+    struct rt_train_options options = {.node = MPI_COMM_NULL,
+                                       .n_levels = 2,
+                                       .metric = RT_L2,
+                                       .beam = RT_TRAIN_AUTO,
+                                       .progress = progress};
     if (open_source(argv[1], &source))
         RT_FAIL(RT_IO, "cannot open '%s'", argv[1]);
     const char *seed = getenv("BENCH_SEED"); /* the luck of one seed is worth up to a point */

@@ -8,6 +8,7 @@
 #include "core/random.h"
 #include "kmeans/lloyd.h"
 #include "kmeans/sample.h"
+#include "mpi/node_copy.h"
 #include "mpi/partition.h"
 
 #include <math.h>
@@ -120,6 +121,51 @@ static inline struct rt_lloyd_setting kmeans_setting(const struct rt_sample *sam
     setting.scale = rt_scale_new(sample->exponent, sample->n_total ? sample->n_total : 1,
                                  sample->dim, setting.distance, spherical);
     return setting;
+}
+
+/* Ranks that train together, and those of them that share memory with this one, as if on a node. */
+struct kmeans_ranks {
+    MPI_Comm comm, node;
+};
+static inline struct kmeans_ranks kmeans_alone(void)
+{
+    return (struct kmeans_ranks){MPI_COMM_SELF, MPI_COMM_NULL};
+}
+/* All ranks. kind, modulo 4: nobody shares; all do; nodes of consecutive ranks, two each; nodes of
+ * unequal size whose ranks lie apart. */
+static inline struct kmeans_ranks kmeans_together(int kind)
+{
+    struct kmeans_ranks ranks = {MPI_COMM_WORLD, MPI_COMM_NULL};
+    int rank = 0;
+    MPI_Comm_rank(ranks.comm, &rank);
+    int color = kind % 4 == 1 ? 0 : kind % 4 == 2 ? rank / 2 : rank % 3 == 1;
+    if (kind % 4 != 0)
+        MPI_Comm_split(ranks.comm, color, rank, &ranks.node);
+    return ranks;
+}
+static inline void kmeans_ranks_free(struct kmeans_ranks *ranks)
+{
+    if (ranks->node != MPI_COMM_NULL)
+        MPI_Comm_free(&ranks->node);
+}
+/* Leaves for these ranks; NULL on all where there is no memory. */
+static inline struct rt_node_copy *kmeans_leaves(const struct kmeans_ranks *ranks, uint32_t k,
+                                                 uint32_t dim)
+{
+    struct rt_error err;
+    struct rt_node_copy *leaves = NULL;
+    size_t n_bytes = (size_t)k * dim * sizeof(float);
+    enum rt_status st = rt_node_copy_new(ranks->comm, ranks->node, n_bytes, &leaves, &err);
+    return st == RT_OK ? leaves : NULL;
+}
+/* A copy of them, which the caller frees; NULL where there is no memory. */
+static inline float *kmeans_values(const struct rt_node_copy *leaves, uint32_t k, uint32_t dim)
+{
+    struct rt_error err;
+    float *values = NULL;
+    if (rt_array_new(k, dim * sizeof *values, &values, &err) == RT_OK)
+        memcpy(values, rt_node_copy_data(leaves), (size_t)k * dim * sizeof *values);
+    return values;
 }
 
 static inline bool kmeans_same_bits(const void *a, const void *b, size_t n_bytes)

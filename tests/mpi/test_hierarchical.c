@@ -11,18 +11,20 @@
 
 /* k x dim centroids, freed by the caller, and the sum over the sample's numbers and rows, which
  * must outlive travel. */
-static float *train(MPI_Comm comm, struct kmeans_data *data, enum rt_metric metric, uint32_t k,
-                    uint64_t checks[2])
+static float *train(struct kmeans_ranks ranks, struct kmeans_data *data, enum rt_metric metric,
+                    uint32_t k, uint64_t checks[2])
 {
     struct rt_error err;
     struct rt_sample *sample = NULL;
-    float *centroids = NULL;
+    MPI_Comm comm = ranks.comm;
     CHECK_OK(kmeans_sample(comm, data, metric, data->n_rows, &sample, &err));
     if (!sample)
         return NULL;
-    CHECK_OK(rt_array_new(k, data->dim * sizeof *centroids, &centroids, &err));
+    struct rt_node_copy *leaves = kmeans_leaves(&ranks, k, data->dim);
     struct rt_lloyd_setting setting = kmeans_setting(sample, metric, metric != RT_L2, 4);
-    CHECK_OK(rt_hierarchical_train(comm, &setting, sample, k, centroids, NULL, NULL, NULL, &err));
+    CHECK_OK(rt_hierarchical_train(comm, &setting, sample, k, leaves, NULL, NULL, NULL, &err));
+    float *centroids = kmeans_values(leaves, k, data->dim);
+    rt_node_copy_free(leaves);
     checks[0] = checks[1] = 0;
     float row[256];
     for (size_t i = 0; i < sample->n_local; i++) {
@@ -44,12 +46,16 @@ static float *train(MPI_Comm comm, struct kmeans_data *data, enum rt_metric metr
 static void check_ranks(struct kmeans_data *data, enum rt_metric metric, uint32_t k)
 {
     uint64_t checks[2];
-    float *alone = train(MPI_COMM_SELF, data, metric, k, checks);
-    float *together = train(MPI_COMM_WORLD, data, metric, k, checks);
-    if (alone && together)
-        CHECK(kmeans_same_bits(alone, together, (size_t)k * data->dim * sizeof *alone));
+    float *alone = train(kmeans_alone(), data, metric, k, checks);
+    for (int kind = 0; kind < 4; kind++) {
+        struct kmeans_ranks ranks = kmeans_together(kind);
+        float *together = train(ranks, data, metric, k, checks);
+        if (alone && together)
+            CHECK(kmeans_same_bits(alone, together, (size_t)k * data->dim * sizeof *alone));
+        rt_array_free(together);
+        kmeans_ranks_free(&ranks);
+    }
     rt_array_free(alone);
-    rt_array_free(together);
 }
 
 RT_TEST("leaves are the same bits on any number of ranks, and no row is lost on the way")
@@ -155,10 +161,12 @@ struct solution {
     uint64_t n_kept; /* parts of all ranks */
 };
 
-static struct solution train_kept(MPI_Comm comm, struct kmeans_data *data, uint32_t k,
+static struct solution train_kept(bool is_alone, struct kmeans_data *data, uint32_t k,
                                   struct memory_keep *memory)
 {
     struct rt_error err;
+    struct kmeans_ranks ranks = is_alone ? kmeans_alone() : kmeans_together(2);
+    MPI_Comm comm = ranks.comm;
     struct rt_sample *sample = NULL;
     struct solution out = {NULL, 0, 0};
     uint32_t *leaf = NULL;
@@ -166,10 +174,12 @@ static struct solution train_kept(MPI_Comm comm, struct kmeans_data *data, uint3
         .ctx = memory, .part_is_due = always, .save_part = save_part, .load_parts = load_parts};
     size_t n_before = memory->n;
     CHECK_OK(kmeans_sample(comm, data, RT_L2, data->n_rows, &sample, &err));
-    CHECK_OK(rt_array_new(k, data->dim * sizeof *out.centroids, &out.centroids, &err));
+    struct rt_node_copy *leaves = kmeans_leaves(&ranks, k, data->dim);
     struct rt_lloyd_setting setting = kmeans_setting(sample, RT_L2, false, 4);
-    CHECK_OK(
-        rt_hierarchical_train(comm, &setting, sample, k, out.centroids, &leaf, &keep, NULL, &err));
+    CHECK_OK(rt_hierarchical_train(comm, &setting, sample, k, leaves, &leaf, &keep, NULL, &err));
+    out.centroids = kmeans_values(leaves, k, data->dim);
+    rt_node_copy_free(leaves);
+    kmeans_ranks_free(&ranks);
     for (size_t i = 0; i < sample->n_local; i++) {
         CHECK(leaf[i] < k);
         out.leaves += rt_random(1, RT_RANDOM_TEST, rt_sample_number(sample, i), leaf[i], 0);
@@ -193,15 +203,14 @@ static void forget(struct memory_keep *memory)
 static void check_kept(struct kmeans_data *data, uint32_t k)
 {
     struct memory_keep memory = {.n = 0};
-    struct solution whole = train_kept(MPI_COMM_WORLD, data, k, &memory);
+    struct solution whole = train_kept(false, data, k, &memory);
     size_t n_bytes = (size_t)k * data->dim * sizeof *whole.centroids;
     size_t n_all = memory.n;
     CHECK(whole.n_kept > 0);
     for (int part = 0; part <= 2; part++) {
         for (uint64_t alone = 0; alone <= 1; alone++) {
             memory.n_found = n_all * (size_t)part / 2;
-            struct solution again =
-                train_kept(alone ? MPI_COMM_SELF : MPI_COMM_WORLD, data, k, &memory);
+            struct solution again = train_kept(alone, data, k, &memory);
             CHECK(kmeans_same_bits(whole.centroids, again.centroids, n_bytes));
             CHECK(whole.leaves == again.leaves);
             CHECK(part == 0 || again.n_kept < whole.n_kept + alone);
@@ -228,12 +237,12 @@ RT_TEST("parts that are not of this training are left alone")
 {
     struct kmeans_data data = kmeans_data_of(2000, 8, 20, 31);
     struct memory_keep memory = {.n = 0};
-    struct solution whole = train_kept(MPI_COMM_WORLD, &data, 60, &memory);
+    struct solution whole = train_kept(false, &data, 60, &memory);
     size_t n_bytes = (size_t)60 * data.dim * sizeof *whole.centroids;
     for (size_t i = 0; i < memory.n; i++)
         memory.n_bytes[i] -= 4;
     memory.n_found = memory.n;
-    struct solution again = train_kept(MPI_COMM_WORLD, &data, 60, &memory);
+    struct solution again = train_kept(false, &data, 60, &memory);
     CHECK(kmeans_same_bits(whole.centroids, again.centroids, n_bytes));
     CHECK(again.n_kept == whole.n_kept);
     rt_array_free(whole.centroids);

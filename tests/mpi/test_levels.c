@@ -17,7 +17,8 @@ static struct rt_train_options options_of(uint32_t cells, uint32_t leaves)
                                        .training = RT_TRAINING_LLOYD,
                                        .n_iterations = 5,
                                        .n_refinements = RT_TRAIN_AUTO,
-                                       .beam = RT_TRAIN_AUTO};
+                                       .beam = RT_TRAIN_AUTO,
+                                       .node = MPI_COMM_NULL};
     options.lists[0] = cells > 0 ? cells : leaves;
     options.lists[1] = leaves;
     return options;
@@ -105,11 +106,14 @@ static void check_ranks(struct kmeans_data *data, const struct rt_train_options 
     plain.proposer = RT_PROPOSE_NONE;
     train(MPI_COMM_SELF, data, &plain, &alone);
     for (int p = RT_PROPOSE_AUTO; p <= RT_PROPOSE_NONE; p++) {
+        struct kmeans_ranks ranks = kmeans_together(p);
         plain.proposer = (enum rt_proposer)p;
-        train(MPI_COMM_WORLD, data, &plain, &together);
+        plain.node = ranks.node;
+        train(ranks.comm, data, &plain, &together);
         check_same(&alone, &together);
         check_same_log(&alone, &together);
         rt_trained_free(&together);
+        kmeans_ranks_free(&ranks);
     }
     rt_trained_free(&alone);
 }
@@ -262,31 +266,48 @@ RT_TEST("rows kept in their own type train to the same bits")
     }
     rt_rotation_free(rotation);
 }
-RT_TEST("a rank allocates no more than planned, and not half of it")
+/* Where all ranks share memory, or none do. */
+static void check_bytes(struct kmeans_data *data, struct rt_train_options *options, int kind)
 {
     struct rt_error err;
     int n_ranks = 0;
     MPI_Comm_size(MPI_COMM_WORLD, &n_ranks);
+    struct rt_trained trained;
+    struct rt_sample *sample = NULL;
+    struct kmeans_ranks ranks = kmeans_together(kind);
+    uint32_t dim = data->dim;
+    options->node = ranks.node;
+    CHECK_OK(kmeans_sample(MPI_COMM_WORLD, data, RT_L2, data->n_rows, &sample, &err));
+    size_t before = rt_memory_now() - (size_t)rt_sample_bytes(sample->n_local, dim, RT_F32, false);
+    rt_memory_reset_peak();
+    CHECK_OK(rt_train(MPI_COMM_WORLD, options, sample, &trained, &err));
+    size_t used = rt_memory_peak() - before;
+    uint64_t planned = rt_train_bytes(options, data->n_rows, dim, RT_F32, false, (uint32_t)n_ranks,
+                                      kind ? (uint32_t)n_ranks : 1, 0);
+    if (used > planned + planned / 10 || used < planned / 2)
+        RT_TEST_FAILED("training %d, %u leaves, sharing %d: used %zu, planned %zu",
+                       options->training, options->lists[1], kind, used, (size_t)planned);
+    rt_trained_free(&trained);
+    rt_sample_free(sample);
+    kmeans_ranks_free(&ranks);
+}
+
+RT_TEST("a rank allocates no more than planned, and not half of it")
+{
     struct kmeans_data data = kmeans_data_of(30000, 64, 200, 30);
-    struct rt_train_options options = options_of(17, 300);
-    for (int hierarchical = 0; hierarchical < 2; hierarchical++) {
-        struct rt_trained trained;
-        struct rt_sample *sample = NULL;
-        options.training = hierarchical ? RT_TRAINING_HIERARCHICAL : RT_TRAINING_LLOYD;
-        options.n_iterations = 2;
-        options.n_refinements = 2;
-        CHECK_OK(kmeans_sample(MPI_COMM_WORLD, &data, RT_L2, data.n_rows, &sample, &err));
-        size_t before =
-            rt_memory_now() - (size_t)rt_sample_bytes(sample->n_local, 64, RT_F32, false);
-        rt_memory_reset_peak();
-        CHECK_OK(rt_train(MPI_COMM_WORLD, &options, sample, &trained, &err));
-        size_t used = rt_memory_peak() - before;
-        uint64_t planned = rt_train_bytes(&options, 30000, 64, RT_F32, false, (uint32_t)n_ranks, 0);
-        if (used > planned + planned / 10 || used < planned / 2)
-            RT_TEST_FAILED("%s: used %zu, planned %zu", hierarchical ? "hierarchical" : "lloyd",
-                           used, (size_t)planned);
-        rt_trained_free(&trained);
-        rt_sample_free(sample);
+    for (int kind = 0; kind < 2; kind++) {
+        for (int hierarchical = 0; hierarchical < 2; hierarchical++) {
+            struct rt_train_options options = options_of(17, 300);
+            options.training = hierarchical ? RT_TRAINING_HIERARCHICAL : RT_TRAINING_LLOYD;
+            options.n_iterations = 2;
+            options.n_refinements = 2;
+            check_bytes(&data, &options, kind);
+        }
+        struct rt_train_options many = options_of(90, 8400); /* through cells */
+        many.training = RT_TRAINING_HIERARCHICAL;
+        many.n_iterations = 1;
+        many.n_refinements = 2;
+        check_bytes(&data, &many, kind);
     }
 }
 RT_TEST("given leaves get upper levels, a given tree stays")
@@ -341,13 +362,13 @@ RT_TEST("childless cells go, and everything is numbered by (parent, number)")
 
 static unsigned char *shared_memory;
 static bool shared_was_done;
-static enum rt_status shared_new(void *ctx, size_t n_bytes, void **out, bool *is_writer,
+static enum rt_status shared_new(void *ctx, size_t n_bytes, void **out, struct rt_range *own,
                                  struct rt_error *err)
 {
     (void)ctx;
     enum rt_status st = rt_array_new(n_bytes, 1, &shared_memory, err);
     *out = shared_memory;
-    *is_writer = true;
+    *own = (struct rt_range){0, n_bytes};
     return st;
 }
 static enum rt_status shared_done(void *ctx, struct rt_error *err)

@@ -28,41 +28,44 @@ static void refined_free(struct refined *r)
 }
 
 /* Rows begin at the leaf that training gave them, or at any. */
-static void refine_from(bool is_anywhere, MPI_Comm comm, struct kmeans_data *data,
+static void refine_from(bool is_anywhere, struct kmeans_ranks ranks, struct kmeans_data *data,
                         enum rt_metric metric, uint32_t k, uint32_t n_rounds,
                         enum rt_proposer proposer, struct refined *out)
 {
     struct rt_error err;
+    MPI_Comm comm = ranks.comm;
     memset(out, 0, sizeof *out);
     CHECK_OK(kmeans_sample(comm, data, metric, data->n_rows, &out->sample, &err));
-    CHECK_OK(rt_array_new(k, data->dim * sizeof(float), &out->before, &err));
-    CHECK_OK(rt_array_new(k, data->dim * sizeof(float), &out->after, &err));
+    struct rt_node_copy *leaves = kmeans_leaves(&ranks, k, data->dim);
     out->setting = kmeans_setting(out->sample, metric, metric != RT_L2, 3);
     out->setting.proposer = proposer;
-    CHECK_OK(rt_hierarchical_train(comm, &out->setting, out->sample, k, out->before, &out->leaf,
-                                   NULL, NULL, &err));
-    memcpy(out->after, out->before, k * data->dim * sizeof(float));
+    CHECK_OK(rt_hierarchical_train(comm, &out->setting, out->sample, k, leaves, &out->leaf, NULL,
+                                   NULL, &err));
+    out->before = kmeans_values(leaves, k, data->dim);
     for (size_t i = 0; i < out->sample->n_local && is_anywhere; i++)
         out->leaf[i] = (uint32_t)(rt_sample_number(out->sample, i) * 7919 % k);
     struct rt_refine_options options = {.n_rounds = n_rounds};
-    CHECK_OK(rt_refine(comm, &out->setting, &options, out->sample, k, out->after, &out->leaf,
+    CHECK_OK(rt_refine(comm, &out->setting, &options, out->sample, k, leaves, &out->leaf,
                        &out->result, &err));
+    out->after = kmeans_values(leaves, k, data->dim);
+    rt_node_copy_free(leaves);
+    kmeans_ranks_free(&ranks);
 }
 
-static void refine(MPI_Comm comm, struct kmeans_data *data, enum rt_metric metric, uint32_t k,
-                   uint32_t n_rounds, enum rt_proposer proposer, struct refined *out)
+static void refine(struct kmeans_ranks ranks, struct kmeans_data *data, enum rt_metric metric,
+                   uint32_t k, uint32_t n_rounds, enum rt_proposer proposer, struct refined *out)
 {
-    refine_from(false, comm, data, metric, k, n_rounds, proposer, out);
+    refine_from(false, ranks, data, metric, k, n_rounds, proposer, out);
 }
 
 static void check_ranks(struct kmeans_data *data, enum rt_metric metric, uint32_t k,
                         uint32_t n_rounds)
 {
     struct refined alone;
-    refine(MPI_COMM_SELF, data, metric, k, n_rounds, RT_PROPOSE_NONE, &alone);
+    refine(kmeans_alone(), data, metric, k, n_rounds, RT_PROPOSE_NONE, &alone);
     for (int p = RT_PROPOSE_AUTO; p <= RT_PROPOSE_NONE; p++) {
         struct refined together;
-        refine(MPI_COMM_WORLD, data, metric, k, n_rounds, (enum rt_proposer)p, &together);
+        refine(kmeans_together(p), data, metric, k, n_rounds, (enum rt_proposer)p, &together);
         CHECK(kmeans_same_bits(alone.after, together.after, (size_t)k * data->dim * sizeof(float)));
         CHECK(alone.result.objective == together.result.objective);
         CHECK(alone.result.n_moved == together.result.n_moved);
@@ -98,7 +101,7 @@ RT_TEST("sums that followed the rows are those of a fresh count")
     enum { K = 80, D = 7 };
     struct kmeans_data data = kmeans_data_of(4000, D, 40, 43);
     struct refined r;
-    refine(MPI_COMM_WORLD, &data, RT_L2, K, 5, RT_PROPOSE_AUTO, &r);
+    refine(kmeans_together(3), &data, RT_L2, K, 5, RT_PROPOSE_AUTO, &r);
     int64_t sums[K * D] = {0};
     int64_t counts[K] = {0};
     float buffer[D];
@@ -124,8 +127,9 @@ RT_TEST("rows that begin anywhere find home, however many must change ranks")
         struct refined alone;
         struct refined together;
         data.skew = is_skewed ? 0.8f : 0;
-        refine_from(true, MPI_COMM_SELF, &data, RT_L2, K, 4, RT_PROPOSE_AUTO, &alone);
-        refine_from(true, MPI_COMM_WORLD, &data, RT_L2, K, 4, RT_PROPOSE_AUTO, &together);
+        refine_from(true, kmeans_alone(), &data, RT_L2, K, 4, RT_PROPOSE_AUTO, &alone);
+        refine_from(true, kmeans_together(2 + is_skewed), &data, RT_L2, K, 4, RT_PROPOSE_AUTO,
+                    &together);
         CHECK(kmeans_same_bits(alone.after, together.after, K * D * sizeof(float)));
         CHECK(alone.result.objective == together.result.objective);
         uint64_t n[2] = {together.sample->n_local, 0};
@@ -144,7 +148,7 @@ RT_TEST("no round raises the objective")
     double before = INFINITY;
     for (uint32_t n_rounds = 2; n_rounds < 8; n_rounds++) {
         struct refined r;
-        refine(MPI_COMM_WORLD, &data, RT_L2, 80, n_rounds, RT_PROPOSE_AUTO, &r);
+        refine(kmeans_together(3), &data, RT_L2, 80, n_rounds, RT_PROPOSE_AUTO, &r);
         CHECK(r.result.objective > 0 && r.result.objective <= before * 1.000001);
         before = r.result.objective;
         refined_free(&r);
@@ -177,7 +181,7 @@ RT_TEST("the objective over nearest leaves is better than before, and within 2 %
     struct rt_error err;
     struct kmeans_data data = kmeans_data_of(4000, D, 40, 44);
     struct refined r;
-    refine(MPI_COMM_WORLD, &data, RT_L2, K, 8, RT_PROPOSE_AUTO, &r);
+    refine(kmeans_together(3), &data, RT_L2, K, 8, RT_PROPOSE_AUTO, &r);
     double before = objective_of(&data, r.before, K);
     double after = objective_of(&data, r.after, K);
     CHECK(after < before);
@@ -194,15 +198,14 @@ RT_TEST("the objective over nearest leaves is better than before, and within 2 %
     refined_free(&r);
 }
 
-RT_TEST(
-    "above 8,192 leaves neighbours are sought through cells, of which a rank gets what it reaches")
+RT_TEST("above 8,192 leaves neighbours are sought through cells")
 {
     enum { K = 9000, D = 4, ROUNDS = 7 };
     struct kmeans_data data = kmeans_data_of(12000, D, 400, 45);
     struct refined alone;
     struct refined together;
-    refine(MPI_COMM_SELF, &data, RT_L2, K, ROUNDS, RT_PROPOSE_AUTO, &alone);
-    refine(MPI_COMM_WORLD, &data, RT_L2, K, ROUNDS, RT_PROPOSE_AUTO, &together);
+    refine(kmeans_alone(), &data, RT_L2, K, ROUNDS, RT_PROPOSE_AUTO, &alone);
+    refine(kmeans_together(3), &data, RT_L2, K, ROUNDS, RT_PROPOSE_AUTO, &together);
     CHECK(kmeans_same_bits(alone.after, together.after, K * D * sizeof(float)));
     refined_free(&together);
     refined_free(&alone);

@@ -52,14 +52,14 @@ RT_TEST("ranks of a node share one copy, filled together, and each bears its par
     if (rt_shared_kind(shared) == RT_SHARED_WINDOW) {
         struct rt_range mine = rt_shared_fill(shared, N_WORDS);
         CHECK(rt_range_count(mine) <= N_WORDS / (unsigned)node_size + 1);
-        CHECK(rt_memory_now() - before < 4096);
-        uint64_t sum = rt_shared_rank_bytes(shared);
+        uint64_t sum = rt_memory_now() - before;
+        CHECK(sum < N_WORDS * 8 / (unsigned)node_size + 4096);
         rt_sum_u64(node, &sum, 1);
-        CHECK(sum == N_WORDS * 8);
+        CHECK(sum >= N_WORDS * 8);
     } else { /* alone, or a tiny /dev/shm: said why */
         CHECK(rt_shared_kind(shared) == RT_SHARED_PRIVATE);
         CHECK((node_size == 1) == (rt_shared_reason(shared)[0] == '\0'));
-        CHECK(rt_shared_rank_bytes(shared) == 0 && rt_memory_now() - before >= N_WORDS * 8);
+        CHECK(rt_memory_now() - before >= N_WORDS * 8);
     }
     fill_and_check(shared);
     rt_shared_free(shared);
@@ -152,7 +152,7 @@ RT_TEST("a data file is mapped at any offset; a short or missing one is told by 
     CHECK_OK(rt_shared_new(node, sizeof words - 8008, &options, &shared, &err));
     CHECK(rt_shared_kind(shared) == RT_SHARED_MAPPED && !rt_shared_target(shared));
     CHECK(memcmp(rt_shared_data(shared), words + 1001, sizeof words - 8008) == 0);
-    CHECK(rt_range_count(rt_shared_fill(shared, 10)) == 0 && rt_shared_rank_bytes(shared) == 0);
+    CHECK(rt_range_count(rt_shared_fill(shared, 10)) == 0);
     rt_shared_free(shared);
     shared = NULL;
     CHECK_STATUS(RT_DAMAGED, rt_shared_new(node, sizeof words - 8007, &options, &shared, &err));

@@ -579,6 +579,33 @@ RT_TEST("a set in lent memory fits what it said, and another view of it gives th
     free(rows);
 }
 
+RT_TEST("a set made in parts is, byte for byte, one made at once")
+{
+    static const uint32_t counts[] = {9, 333};
+    struct trial t = {CLUSTERED, RT_L2, 37, 333, 60};
+    struct small_tree s;
+    make_tree(&t, counts, 2, &s);
+    size_t bytes = rt_centroid_set_bytes_in_cells(333, 37, 9);
+    unsigned char *memory[2] = {NULL, NULL};
+    struct rt_centroid_set *set = NULL;
+    bool is_wanted[9] = {false, true, true, false, true, true, true, true, true};
+    for (uint32_t n_parts = 1; n_parts <= 400; n_parts *= 4) {
+        for (int i = 0; i < 2; i++)
+            CHECK_OK(rt_array_zero(bytes, 1, &memory[i], &err));
+        CHECK_OK(rt_centroid_set_new_in_cells(s.centroids[1], 333, 37, RT_L2, s.first_child[0], 9,
+                                              is_wanted, memory[0], &set, &err));
+        for (uint32_t part = n_parts; part-- > 0;)
+            CHECK_OK(rt_centroid_set_make(s.centroids[1], 333, 37, RT_L2, s.first_child[0], 9,
+                                          is_wanted, memory[1], 333 * part / n_parts,
+                                          333 * (part + 1) / n_parts, &err));
+        CHECK(memcmp(memory[0], memory[1], bytes) == 0);
+        rt_centroid_set_free(set);
+        for (int i = 0; i < 2; i++)
+            rt_array_free(memory[i]);
+    }
+    free_tree(&s);
+}
+
 RT_TEST("an assigner needs no more memory than it said")
 {
     for (uint32_t dim = 1; dim < 3000; dim = dim * 3 + 1)
