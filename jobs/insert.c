@@ -88,7 +88,7 @@ static void complete_options(const struct insertion *in, const struct rt_plan_in
     if (options->origin[RT_OPT_block_rows] == RT_FROM_AUTO)
         options->block_rows = BLOCK_BYTES / row_bytes + 1;
     if (options->origin[RT_OPT_memory] == RT_FROM_AUTO)
-        options->memory = machine->node_bytes / machine->ranks_per_node / 5 * 4;
+        options->memory = rt_plan_auto_memory(machine);
 }
 
 static enum rt_status open_rows(struct insertion *in, struct rt_error *err)

@@ -103,6 +103,11 @@ static uint64_t row_bytes(const struct rt_plan_input *input)
     return (uint64_t)input->dim * rt_element_size(input->type);
 }
 
+uint64_t rt_plan_auto_memory(const struct rt_plan_input *input)
+{
+    return input->node_bytes / input->ranks_per_node / 5 * 4;
+}
+
 static void complete(const struct rt_plan_input *input, struct rt_options *options,
                      const struct rt_plan *plan)
 {
@@ -121,7 +126,7 @@ static void complete(const struct rt_plan_input *input, struct rt_options *optio
         options->block_rows += options->block_rows == 0;
     }
     if (is_auto(options, RT_OPT_memory))
-        options->memory = input->node_bytes / input->ranks_per_node / 5 * 4;
+        options->memory = rt_plan_auto_memory(input);
     if (is_auto(options, RT_OPT_ranks))
         options->ranks = input->ranks;
     if (is_auto(options, RT_OPT_ranks_per_node))

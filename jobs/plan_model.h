@@ -83,6 +83,9 @@ extern const char *const rt_phase_names[RT_N_PHASES]; /* "train" "insert" "compa
  * a level of sqrt(leaves) over them. In integers, so that it is the same everywhere (A8). */
 void rt_plan_auto_lists(uint64_t n_rows, struct rt_numbers *out);
 
+/* --memory auto, of a rank: four fifths of its part of the node's; 0 where that is not known. */
+uint64_t rt_plan_auto_memory(const struct rt_plan_input *input);
+
 /* Checks the options against the rows, fills every auto value that needs no data (lists, training,
  * spherical, tapes, chooser, block-rows, memory where the share is known; beam and refinements stay
  * auto: they are measured), and adds up the costs. Options keep their origin. What cannot fit is no

@@ -27,7 +27,7 @@ void rt_plan_phase_memory(struct rt_job *job)
     struct rt_plan_input machine = {0};
     rt_plan_phase_machine(job, &machine);
     if (job->options->origin[RT_OPT_memory] == RT_FROM_AUTO)
-        job->options->memory = machine.node_bytes / machine.ranks_per_node / 5 * 4;
+        job->options->memory = rt_plan_auto_memory(&machine);
 }
 
 static enum rt_status count_centroids(const char *name, struct rt_plan_input *input,
