@@ -62,7 +62,7 @@ void rt_option_range(const struct rt_option *option, char text[RT_OPTION_TEXT])
         break;
     case RT_TYPE_DURATION:
         (void)snprintf(text, RT_OPTION_TEXT,
-                       "a time such as 90, 90s, 5m, 2h or 1:30:00, from %gs to %gs%s",
+                       "a time such as 90, 90s, 5m, 2h or 1:30:00, from %gs to %.15gs%s",
                        option->least_real, option->most_real, also);
         break;
     case RT_TYPE_WORD:

@@ -12,6 +12,8 @@
 #include "mpi/watchdog.h"
 #include "mpi/world.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,11 +38,28 @@ struct call {
     struct rt_options options;
 };
 
+/* A file opened later must not get the number of a standard stream that the caller has closed: what
+ * is printed would end in it. Writing to the stand-in fails as it would have. */
+static void hold_streams(void)
+{
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+            (void)open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
+}
+
 /* Must be known before MPI starts, on every process. */
 static bool asks_for_mpio(int argc, char **argv)
 {
     for (int i = 1; i < argc; i++)
         if (strcmp(argv[i], "mpio") == 0 || strcmp(argv[i], "--io=mpio") == 0)
+            return true;
+    return false;
+}
+
+static bool asks_for_json(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], "--json") == 0)
             return true;
     return false;
 }
@@ -151,19 +170,30 @@ static enum rt_status print_json(struct rt_job *job, enum rt_status st, const ch
     return st;
 }
 
-/* A full disk or a closed pipe behind stdout must not look like success. */
-static enum rt_status flush_output(const struct rt_world *world, struct rt_error *err)
+/* A call that was refused before there was a job to speak of. */
+static void print_refusal(enum rt_status st, const char *text)
 {
-    enum rt_status st = RT_OK;
-    if (world->speaks && (fflush(stdout) != 0 || ferror(stdout)))
-        RT_FAIL(RT_IO, "cannot write to standard output");
-done:
-    return st;
+    struct rt_job job = {.json = json_object()};
+    (void)print_json(&job, st, text);
 }
 
 static bool has_stall_timeout(enum rt_job_id job)
 {
     return (rt_option_table[RT_OPT_stall_timeout].jobs & 1u << job) != 0;
+}
+
+/* A full disk or a closed pipe behind stdout must not look like success; nor like an index that is
+ * as it was. */
+static enum rt_status flush_output(const struct rt_world *world, const struct call *call,
+                                   struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    bool writes = call->wish == WISH_JOB && has_stall_timeout(call->options.job);
+    if (world->speaks && (fflush(stdout) != 0 || ferror(stdout)))
+        RT_FAIL(RT_IO, "cannot write to standard output%s",
+                writes ? "; the job itself is done" : "");
+done:
+    return st;
 }
 
 /* A stop is asked for in time for the end within the limit, or half of it where that is short. */
@@ -236,18 +266,21 @@ int main(int argc, char **argv)
     struct rt_world world;
     struct rt_error err = {.rank = -1};
     bool must_abort = false;
+    hold_streams();
     rt_blas_choice_make(argv);
     enum rt_status st = rt_world_begin(&argc, &argv, asks_for_mpio(argc, argv), &world, &err);
     rt_fpenv_set();
     call.knows_job = argc > 1 && rt_job_parse(argv[1], &call.options.job) == 0; /* for messages */
     if (st == RT_OK)
         st = share_call(&world, argc, argv, &call, &err);
+    if (st != RT_OK && world.speaks && asks_for_json(argc, argv))
+        print_refusal(st, err.text);
     if (st == RT_OK && call.wish == WISH_JOB)
         st = run_job(&world, &call, &must_abort, &err);
     else if (st == RT_OK && world.speaks)
         st = grant(&call, &err);
     if (st == RT_OK)
-        st = flush_output(&world, &err);
+        st = flush_output(&world, &call, &err);
     if (st != RT_OK)
         tell(&world, &call, &err);
     if (must_abort) {

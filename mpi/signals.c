@@ -117,8 +117,10 @@ void rt_signals_told(int exit_code)
 
 void rt_signals_install(bool takes_stops)
 {
-    if (takes_stops)
+    if (takes_stops) {
         install_stops();
+        (void)signal(SIGPIPE, SIG_IGN); /* who reads what is told may go; the work goes on */
+    }
     struct sigaction bus = {.sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO};
     (void)sigemptyset(&bus.sa_mask);
     (void)sigaction(SIGBUS, &bus, NULL);
