@@ -152,7 +152,9 @@ static enum rt_status read_file(const char *path, const char *name, unsigned cha
         goto done;
     if (head.version != VERSION)
         RT_FAIL(RT_USAGE,
-                "'%s' is a checkpoint of another version of ranktape: --force starts anew", path);
+                "'%s' is a checkpoint of another version of ranktape: build --force and insert "
+                "without --resume start anew",
+                path);
     RT_TRY(rt_array_new((size_t)head.n_bytes + 1, 1, &read, err));
     RT_TRY(rt_fs_read_at(fd, path, read, (size_t)head.n_bytes, sizeof head, err));
     read[head.n_bytes] = '\0';

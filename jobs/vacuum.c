@@ -353,7 +353,9 @@ static void say(struct vacuum *v)
     rt_edit_set(&v->edit, "rows_removed", json_integer((json_int_t)v->n_removed));
     rt_edit_set(&v->edit, "lists_touched", json_integer((json_int_t)v->n_lists));
     rt_edit_set(&v->edit, "bytes_freed",
-                json_integer((json_int_t)v->bytes_before - (json_int_t)v->bytes_after));
+                job->options->dry_run /* only doing it tells */
+                    ? json_null()
+                    : json_integer((json_int_t)v->bytes_before - (json_int_t)v->bytes_after));
     rt_edit_set(&v->edit, "rounds", json_integer((json_int_t)v->n_rounds));
     rt_edit_set(&v->edit, "drift", rt_drift_json(&v->drift));
     rt_edit_set(&v->edit, "advice", json_string(rt_drift_word(&v->drift)));

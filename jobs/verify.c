@@ -300,7 +300,7 @@ static enum rt_status clean(const struct verifier *v, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct rt_lock *lock = NULL;
-    struct rt_lock_options how = {.wait_seconds = 5};
+    struct rt_lock_options how = {.break_lock = v->job->options->break_lock, .wait_seconds = 5};
     uint64_t n_removed = 0;
     char count[RT_UNITS_TEXT];
     const char *dir = v->job->options->argument[0];

@@ -16,6 +16,8 @@ static enum rt_status lock_index(struct rt_edit *e, struct rt_error *err)
     enum rt_status st = RT_OK;
     struct rt_lock_options lock = {.break_lock = e->job->options->break_lock, .wait_seconds = 5};
     RT_TRY(rt_index_dir_require(e->context.dir, err));
+    if (e->job->options->dry_run) /* a reader like others */
+        goto done;
     RT_TRY(rt_lock_take(e->context.dir, &lock, &e->lock, err));
     rt_progress_view_set_index(e->watch, e->context.dir, rt_lock_nonce(e->lock));
 done:
@@ -212,6 +214,9 @@ enum rt_status rt_edit_tell(struct rt_edit *edit, struct rt_error *err)
     rt_record_add_run(job, edit->record);
     if (edit->record) {
         rt_edit_set(edit, "job", json_string(job->name));
+        rt_edit_set(edit, "generation",
+                    json_integer((json_int_t)(edit->published ? edit->published
+                                                              : edit->view->manifest->generation)));
         rt_edit_set(edit, "status", json_string(rt_status_name(RT_OK)));
         rt_edit_set(edit, "seconds", json_real(rt_clock_seconds() - edit->began));
         rt_edit_set(edit, "phases", rt_record_phases(&edit->context.log, edit->began));

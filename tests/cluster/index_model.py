@@ -201,6 +201,7 @@ class Model:
         self.live.update(good)
         self.dead.update(i for i, _ in good)
         self.generation += 1
+        self.expect(said["generation"] == self.generation, f"{said}, not generation {self.generation}")
         self.n_skipped += want["skipped"]
         self.next_row = max(self.next_row, first + n)
         self.heap = np.concatenate([self.heap, path_rows])
@@ -222,6 +223,7 @@ class Model:
             del self.live[i]
         self.dead.update(die)
         self.generation += bool(die)
+        self.expect(said["generation"] == self.generation, f"{said}, not generation {self.generation}")
 
     def ask(self, name, queries, k):
         """The bytes of the answers."""
@@ -246,6 +248,7 @@ class Model:
             self.expect(not full or said["rows_removed"] == dead, f"{said}, but {dead} rows are dead")
         said = self.job("vacuum", self.index, *options, "--json").json()
         self.generation += said["rounds"]
+        self.expect(said["generation"] == self.generation, f"{said}, not generation {self.generation}")
         after = manifest_of(self.index)
         self.expect(after["digest"] == before["digest"], "vacuum has changed the digest")
         self.expect(self.ask("after", queries, k) == answers, "vacuum has changed answers")

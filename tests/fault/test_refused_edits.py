@@ -1,4 +1,5 @@
 """Inserts and deletes that are refused: one line, exit 2, and not a byte of the index another."""
+import json
 import os
 import shutil
 import signal
@@ -120,6 +121,19 @@ def locks():
         check({name: after[name] for name in before} == before, f"{job} killed: the index has changed")
         ok("verify", "index", "--clean", ranks=1)
         unchanged(f"{job} killed, then cleaned", "index", before)
+    # a dry run is a reader; and --clean can break a lock as it says
+    elsewhere = {"host": "elsewhere", "boot_id": "another", "pid": 4711, "start_time": 1, "job_id": "", "restart_count": 0,
+                 "nonce": "0" * 32, "since": 1, "pid_space": "pid:[1]"}
+    with open("index/LOCK", "w") as f:
+        json.dump(elsewhere, f)
+    locked = tree("index")
+    for n in (0, 3):
+        said = ok("vacuum", "index", "--dry-run", "--json", ranks=n).json()
+        check(said["rows_removed"] == 3 and said["bytes_freed"] is None, f"a dry run beside a writer: {said}")
+        unchanged("a dry run", "index", locked)
+    held_to("locked, --clean", run("verify", "index", "--clean", ranks=1), 2, ["elsewhere", "--break-lock"], job="verify")
+    ok("verify", "index", "--clean", "--break-lock", ranks=1)
+    unchanged("cleaned", "index", before)
     os.chmod("index", 0o555)
     launcher = LAUNCHER
     if os.geteuid() == 0:
