@@ -291,29 +291,83 @@ done:
     return st;
 }
 
-enum rt_status rt_fs_replace(const char *dir, const char *name, const void *data, size_t n_bytes,
-                             struct rt_error *err)
+static enum rt_status partial_name(const char *dir, const char *name, char final[RT_PATH_MAX],
+                                   char partial[RT_PATH_MAX], struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    int fd = -1;
-    char final[RT_PATH_MAX];
-    char partial[RT_PATH_MAX] = "";
     RT_TRY(rt_fs_join(dir, name, final, err));
     if (strlen(final) + sizeof ".partial" > RT_PATH_MAX)
         RT_FAIL(RT_USAGE, "'%.60s...' is too long a name", final);
     strcpy(partial, final);
     strcat(partial, ".partial");
-    RT_TRY(rt_fs_open(partial, O_WRONLY | O_CREAT | O_TRUNC, &fd, err));
-    RT_TRY(rt_fs_write_at(fd, partial, data, n_bytes, 0, err));
+done:
+    return st;
+}
+
+static enum rt_status write_partial(const char *dir, const struct rt_fs_text *text, int *fd,
+                                    struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    char final[RT_PATH_MAX];
+    char partial[RT_PATH_MAX];
+    RT_TRY(partial_name(dir, text->name, final, partial, err));
+    RT_TRY(rt_fs_open(partial, O_WRONLY | O_CREAT | O_TRUNC, fd, err));
+    RT_TRY(rt_fs_write_at(*fd, partial, text->data, text->n_bytes, 0, err));
+    RT_TRY(rt_fs_begin_sync(*fd, partial, 0, text->n_bytes, err));
+done:
+    return st;
+}
+
+static enum rt_status settle(const char *dir, const char *name, int fd, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    char final[RT_PATH_MAX];
+    char partial[RT_PATH_MAX];
+    RT_TRY(partial_name(dir, name, final, partial, err));
     RT_TRY(rt_fs_sync(fd, partial, err));
     RT_TRY(rt_fs_rename(partial, final, err));
     RT_TRY(rt_fs_sync_dir(dir, err));
 done:
-    if (fd >= 0) {
-        (void)close(fd);
-        if (st != RT_OK)
-            (void)unlink(partial);
-    }
+    return st;
+}
+
+static void close_partial(const char *dir, const char *name, int fd, enum rt_status st)
+{
+    char final[RT_PATH_MAX];
+    char partial[RT_PATH_MAX];
+    struct rt_error ignored;
+    if (fd < 0)
+        return;
+    (void)close(fd);
+    if (st != RT_OK && partial_name(dir, name, final, partial, &ignored) == RT_OK)
+        (void)unlink(partial);
+}
+
+enum rt_status rt_fs_replace_both(const char *dir, const struct rt_fs_text *first,
+                                  const struct rt_fs_text *second, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    int fds[2] = {-1, -1};
+    RT_TRY(write_partial(dir, first, &fds[0], err));
+    RT_TRY(write_partial(dir, second, &fds[1], err));
+    RT_TRY(settle(dir, first->name, fds[0], err));
+    RT_TRY(settle(dir, second->name, fds[1], err));
+done:
+    close_partial(dir, first->name, fds[0], st);
+    close_partial(dir, second->name, fds[1], st);
+    return st;
+}
+
+enum rt_status rt_fs_replace(const char *dir, const char *name, const void *data, size_t n_bytes,
+                             struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    int fd = -1;
+    struct rt_fs_text text = {name, data, n_bytes};
+    RT_TRY(write_partial(dir, &text, &fd, err));
+    RT_TRY(settle(dir, name, fd, err));
+done:
+    close_partial(dir, name, fd, st);
     return st;
 }
 

@@ -55,6 +55,18 @@ enum rt_status rt_fs_read_small(const char *path, size_t max_bytes, char **text,
 enum rt_status rt_fs_replace(const char *dir, const char *name, const void *data, size_t n_bytes,
                              struct rt_error *err) RT_MUST_CHECK;
 
+struct rt_fs_text {
+    const char *name;
+    const void *data;
+    size_t n_bytes;
+};
+/* The same with two, the second of which speaks of the first and of what else has got its name in
+ * DIR before: nothing of that is lost where the second is there. Both are on their way to the disk
+ * before the first is waited for. */
+enum rt_status rt_fs_replace_both(const char *dir, const struct rt_fs_text *first,
+                                  const struct rt_fs_text *second,
+                                  struct rt_error *err) RT_MUST_CHECK;
+
 /* The whole file mapped read-only (an empty one: size 0, data NULL). The file must not shrink
  * afterwards. */
 struct rt_fs_map {

@@ -170,6 +170,11 @@ enum rt_status rt_h5_begin_sync(struct rt_h5_file *file, uint32_t dataset, uint6
     return rt_fs_begin_sync(file->fd, file->path, offset, n_rows * row_bytes, err);
 }
 
+enum rt_status rt_h5_begin_sync_all(struct rt_h5_file *file, struct rt_error *err)
+{
+    return file->mpio ? RT_OK : rt_fs_begin_sync(file->fd, file->path, 0, file->layout.size, err);
+}
+
 enum rt_status rt_h5_sync(struct rt_h5_file *file, struct rt_error *err)
 {
     return rt_fs_sync(file->fd, file->path, err);

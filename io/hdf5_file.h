@@ -38,6 +38,8 @@ enum rt_status rt_h5_read_sums(struct rt_h5_file *file, uint32_t dataset, uint64
  * nothing. Fails with RT_IO. */
 enum rt_status rt_h5_begin_sync(struct rt_h5_file *file, uint32_t dataset, uint64_t first_row,
                                 uint64_t n_rows, struct rt_error *err) RT_MUST_CHECK;
+enum rt_status rt_h5_begin_sync_all(struct rt_h5_file *file, /* all of them, with checksums */
+                                    struct rt_error *err) RT_MUST_CHECK;
 /* What this process wrote reaches the disk (mpio: of this rank's descriptor as well, not
  * collective). */
 enum rt_status rt_h5_sync(struct rt_h5_file *file, struct rt_error *err) RT_MUST_CHECK;

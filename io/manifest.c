@@ -170,86 +170,50 @@ static void manifest_name(uint64_t generation, char name[48])
     (void)snprintf(name, 48, "manifest-%llu.json", (unsigned long long)generation);
 }
 
-enum rt_status rt_manifest_write(const char *dir, const struct rt_manifest *manifest,
-                                 struct rt_hash128 *out, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    char *text = NULL;
-    size_t n_bytes = 0;
-    char name[48];
-    manifest_name(manifest->generation, name);
-    RT_TRY(rt_manifest_print(manifest, &text, &n_bytes, err));
-    RT_TRY(rt_fs_replace(dir, name, text, n_bytes, err));
-    *out = rt_hash128(text, n_bytes);
-done:
-    rt_array_free(text);
-    return st;
-}
+#define CURRENT_BYTES 96
 
-enum rt_status rt_manifest_publish(const char *dir, uint64_t generation, struct rt_hash128 value,
-                                   struct rt_error *err)
+/* Bytes of the line. */
+static size_t current_line(uint64_t generation, struct rt_hash128 hash, char line[CURRENT_BYTES])
 {
     char name[48];
     char hex[33];
-    char line[96];
     manifest_name(generation, name);
-    rt_hash128_hex(value, hex);
-    int n = snprintf(line, sizeof line, "%s %s\n", name, hex);
-    return rt_fs_replace(dir, "CURRENT", line, (size_t)n, err);
+    rt_hash128_hex(hash, hex);
+    return (size_t)snprintf(line, CURRENT_BYTES, "%s %s\n", name, hex);
 }
 
-enum rt_status rt_manifest_read(const char *dir, uint64_t generation, struct rt_manifest **out,
-                                struct rt_error *err)
+enum rt_status rt_manifest_publish(const char *dir, const struct rt_manifest *manifest,
+                                   struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    char path[RT_PATH_MAX];
+    struct rt_fs_text text = {.n_bytes = 0};
+    char *printed = NULL;
     char name[48];
-    char *text = NULL;
-    size_t n_bytes = 0;
-    struct rt_manifest *manifest = NULL;
-    manifest_name(generation, name);
-    RT_TRY(rt_fs_join(dir, name, path, err));
-    RT_TRY(rt_fs_read_small(path, MOST_MANIFEST_BYTES, &text, &n_bytes, err));
-    RT_TRY(rt_manifest_parse(path, text, n_bytes, &manifest, err));
-    if (manifest->generation != generation)
-        RT_FAIL(RT_DAMAGED, "'%s' is damaged: it says it is generation %llu", path,
-                (unsigned long long)manifest->generation);
-    *out = manifest;
-    manifest = NULL;
+    char line[CURRENT_BYTES];
+    manifest_name(manifest->generation, name);
+    RT_TRY(rt_manifest_print(manifest, &printed, &text.n_bytes, err));
+    text.name = name;
+    text.data = printed;
+    struct rt_fs_text current = {.name = "CURRENT", .data = line};
+    current.n_bytes = current_line(manifest->generation, rt_hash128(printed, text.n_bytes), line);
+    RT_TRY(rt_fs_replace_both(dir, &text, &current, err));
 done:
-    rt_manifest_free(manifest);
-    rt_array_free(text);
+    rt_array_free(printed);
     return st;
 }
 
-enum rt_status rt_manifest_read_current(const char *dir, struct rt_manifest **out,
-                                        struct rt_error *err)
+/* hash NULL: not known. */
+static enum rt_status read_generation(const char *path, uint64_t generation,
+                                      const struct rt_hash128 *hash, struct rt_manifest **out,
+                                      struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    char path[RT_PATH_MAX];
-    char expected[96];
-    char *line = NULL;
     char *text = NULL;
     size_t n_bytes = 0;
-    unsigned long long generation = 0;
-    char hex[33] = "";
-    struct rt_hash128 wanted;
     struct rt_manifest *manifest = NULL;
-    RT_TRY(rt_fs_join(dir, "CURRENT", path, err));
-    RT_TRY(rt_fs_read_small(path, 4096, &line, &n_bytes, err));
-    if (sscanf(line, "manifest-%19llu.json %32[0-9a-f]", &generation, hex) != 2 ||
-        rt_hash128_parse(hex, &wanted) != 0)
-        RT_FAIL(RT_DAMAGED, "'%s' is damaged: it names no manifest", path);
-    (void)snprintf(expected, sizeof expected, "manifest-%llu.json %s\n", generation, hex);
-    if (strlen(expected) != n_bytes || memcmp(expected, line, n_bytes) != 0)
-        RT_FAIL(RT_DAMAGED, "'%s' is damaged: it names no manifest", path);
-    expected[strcspn(expected, " ")] = '\0';
-    RT_TRY(rt_fs_join(dir, expected, path, err));
-    if (access(path, F_OK) != 0 && errno == ENOENT)
-        RT_FAIL(RT_DAMAGED, "'%s' is missing", path);
     RT_TRY(rt_fs_read_small(path, MOST_MANIFEST_BYTES, &text, &n_bytes, err));
     struct rt_hash128 found = rt_hash128(text, n_bytes);
-    if (found.low != wanted.low || found.high != wanted.high)
+    if (hash && (found.low != hash->low || found.high != hash->high))
         RT_FAIL(RT_DAMAGED, "'%s' is damaged: it does not match its hash in CURRENT", path);
     RT_TRY(rt_manifest_parse(path, text, n_bytes, &manifest, err));
     if (manifest->generation != generation)
@@ -259,8 +223,61 @@ enum rt_status rt_manifest_read_current(const char *dir, struct rt_manifest **ou
     manifest = NULL;
 done:
     rt_manifest_free(manifest);
-    rt_array_free(line);
     rt_array_free(text);
+    return st;
+}
+
+enum rt_status rt_manifest_read(const char *dir, uint64_t generation, struct rt_manifest **out,
+                                struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    char path[RT_PATH_MAX];
+    char name[48];
+    manifest_name(generation, name);
+    RT_TRY(rt_fs_join(dir, name, path, err));
+    RT_TRY(read_generation(path, generation, NULL, out, err));
+done:
+    return st;
+}
+
+/* What CURRENT says, in the one way that it is written. */
+static enum rt_status read_current(const char *dir, uint64_t *generation, struct rt_hash128 *hash,
+                                   struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    char path[RT_PATH_MAX];
+    char line[CURRENT_BYTES];
+    char *text = NULL;
+    size_t n_bytes = 0;
+    unsigned long long number = 0;
+    char hex[33] = "";
+    RT_TRY(rt_fs_join(dir, "CURRENT", path, err));
+    RT_TRY(rt_fs_read_small(path, 4096, &text, &n_bytes, err));
+    bool is_one = sscanf(text, "manifest-%19llu.json %32[0-9a-f]", &number, hex) == 2 &&
+                  rt_hash128_parse(hex, hash) == 0;
+    if (!is_one || current_line(number, *hash, line) != n_bytes || memcmp(line, text, n_bytes) != 0)
+        RT_FAIL(RT_DAMAGED, "'%s' is damaged: it names no manifest", path);
+    *generation = number;
+done:
+    rt_array_free(text);
+    return st;
+}
+
+enum rt_status rt_manifest_read_current(const char *dir, struct rt_manifest **out,
+                                        struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    char path[RT_PATH_MAX];
+    char name[48];
+    uint64_t generation = 0;
+    struct rt_hash128 hash = {0, 0};
+    RT_TRY(read_current(dir, &generation, &hash, err));
+    manifest_name(generation, name);
+    RT_TRY(rt_fs_join(dir, name, path, err));
+    if (access(path, F_OK) != 0 && errno == ENOENT)
+        RT_FAIL(RT_DAMAGED, "'%s' is missing", path);
+    RT_TRY(read_generation(path, generation, &hash, out, err));
+done:
     return st;
 }
 

@@ -97,13 +97,10 @@ enum rt_status rt_manifest_print(const struct rt_manifest *manifest, char **text
                                  struct rt_error *err) RT_MUST_CHECK;
 enum rt_status rt_manifest_parse(const char *name, const char *text, size_t n_bytes,
                                  struct rt_manifest **out, struct rt_error *err) RT_MUST_CHECK;
-/* Writes manifest-G.json (temporary name, fsync, rename, fsync of the directory); *hash is what
- * CURRENT needs. */
-enum rt_status rt_manifest_write(const char *dir, const struct rt_manifest *manifest,
-                                 struct rt_hash128 *hash, struct rt_error *err) RT_MUST_CHECK;
-/* The moment of publishing: CURRENT names manifest-G.json by one rename; the directory is synced.
- */
-enum rt_status rt_manifest_publish(const char *dir, uint64_t generation, struct rt_hash128 hash,
+/* Writes manifest-G.json and then, the moment of publishing, lets CURRENT name it with its hash by
+ * one rename. The names of the files it speaks of become durable with its own, their bytes must be
+ * before. */
+enum rt_status rt_manifest_publish(const char *dir, const struct rt_manifest *manifest,
                                    struct rt_error *err) RT_MUST_CHECK;
 /* manifest-G.json as it lies there; its hash is not checked, since only CURRENT has one. */
 enum rt_status rt_manifest_read(const char *dir, uint64_t generation, struct rt_manifest **out,

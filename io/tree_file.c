@@ -94,7 +94,7 @@ enum rt_status rt_tree_file_write_leaves(const char *path, const struct rt_h5_la
     RT_TRY(rt_unit_write_all(file, (uint32_t)rt_h5_find(layout, "leaf_rows"), rows, err));
     RT_TRY(rt_unit_write_all(file, (uint32_t)rt_h5_find(layout, "leaf_radius"), radius, err));
     RT_TRY(rt_unit_write_all(file, (uint32_t)rt_h5_find(layout, "leaf_spread"), spread, err));
-    RT_TRY(rt_h5_sync(file, err));
+    RT_TRY(rt_h5_begin_sync_all(file, err));
     struct rt_h5_file *closing = file;
     file = NULL;
     RT_TRY(rt_h5_close(closing, err));

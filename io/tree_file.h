@@ -22,7 +22,7 @@ enum rt_status rt_tree_file_write(const char *path, const struct rt_tree *tree,
                                   struct rt_hash128 fingerprint, struct rt_hash128 tree_hash,
                                   struct rt_h5_layout *layout, struct rt_error *err) RT_MUST_CHECK;
 /* One rank, after insert: rows, radius (largest E; C5) and spread (sum of E) of each leaf, n
- * entries each. Synced. */
+ * entries each. Not synced, but on their way to the disk. */
 enum rt_status rt_tree_file_write_leaves(const char *path, const struct rt_h5_layout *layout,
                                          const uint64_t *rows, const float *radius,
                                          const double *spread, struct rt_error *err) RT_MUST_CHECK;

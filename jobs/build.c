@@ -179,6 +179,18 @@ done:
     return st;
 }
 
+/* Rank 0, before lists are written, so that this is on the disk when they are. */
+static enum rt_status write_leaf_statistics(struct build *b, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    char path[RT_PATH_MAX];
+    RT_TRY(rt_index_path(b->context.dir, RT_FILE_TREE, b->context.generation, true, path, err));
+    RT_TRY(rt_tree_file_write_leaves(path, &b->train.layout, b->insert.leaves.rows,
+                                     b->insert.leaves.radius, b->insert.leaves.spread, err));
+done:
+    return st;
+}
+
 static enum rt_status compact(struct build *b, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
@@ -191,6 +203,9 @@ static enum rt_status compact(struct build *b, struct rt_error *err)
                                      .list_rows = b->insert.list_rows,
                                      .n_lists = rt_tree_leaves(&b->train.trained.tree)->n,
                                      .fingerprint = b->train.fingerprint};
+    if (b->job->rank == 0)
+        RT_LOCAL(write_leaf_statistics(b, err));
+    RT_AGREE(b->job->comm);
     RT_TRY(rt_compact_phase(&b->context, &input, &b->compact, err));
     RT_LOCAL(rt_list_sizes_of(b->insert.leaves.rows, input.n_lists, &b->lists, err));
     RT_AGREE(b->job->comm);
@@ -259,13 +274,12 @@ done:
     return st;
 }
 
-static enum rt_status write_leaf_statistics(struct build *b, struct rt_error *err)
+static enum rt_status sync_leaf_statistics(const struct build *b, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     char path[RT_PATH_MAX];
     RT_TRY(rt_index_path(b->context.dir, RT_FILE_TREE, b->context.generation, true, path, err));
-    RT_TRY(rt_tree_file_write_leaves(path, &b->train.layout, b->insert.leaves.rows,
-                                     b->insert.leaves.radius, b->insert.leaves.spread, err));
+    RT_TRY(rt_fs_sync_path(path, err));
 done:
     return st;
 }
@@ -285,7 +299,7 @@ static enum rt_status publish(struct build *b, struct rt_error *err)
     b->facts.digest = digest;
     b->facts.seconds = rt_clock_seconds() - b->began;
     if (b->job->rank == 0) {
-        RT_LOCAL(write_leaf_statistics(b, err));
+        RT_LOCAL(sync_leaf_statistics(b, err));
         RT_LOCAL(fill_manifest(b, &manifest, err));
         if (st == RT_OK)
             RT_LOCAL(add_record(b, manifest, err));

@@ -108,6 +108,7 @@ static enum rt_status write_tree(struct import *im, struct rt_error *err)
                               shape->fingerprint, shape->tree_hash, &im->tree, err));
     RT_TRY(rt_tree_file_write_leaves(path, &im->tree, im->file.leaves.rows, im->file.leaves.radius,
                                      im->file.leaves.spread, err));
+    RT_TRY(rt_fs_sync_path(path, err));
 done:
     return st;
 }

@@ -42,7 +42,7 @@ struct rt_durable {
     uint64_t *bits, *sums;
     float *most;
     uint64_t *before; /* NULL: nothing */
-    bool has_begun;   /* the job is written down */
+    bool has_begun;   /* files and job are known after a loss of power */
     unsigned start;   /* number of this run among those that went on; names its states */
     uint64_t n_saved; /* units in the last state of this run */
     double began;
@@ -134,15 +134,17 @@ done:
     return st;
 }
 
-/* The first state of a run: from now on there is a job to go on with. */
+/* The first state of a run: from now on there is a job to go on with, and the files that states
+ * speak of must not get lost with their names. */
 static enum rt_status begin_job(struct rt_durable *d, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const struct rt_checkpointing *checkpoint = d->context->checkpoint;
-    if (d->has_begun || !checkpoint->begin || d->context->job->rank != 0)
+    if (d->has_begun)
         goto done;
-    RT_TRY(rt_fs_sync_dir(d->context->dir, err)); /* names of the files that states speak of */
-    RT_TRY(checkpoint->begin(checkpoint->begin_context, err));
+    RT_TRY(rt_fs_sync_dir(d->context->dir, err));
+    if (checkpoint->begin && d->context->job->rank == 0)
+        RT_TRY(checkpoint->begin(checkpoint->begin_context, err));
     d->has_begun = true;
 done:
     return st;

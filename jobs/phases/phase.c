@@ -94,18 +94,6 @@ done:
     return st;
 }
 
-/* A file that a checkpoint speaks of must not get lost with its name. */
-static enum rt_status create(const struct rt_phase_context *context, const char *path,
-                             struct rt_h5_layout *layout, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    RT_TRY(rt_h5_create(path, layout, err));
-    if (context->checkpoint && !context->checkpoint->begin) /* else before the first state */
-        RT_TRY(rt_fs_sync_dir(context->dir, err));
-done:
-    return st;
-}
-
 static enum rt_status adopt(const char *path, struct rt_h5_layout *layout, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
@@ -124,7 +112,7 @@ enum rt_status rt_phase_open_file(struct rt_phase_context *context, const char *
     struct rt_h5_file *file = NULL;
     MPI_Comm comm = context->job->comm;
     if (context->job->rank == 0)
-        RT_LOCAL(is_there ? adopt(path, layout, err) : create(context, path, layout, err));
+        RT_LOCAL(is_there ? adopt(path, layout, err) : rt_h5_create(path, layout, err));
     RT_AGREE(comm);
     rt_bcast_bytes(comm, layout, sizeof *layout, 0);
     RT_LOCAL(rt_h5_open_write(context->way == RT_IO_MPIO ? &comm : NULL, path, layout, context->way,

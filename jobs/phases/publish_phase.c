@@ -92,7 +92,8 @@ done:
     return st;
 }
 
-/* Rank 0: the files get their names, and the manifest their hashes. */
+/* Rank 0: the files get their names, which last once the manifest does, and the manifest their
+ * hashes. */
 static enum rt_status name_files(struct publisher *p, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
@@ -108,7 +109,6 @@ static enum rt_status name_files(struct publisher *p, struct rt_error *err)
         rt_manifest_find(manifest, file->kind, p->context->generation)->is_pair = file->is_pair;
     }
     manifest->digest = rt_digest(manifest->tree_hash, manifest->rows_hash);
-    RT_TRY(rt_fs_sync_dir(p->context->dir, err));
 done:
     return st;
 }
@@ -208,10 +208,8 @@ done:
 static enum rt_status publish(struct publisher *p, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    struct rt_hash128 hash;
     RT_TRY(rt_lock_check(p->input->lock, err));
-    RT_TRY(rt_manifest_write(p->context->dir, p->input->manifest, &hash, err));
-    RT_TRY(rt_manifest_publish(p->context->dir, p->context->generation, hash, err));
+    RT_TRY(rt_manifest_publish(p->context->dir, p->input->manifest, err));
 done:
     return st;
 }

@@ -237,7 +237,6 @@ static void forge(enum rt_file_kind kind, const char *dataset, uint64_t row, con
     struct rt_manifest *m = NULL;
     static struct rt_h5_layout layout;
     struct rt_h5_file *file = NULL;
-    struct rt_hash128 hash;
     char path[RT_PATH_MAX];
     CHECK_OK(rt_index_path("t", kind, 1, false, path, &err));
     CHECK_OK(rt_h5_read_layout(path, &layout, &err));
@@ -260,8 +259,7 @@ static void forge(enum rt_file_kind kind, const char *dataset, uint64_t row, con
     for (size_t i = 0; i < m->n_files; i++)
         if (m->files[i].number == 0)
             m->files[i] = m->files[--m->n_files];
-    CHECK_OK(rt_manifest_write("t", m, &hash, &err));
-    CHECK_OK(rt_manifest_publish("t", 1, hash, &err));
+    CHECK_OK(rt_manifest_publish("t", m, &err));
     rt_manifest_free(m);
 }
 

@@ -375,7 +375,6 @@ static enum rt_status publish(struct tiny *t, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct rt_manifest *m = t->manifest;
-    struct rt_hash128 hash;
     char path[] = "rows.fbin";
     const struct rt_manifest_heap heap = {path, NULL, 0, t->options->n_rows, 8, -1};
     m->generation = t->generation;
@@ -401,8 +400,7 @@ static enum rt_status publish(struct tiny *t, struct rt_error *err)
     m->largest_id = UINT64_MAX - 1;
     m->next_row = m->n_rows;
     RT_TRY(rt_manifest_add_heap(m, &heap, err));
-    RT_TRY(rt_manifest_write(t->dir, m, &hash, err));
-    RT_TRY(rt_manifest_publish(t->dir, t->generation, hash, err));
+    RT_TRY(rt_manifest_publish(t->dir, m, err));
 done:
     return st;
 }

@@ -97,7 +97,6 @@ static void write_index(const struct sound_index *sound, const uint8_t *data, si
 {
     struct rt_error err;
     struct rt_manifest *manifest = NULL;
-    struct rt_hash128 hash;
     struct lying_file files[MOST_FILES];
     FUZZ_CHECK(rt_manifest_parse("sound", sound->manifest, sound->n_bytes, &manifest, &err) ==
                RT_OK);
@@ -115,8 +114,7 @@ static void write_index(const struct sound_index *sound, const uint8_t *data, si
         lying_file_sign(INDEX, &files[i], manifest);
         free(files[i].bytes);
     }
-    FUZZ_CHECK(rt_manifest_write(INDEX, manifest, &hash, &err) == RT_OK);
-    FUZZ_CHECK(rt_manifest_publish(INDEX, manifest->generation, hash, &err) == RT_OK);
+    FUZZ_CHECK(rt_manifest_publish(INDEX, manifest, &err) == RT_OK);
     rt_manifest_free(manifest);
 }
 
