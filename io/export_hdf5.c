@@ -6,6 +6,7 @@
 #include "core/memory.h"
 #include "core/options.h"
 #include "core/record.h"
+#include "io/input_file.h"
 #include "io/tree_head.h"
 
 #include <inttypes.h>
@@ -176,6 +177,24 @@ done:
     return st;
 }
 
+/* A file that somebody names is a wrong argument where it is missing or of another kind, as rows
+ * are; damaged is only what begins as it should. */
+static enum rt_status check_begin(const char *path, struct rt_error *err)
+{
+    static const unsigned char signature[8] = {0x89, 'H', 'D', 'F', '\r', '\n', 0x1a, '\n'};
+    enum rt_status st = RT_OK;
+    struct rt_input_file file = RT_INPUT_CLOSED;
+    unsigned char found[sizeof signature] = {0};
+    RT_TRY(rt_input_open(path, &file, err));
+    if (file.size >= sizeof found)
+        RT_TRY(rt_input_read(&file, found, sizeof found, 0, err));
+    if (memcmp(found, signature, sizeof found) != 0)
+        RT_FAIL(RT_INPUT, "'%s' is no HDF5 file", path);
+done:
+    rt_input_close(&file);
+    return st;
+}
+
 static enum rt_status check_format(const char *path, const struct rt_h5_layout *found,
                                    struct rt_error *err)
 {
@@ -249,6 +268,7 @@ enum rt_status rt_export_hdf5_open(const char *path, struct rt_export_hdf5_view 
     struct rt_h5_layout found, layout;
     struct rt_export_hdf5_view opened;
     memset(&opened, 0, sizeof opened);
+    RT_TRY(check_begin(path, err));
     RT_TRY(rt_h5_read_layout(path, &found, err));
     RT_TRY(read_shape(path, &found, &opened.shape, err));
     if (rt_export_hdf5_layout(&opened.shape, &layout, err) != RT_OK)

@@ -69,7 +69,8 @@ struct rt_export_hdf5_view {
     uint32_t n_lists, code_bytes, n_factors;
     uint32_t *first_child[RT_MAX_LEVELS];
 };
-/* Fails with RT_INPUT (another HDF5 file), RT_USAGE (a newer version), RT_DAMAGED, RT_IO. */
+/* Fails with RT_INPUT (missing, no HDF5 file or another), RT_USAGE (a newer version), RT_DAMAGED,
+ * RT_IO. */
 enum rt_status rt_export_hdf5_open(const char *path, struct rt_export_hdf5_view *view,
                                    struct rt_error *err) RT_MUST_CHECK;
 void rt_export_hdf5_close(struct rt_export_hdf5_view *view);

@@ -241,8 +241,14 @@ def part_refused():
         with open("cut.h5", "wb") as f:
             f.write(good[:n_bytes])
         refused("cut.h5", "cut.h5")
-    refused("rows.fbin", "damaged or no HDF5 file")
-    refused("nowhere.h5", "nowhere.h5")
+    # a wrong argument, as anywhere else
+    refused("rows.fbin", "no HDF5 file", codes=(2,))
+    refused("nowhere.h5", "nowhere.h5", codes=(2,), ranks=2)
+    refused(".", "directory", codes=(2,))
+    refused("format.h5", "is not what ranktape export", codes=(2,))
+    with h5py.File("other.h5", "w") as f:
+        f["train"] = np.zeros((3, 4), "<f4")
+    refused("other.h5", "is not what ranktape export", codes=(2,))
     # where the index shall lie
     says_existing = run("import", "good.h5", "index", ranks=0)
     check(says_existing.code == 2 and "--force" in says_existing.err, f"an index is there: {says_existing.err}")
