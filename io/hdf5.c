@@ -57,8 +57,13 @@ struct reason {
 static herr_t first_reason(unsigned n, const H5E_error2_t *error, void *context)
 {
     struct reason *reason = context;
-    if (n == 0 && error->desc)
-        (void)snprintf(reason->text, reason->size, "%s", error->desc);
+    static const char before[] = "error message = '";
+    if (n != 0 || !error->desc)
+        return 0;
+    const char *system = strstr(error->desc, before); /* its words, among times and addresses */
+    const char *text = system ? system + sizeof before - 1 : error->desc;
+    (void)snprintf(reason->text, reason->size, "%.*s",
+                   system ? (int)strcspn(text, "'") : (int)strlen(text), text);
     return 0;
 }
 
