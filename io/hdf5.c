@@ -305,12 +305,16 @@ static hid_t new_type(enum rt_h5_type type)
     return type == RT_H5_F16 ? new_half() : H5Tcopy(known[type]);
 }
 
-/* Closes what is open; ids below 0 are skipped. The library itself knows what an id is. */
+/* Closes what is open; ids below 0 are skipped. The library itself knows what an id is. Why a call
+ * before has failed can still be asked for. */
 static void close_ids(const hid_t *ids, size_t n)
 {
+    hid_t reasons = H5Eget_current_stack();
     for (size_t i = 0; i < n; i++)
         if (ids[i] >= 0)
             (void)H5Idec_ref(ids[i]);
+    if (reasons >= 0)
+        (void)H5Eset_current_stack(reasons); /* which closes it */
 }
 
 /* Old enough for every reader of today, new enough for checksums on all of HDF5's own structures.
