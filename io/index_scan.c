@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#define BYTES_A_FAULT 65536u /* that the system maps around a place that is touched, about */
+
 /* Records of one list in one appendable file, packed as frozen blocks are: they are scanned with
  * the same tables (I2). Grows to the largest such list. */
 struct appended_blocks {
@@ -321,6 +323,34 @@ enum rt_status rt_index_scan_new(const struct rt_index_scan_source *source,
 done:
     rt_index_scan_free(s);
     return st;
+}
+
+/* n places of some bytes will be touched. */
+static void expect_touches(uint64_t n, const void *bytes, size_t n_bytes)
+{
+    if (n >= n_bytes / BYTES_A_FAULT)
+        rt_read_ahead_map(bytes, n_bytes);
+}
+
+void rt_index_scan_expect(const struct rt_index_scan_source *source,
+                          const struct rt_scan_options *options, uint64_t n_queries)
+{
+    const struct rt_index_view *view = source->view;
+    const size_t row_bytes = view->manifest->dim * rt_element_size(view->manifest->element);
+    const uint64_t n_lists = n_queries * options->max_probes;
+    const uint64_t n_rows = n_queries * options->k; /* at least */
+    for (size_t f = 0; f < view->n_frozen; f++) {
+        const struct rt_list_blocks *all = &view->frozen[f].blocks;
+        const size_t rows = (size_t)all->n_blocks * RT_BLOCK_ROWS;
+        expect_touches(n_lists, all->codes,
+                       (size_t)all->n_blocks * rt_block_code_bytes(view->manifest->dim));
+        expect_touches(n_lists, all->factors, rows * view->n_factors * sizeof *all->factors);
+        expect_touches(n_lists, all->ids, rows * sizeof *all->ids);
+        expect_touches(n_lists, all->places, rows * sizeof *all->places);
+    }
+    for (size_t f = 0; f < view->n_vectors && !source->heap; f++)
+        expect_touches(n_rows, view->vectors[f].vectors,
+                       (size_t)view->vectors[f].shape.n_slots * row_bytes);
 }
 
 void rt_index_scan_free(struct rt_index_scan *s)

@@ -23,6 +23,11 @@ struct rt_index_scan_source { /* all lent for the life of the scan */
     void *context;
 };
 
+/* Before that many queries with options->k and max_probes: maps what is in memory of the files that
+ * they will touch nearly everywhere. */
+void rt_index_scan_expect(const struct rt_index_scan_source *source,
+                          const struct rt_scan_options *options, uint64_t n_queries);
+
 /* What one thread scans an index with. */
 struct rt_index_scan;
 /* Fails with RT_NOMEM. */

@@ -9,6 +9,10 @@
 #define SELDOM 64u   /* steps between two looks while all is in memory */
 #define WATCHED 256u /* steps after the last ask, or the first of all, that are all looked at */
 
+#define WINDOW ((uintptr_t)2 << 20)
+#define LOOKS 4u /* at a window */
+#define MOST_WAITS 16
+
 #ifndef RUSAGE_THREAD
 #define RUSAGE_THREAD RUSAGE_SELF
 #endif
@@ -47,6 +51,36 @@ void rt_read_ahead_ask(struct rt_read_ahead *ahead, const void *bytes, size_t n)
 {
     ahead->n_asks -= ahead->n_asks > 0;
     advise(bytes, n, MADV_WILLNEED);
+}
+
+/* Some pages of a window stand for all. Where the system does not tell they seem to be there. */
+static bool is_in_memory(uintptr_t begin, uintptr_t end, uintptr_t page)
+{
+    for (uintptr_t at = begin; at < end; at += WINDOW / LOOKS) {
+        unsigned char there = 0;
+        if (mincore((void *)at, page, &there) != 0 || !(there & 1))
+            return false;
+    }
+    return true;
+}
+
+void rt_read_ahead_map(const void *bytes, size_t n)
+{
+#ifdef MADV_POPULATE_READ
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    const uintptr_t end = (uintptr_t)bytes + n;
+    const long n_waits = waits();
+    for (uintptr_t at = (uintptr_t)bytes / page * page;
+         bytes && at < end && waits() - n_waits < MOST_WAITS;) {
+        uintptr_t next = (at / WINDOW + 1) * WINDOW;
+        next = next < end ? next : end;
+        if (is_in_memory(at, next, page) && madvise((void *)at, next - at, MADV_POPULATE_READ) != 0)
+            return;
+        at = next;
+    }
+#else
+    (void)bytes, (void)n;
+#endif
 }
 
 void rt_read_ahead_at_random(const void *bytes, size_t n)

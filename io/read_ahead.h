@@ -18,6 +18,11 @@ struct rt_read_ahead { /* of one thread; zero to begin with */
 bool rt_read_ahead_begin(struct rt_read_ahead *ahead);
 /* Asks for n mapped bytes; returns at once. */
 void rt_read_ahead_ask(struct rt_read_ahead *ahead, const void *bytes, size_t n);
+/* Mapped bytes that will be touched nearly everywhere: where they are in memory their pages are
+ * mapped now, 2 MiB at a time, since a fault for each place that is touched takes longer. Reads
+ * nothing but what is missing between pages that are there, and gives up where that is waited for
+ * again and again. bytes may be NULL. */
+void rt_read_ahead_map(const void *bytes, size_t n);
 /* Mapped bytes that will be read here and there: a page that is touched brings no others along. */
 void rt_read_ahead_at_random(const void *bytes, size_t n);
 

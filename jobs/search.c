@@ -199,6 +199,7 @@ static enum rt_status gather_queries(struct search *s, struct rt_error *err)
     uint64_t n = s->n_queries;
     rt_bcast_bytes(job->comm, &n, sizeof n, 0);
     s->n_queries = (size_t)n;
+    s->options.n_queries = n;
     if (job->rank != 0)
         RT_LOCAL(
             rt_array_new(s->n_queries, s->view->manifest->dim * sizeof(float), &s->queries, err));

@@ -77,23 +77,37 @@ static size_t most_local(const struct rt_index_search *s)
     return n_ranks == 1 || share > few ? share : few;
 }
 
+static uint32_t most_of_worker(const struct rt_index_search *s)
+{
+    return (uint32_t)((s->n_local + s->options.threads - 1) / s->options.threads);
+}
+
+static struct rt_index_scan_source scan_source(const struct rt_index_search *s)
+{
+    return (struct rt_index_scan_source){.view = s->view,
+                                         .heap = s->options.heap,
+                                         .is_wanted = s->options.filter ? is_wanted : NULL,
+                                         .context = s->options.filter};
+}
+
+static struct rt_scan_options scan_options(const struct rt_index_search *s)
+{
+    return (struct rt_scan_options){.k = s->options.k,
+                                    .epsilon = s->options.epsilon,
+                                    .exact = s->options.exact,
+                                    .max_queries = most_of_worker(s),
+                                    .max_probes = s->n_probes};
+}
+
 static enum rt_status worker_new(struct rt_index_search *s, struct worker *w, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    uint32_t n_part =
-        (uint32_t)((s->n_local + s->options.threads - 1) / s->options.threads); /* of a batch */
+    const uint32_t n_part = most_of_worker(s);
     uint32_t most = 1;
     for (uint32_t l = 0; l < s->tree->n_levels; l++)
         most = s->options.probes[l] > most ? s->options.probes[l] : most;
-    struct rt_index_scan_source source = {.view = s->view,
-                                          .heap = s->options.heap,
-                                          .is_wanted = s->options.filter ? is_wanted : NULL,
-                                          .context = s->options.filter};
-    struct rt_scan_options scan = {.k = s->options.k,
-                                   .epsilon = s->options.epsilon,
-                                   .exact = s->options.exact,
-                                   .max_queries = n_part,
-                                   .max_probes = s->n_probes};
+    const struct rt_index_scan_source source = scan_source(s);
+    const struct rt_scan_options scan = scan_options(s);
     w->search = s;
     RT_TRY(rt_index_scan_new(&source, &scan, &w->scan, err));
     RT_TRY(rt_assigner_new(n_part < ASSIGN_ROWS ? n_part : ASSIGN_ROWS, s->tree->dim, most,
@@ -117,6 +131,9 @@ static enum rt_status allocate(struct rt_index_search *s, struct rt_error *err)
     RT_TRY(rt_array_zero(s->options.threads, sizeof *s->workers, &s->workers, err));
     for (uint32_t t = 0; t < s->options.threads; t++)
         RT_TRY(worker_new(s, &s->workers[t], err));
+    const struct rt_index_scan_source source = scan_source(s);
+    const struct rt_scan_options scan = scan_options(s);
+    rt_index_scan_expect(&source, &scan, s->options.n_queries / (uint64_t)s->job->n_ranks);
 done:
     return st;
 }

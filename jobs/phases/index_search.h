@@ -20,7 +20,8 @@ struct rt_index_search_options {
     bool exact;                     /* all bounds minus infinity */
     uint32_t probes[RT_MAX_LEVELS]; /* kept at each level, coarse to leaf: rt_index_probes */
     uint32_t threads;
-    uint32_t batch; /* queries at once, at most */
+    uint32_t batch;     /* queries at once, at most */
+    uint64_t n_queries; /* that will be searched for, about */
     bool pin;
     struct rt_id_filter *filter;  /* ids that may be found; NULL: all. Lent */
     struct rt_heap_vectors *heap; /* where vectors stay in the heap; lent */

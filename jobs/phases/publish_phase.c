@@ -152,6 +152,7 @@ static enum rt_status ask_index(struct publisher *p, const struct rt_index_view 
                                               .epsilon = 1.9F,
                                               .threads = 1,
                                               .batch = RT_GATE_QUERIES,
+                                              .n_queries = RT_GATE_QUERIES,
                                               .pin = job->options->pin};
     struct rt_texts none = {.n = 0};
     RT_LOCAL(rt_index_probes(view, NULL, 0, options.probes, err));

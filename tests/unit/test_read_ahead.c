@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -121,6 +122,34 @@ RT_TEST("a page that is touched at random brings no others along")
         for (size_t i = 0; i < PAGES; i++)
             n += is_there(mapped, i);
         CHECK(n == 1);
+    }
+    unmap_file(mapped, fd);
+}
+
+static long faults(void)
+{
+    struct rusage usage;
+    CHECK(getrusage(RUSAGE_SELF, &usage) == 0);
+    return usage.ru_minflt + usage.ru_majflt;
+}
+
+RT_TEST("what is in memory is mapped before it is touched, what is not is not read")
+{
+    int fd = -1;
+    char *mapped = map_file(&fd);
+    rt_read_ahead_at_random(mapped, PAGES * page);
+    rt_read_ahead_map(mapped + 1, PAGES * page - 1);
+    rt_read_ahead_map(NULL, 0);
+#ifdef MADV_POPULATE_READ
+    long before = faults();
+    for (size_t i = 0; i < PAGES; i++)
+        touch(mapped, i);
+    CHECK(faults() == before);
+#endif
+    if (drop(mapped, fd)) {
+        rt_read_ahead_map(mapped, PAGES * page);
+        for (size_t i = 0; i < PAGES; i++)
+            CHECK(!is_there(mapped, i));
     }
     unmap_file(mapped, fd);
 }
