@@ -1,33 +1,8 @@
 #include "core/keys.h"
 
-#define FEW 64u /* sorted by counting */
+#include "core/kernels/kernels.h"
 
-/* Each key's place is the number of lesser values: no branch to guess, and the compiler compares
- * four at once. Keys of equal values take the next places and are put right at the end. */
-static void sort_few(uint64_t *keys, size_t n)
-{
-    int32_t value[FEW];
-    uint64_t sorted[FEW];
-    const size_t padded = (n + 15) / 16 * 16;
-    for (size_t i = 0; i < padded; i++) {
-        value[i] = i < n ? (int32_t)((keys[i] >> 32) ^ (1u << 31)) : INT32_MAX;
-        sorted[i] = UINT64_MAX;
-    }
-    for (size_t i = 0; i < n; i++) {
-        uint32_t place = 0;
-        for (size_t j = 0; j < padded; j++)
-            place += value[j] < value[i];
-        while (sorted[place] != UINT64_MAX)
-            place++;
-        sorted[place] = keys[i];
-    }
-    for (size_t i = 0; i < n; i++) {
-        size_t at = i;
-        for (; at > 0 && keys[at - 1] > sorted[i]; at--)
-            keys[at] = keys[at - 1];
-        keys[at] = sorted[i];
-    }
-}
+#define FEW 64u
 
 /* Those up to the middle key to the front, and it behind them: returns its place. */
 static size_t part(uint64_t *keys, size_t n)
@@ -60,7 +35,7 @@ void rt_keys_sort(uint64_t *keys, size_t n)
             n = at;
         }
     }
-    sort_few(keys, n);
+    rt_kernels()->sort_few(keys, n);
 }
 
 void rt_keys_select(uint64_t *keys, size_t n, size_t wanted)

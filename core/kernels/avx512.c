@@ -174,6 +174,43 @@ static uint64_t at_most(const float *a, size_t n, float threshold)
     return bits;
 }
 
+/* The lanes of vector v that some of n entries fill. */
+ALWAYS __mmask8 eight_of(size_t n, size_t v)
+{
+    size_t left = n > 8 * v ? n - 8 * v : 0;
+    return (__mmask8)(left < 8 ? (1u << left) - 1 : 0xffu);
+}
+
+/* Each key's place is the number of lesser ones. */
+ALWAYS void sort_at_most(uint64_t *keys, size_t n, size_t n_vectors)
+{
+    const __m512i one = _mm512_set1_epi64(1);
+    __m512i key[8];
+    __m512i place[8];
+    for (size_t v = 0; v < n_vectors; v++) {
+        place[v] = _mm512_setzero_si512();
+        key[v] = _mm512_maskz_loadu_epi64(eight_of(n, v), keys + 8 * v);
+    }
+    for (size_t i = 0; i < n; i++) {
+        __m512i other = _mm512_set1_epi64((int64_t)keys[i]);
+        for (size_t v = 0; v < n_vectors; v++)
+            place[v] = _mm512_mask_add_epi64(place[v], _mm512_cmplt_epu64_mask(other, key[v]),
+                                             place[v], one);
+    }
+    for (size_t v = 0; v < n_vectors; v++)
+        _mm512_mask_i64scatter_epi64(keys, eight_of(n, v), place[v], key[v], 8);
+}
+
+static void sort_few_512(uint64_t *keys, size_t n)
+{
+    if (n <= 16)
+        sort_at_most(keys, n, 2);
+    else if (n <= 32)
+        sort_at_most(keys, n, 4);
+    else
+        sort_at_most(keys, n, 8);
+}
+
 ALWAYS __mmask16 lanes_at(size_t i, size_t n)
 {
     return (__mmask16)(n - i < 16 ? 0xffffu >> (16 - (n - i)) : 0xffffu);
@@ -332,6 +369,7 @@ void rt_kernels_avx512(struct rt_kernels *table)
     table->int8_tile = int8_tile;
     table->int8_least = int8_least;
     table->at_most = at_most;
+    table->sort_few = sort_few_512;
     table->find_rank = find_rank_512;
     table->pick = pick;
     table->pick_least = pick_least_512;

@@ -138,6 +138,8 @@ struct rt_kernels {
      * May write 16 entries beyond them. */
     void (*pick_least)(const float *values, size_t n_rows, size_t n, size_t rank,
                        const uint32_t *ids, uint32_t *out);
+    /* Sorts up to 64 keys, ascending; no two are equal, and none is UINT64_MAX. */
+    void (*sort_few)(uint64_t *keys, size_t n);
     /* The values and ids (up to 64) whose bit is set, in order; returns how many. May write 16
      * entries beyond them. */
     size_t (*pick)(const float *values, const uint32_t *ids, uint64_t mask, float *out_values,

@@ -266,6 +266,35 @@ static float scale_products(float *a, const float *norm, float factor, size_t n)
     return smallest;
 }
 
+#define MOST_KEYS 64u
+
+/* Each key's place is the number of lesser values: no branch to guess, and the compiler compares
+ * four at once. Keys of equal values take the next places and are put right at the end. */
+static void sort_few(uint64_t *keys, size_t n)
+{
+    int32_t value[MOST_KEYS];
+    uint64_t sorted[MOST_KEYS];
+    const size_t padded = (n + 15) / 16 * 16;
+    for (size_t i = 0; i < padded; i++) {
+        value[i] = i < n ? (int32_t)((keys[i] >> 32) ^ (1u << 31)) : INT32_MAX;
+        sorted[i] = UINT64_MAX;
+    }
+    for (size_t i = 0; i < n; i++) {
+        uint32_t place = 0;
+        for (size_t j = 0; j < padded; j++)
+            place += value[j] < value[i];
+        while (sorted[place] != UINT64_MAX)
+            place++;
+        sorted[place] = keys[i];
+    }
+    for (size_t i = 0; i < n; i++) {
+        size_t at = i;
+        for (; at > 0 && keys[at - 1] > sorted[i]; at--)
+            keys[at] = keys[at - 1];
+        keys[at] = sorted[i];
+    }
+}
+
 static size_t count_at_most(const float *values, size_t n, float most)
 {
     size_t count = 0;
@@ -330,6 +359,7 @@ void rt_kernels_portable(struct rt_kernels *table)
     table->int8_least = int8_least;
     table->scale_products = scale_products;
     table->at_most = at_most;
+    table->sort_few = sort_few;
     table->find_rank = find_rank;
     table->pick_least = pick_least;
     table->pick = pick;

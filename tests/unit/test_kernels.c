@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #define MOST 4200
@@ -322,6 +323,33 @@ RT_TEST("products of codes are the same numbers everywhere, up to the most extre
                     }
                 }
             }
+}
+
+static int by_value(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a;
+    uint64_t y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+RT_TEST("up to 64 keys are sorted in every instruction set, and no others are touched")
+{
+    uint64_t keys[65];
+    uint64_t expected[65];
+    for (int isa = 0; isa < RT_N_ISAS; isa++) {
+        struct rt_kernels kernels = pick(isa);
+        for (size_t n = 0; kernels.l2 && n <= 64; n++)
+            for (uint64_t seed = 0; seed < 3; seed++) {
+                for (size_t i = 0; i < 65; i++) { /* half of them of few values */
+                    uint64_t bits = rt_random(seed, RT_RANDOM_TEST, i, n, 0);
+                    keys[i] = (bits % 2 ? bits >> 32 : bits % 5) << 32 | (i * 37 + 11) % 101;
+                }
+                memcpy(expected, keys, sizeof keys);
+                qsort(expected, n, sizeof *expected, by_value);
+                kernels.sort_few(keys, n);
+                CHECK(memcmp(keys, expected, sizeof keys) == 0);
+            }
+    }
 }
 
 RT_TEST("rows centred for BLAS and products scaled are right in every instruction set")
