@@ -78,8 +78,7 @@ void rt_rerank_end(struct rt_scanner *s, struct rt_scan_query *q, const struct r
         size_t n = fetch->n - begin < AT_ONCE ? fetch->n - begin : AT_ONCE;
         if (fetch->bounds[begin] > rt_scan_tau(q))
             return;
-        for (size_t i = 0; i < n; i++)
-            distances[i] = s->distance(vector, fetch->vectors[begin + i], s->dim);
+        s->distances(vector, fetch->vectors + begin, n, s->dim, distances);
         for (size_t i = 0; i < n && fetch->bounds[begin + i] <= rt_scan_tau(q); i++) {
             float bound = fetch->bounds[begin + i];
             float key = distances[i] > bound ? distances[i] : bound;

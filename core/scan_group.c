@@ -95,42 +95,14 @@ static void prefetch_kept(const struct rt_scan_pair *pair, uint64_t begin)
         }
 }
 
-/* kept := the rows with low < bound <= high. */
-static void keep_between(const struct rt_scanner *s, struct rt_scan_pair *pair, float low,
-                         float high)
-{
-    for (size_t b = 0; b < pair->n_blocks; b++) {
-        const float *bounds = pair->bounds + b * RT_BLOCK_ROWS;
-        pair->kept[b] = (uint32_t)(s->at_most(bounds, RT_BLOCK_ROWS, high) &
-                                   ~s->at_most(bounds, RT_BLOCK_ROWS, low));
-    }
-}
-
 /* A number that at least `most` of n bounds are not above, and few more. */
 static float seed_bound(const struct rt_scanner *s, const float *bounds, size_t n, uint32_t most)
 {
-    enum { LANES = 16 };
-    float least[LANES];
-    float at = INFINITY;
+    float at;
     float next;
-    size_t i = 0;
-    if (most > LANES) {
-        s->find_rank(bounds, n, most, &at, &next);
-        return at;
-    }
-    for (size_t l = 0; l < LANES; l++)
-        least[l] = INFINITY;
-    for (; i + LANES <= n; i += LANES)
-        for (size_t l = 0; l < LANES; l++)
-            least[l] = bounds[i + l] < least[l] ? bounds[i + l] : least[l];
-    for (size_t l = 0; i + l < n; l++)
-        least[l] = bounds[i + l] < least[l] ? bounds[i + l] : least[l];
-    for (size_t l = 0; l < LANES; l++) { /* the most-th of the least of all lanes */
-        uint32_t n_below = 0;
-        for (size_t j = 0; j < LANES; j++)
-            n_below += least[j] <= least[l];
-        at = n_below >= most && least[l] < at ? least[l] : at;
-    }
+    if (most <= 16)
+        return s->kernels->seed(bounds, n, most);
+    s->find_rank(bounds, n, most, &at, &next);
     return at;
 }
 
@@ -157,7 +129,7 @@ static void bound_rows(struct rt_scanner *s, struct rt_scan_pair *pair, uint64_t
     if (pair->is_seeding && n_rows > most) {
         size_t n_here = n_rows < n * RT_BLOCK_ROWS ? (size_t)n_rows : n * RT_BLOCK_ROWS;
         pair->seed = seed_bound(s, pair->bounds, n_here, most);
-        keep_between(s, pair, NAN, pair->seed);
+        s->kernels->between(pair->bounds, n, NAN, pair->seed, pair->kept);
     }
     prefetch_kept(pair, begin);
 }
@@ -186,7 +158,8 @@ static enum rt_status measure_seeds(struct rt_scanner *s, struct rt_scan_pair *p
     rt_rerank_end(s, pair->query, &pair->fetch);
     RT_TRY(rt_rerank(s, pair->query, pair->n_seeds - pair->fetch.n, err));
     pair->query->n_seeds += pair->n_seeds;
-    keep_between(s, pair, pair->seed, rt_scan_tau(pair->query));
+    s->kernels->between(pair->bounds, pair->n_blocks, pair->seed, rt_scan_tau(pair->query),
+                        pair->kept);
     prefetch_kept(pair, begin);
 done:
     return st;

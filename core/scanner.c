@@ -5,18 +5,20 @@
 
 #define GOOD_BUFFER 256u
 
-static rt_row_distance *distance_for(enum rt_metric metric, enum rt_element element)
+static rt_row_distances *distances_for(enum rt_metric metric, enum rt_element element)
 {
     const struct rt_scan_kernels *kernels = &rt_kernels()->scan;
-    return metric == RT_IP       ? kernels->row_ip[element]
-           : metric == RT_COSINE ? kernels->row_cosine[element]
-                                 : kernels->row_l2[element];
+    return metric == RT_IP       ? kernels->rows_ip[element]
+           : metric == RT_COSINE ? kernels->rows_cosine[element]
+                                 : kernels->rows_l2[element];
 }
 
 float rt_scan_distance(enum rt_metric metric, enum rt_element element, const float *query,
                        const void *row, uint32_t dim)
 {
-    return distance_for(metric, element)(query, row, dim);
+    float distance;
+    distances_for(metric, element)(query, &row, 1, dim, &distance);
+    return distance;
 }
 
 struct sizes { /* entries of each array */
@@ -85,8 +87,7 @@ enum rt_status rt_scanner_new(const struct rt_scan_source *source,
     s->options = *options;
     s->options.buffer = buffer_of(options);
     s->kernels = &rt_kernels()->scan;
-    s->distance = distance_for(tree->metric, source->element);
-    s->at_most = rt_kernels()->at_most;
+    s->distances = distances_for(tree->metric, source->element);
     s->find_rank = rt_kernels()->find_rank;
     s->is_ip = tree->metric == RT_IP;
     s->is_residual = tree->residual;

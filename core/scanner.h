@@ -60,8 +60,7 @@ struct rt_scanner {
     struct rt_scan_source source;
     struct rt_scan_options options;
     const struct rt_scan_kernels *kernels;
-    rt_row_distance *distance;
-    uint64_t (*at_most)(const float *a, size_t n, float threshold);
+    rt_row_distances *distances;
     void (*find_rank)(const float *values, size_t n, size_t rank, float *at, float *next);
     bool is_ip, is_residual;
     uint32_t dim, n_groups, n_factors, n_lists;

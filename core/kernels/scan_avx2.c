@@ -296,6 +296,21 @@ static void scan(const struct rt_scan_table *table, const uint8_t *codes, const 
     }
 }
 
+static void between(const float *bounds, size_t n_blocks, float low, float high, uint32_t *kept)
+{
+    const __m256 least = _mm256_set1_ps(low);
+    const __m256 most = _mm256_set1_ps(high);
+    for (size_t b = 0; b < n_blocks; b++) {
+        kept[b] = 0;
+        for (size_t q = 0; q < 4; q++, bounds += 8) {
+            __m256 x = _mm256_loadu_ps(bounds);
+            __m256 keep = _mm256_and_ps(_mm256_cmp_ps(x, least, _CMP_NLE_UQ),
+                                        _mm256_cmp_ps(x, most, _CMP_LE_OQ));
+            kept[b] |= (uint32_t)_mm256_movemask_ps(keep) << 8 * q;
+        }
+    }
+}
+
 /* x_i := (f32)((f64)x_i / norm) */
 static inline struct lanes scaled(struct lanes x, double norm)
 {
@@ -318,11 +333,10 @@ void rt_scan_kernels_avx2(struct rt_scan_kernels *table)
         .table_fill = table_fill,
         .block_sums = block_sums,
         .scan = scan,
-        .row_l2 = {[RT_F32] = l2_f32, [RT_F16] = l2_f16, [RT_U8] = l2_u8, [RT_I8] = l2_i8},
-        .row_ip = {[RT_F32] = ip_f32, [RT_F16] = ip_f16, [RT_U8] = ip_u8, [RT_I8] = ip_i8},
-        .row_cosine = {[RT_F32] = cosine_f32,
-                       [RT_F16] = cosine_f16,
-                       [RT_U8] = cosine_u8,
-                       [RT_I8] = cosine_i8},
+        .between = between,
+        .seed = table->seed, /* the portable one */
+        .rows_l2 = RT_BY_ELEMENT(rows_l2),
+        .rows_ip = RT_BY_ELEMENT(rows_ip),
+        .rows_cosine = RT_BY_ELEMENT(rows_cosine),
     };
 }

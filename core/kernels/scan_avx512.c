@@ -193,6 +193,38 @@ static inline void sums_of(const uint8_t *entries, const uint8_t *codes, uint32_
 
 #include "core/kernels/scan_blocks_512.h"
 
+static void between(const float *bounds, size_t n_blocks, float low, float high, uint32_t *kept)
+{
+    const __m512 least = _mm512_set1_ps(low);
+    const __m512 most = _mm512_set1_ps(high);
+    for (size_t b = 0; b < n_blocks; b++, bounds += 32) {
+        __m512 x = _mm512_loadu_ps(bounds);
+        __m512 y = _mm512_loadu_ps(bounds + 16);
+        __mmask16 first = _mm512_cmp_ps_mask(x, least, _CMP_NLE_UQ);
+        __mmask16 second = _mm512_cmp_ps_mask(y, least, _CMP_NLE_UQ);
+        first = _mm512_mask_cmp_ps_mask(first, x, most, _CMP_LE_OQ);
+        second = _mm512_mask_cmp_ps_mask(second, y, most, _CMP_LE_OQ);
+        kept[b] = (uint32_t)first | (uint32_t)second << 16;
+    }
+}
+
+static float seed(const float *bounds, size_t n, uint32_t most)
+{
+    __m512 least = _mm512_set1_ps(INFINITY);
+    __m512i n_below = _mm512_setzero_si512();
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 here = first_lanes(n - i < 16 ? n - i : 16);
+        least = _mm512_mask_min_ps(least, here, least, _mm512_maskz_loadu_ps(here, bounds + i));
+    }
+    for (int l = 0; l < 16; l++) {
+        __m512 other = _mm512_permutexvar_ps(_mm512_set1_epi32(l), least);
+        __mmask16 below = _mm512_cmp_ps_mask(other, least, _CMP_LE_OQ);
+        n_below = _mm512_mask_sub_epi32(n_below, below, n_below, _mm512_set1_epi32(-1));
+    }
+    __mmask16 enough = _mm512_cmpge_epu32_mask(n_below, _mm512_set1_epi32((int)most));
+    return _mm512_mask_reduce_min_ps(enough, least);
+}
+
 static inline __m512 load_f32(const void *row, size_t i, __mmask16 mask)
 {
     return _mm512_maskz_loadu_ps(mask, (const char *)row + 4 * i);
@@ -241,20 +273,52 @@ static inline __m512 scaled(__m512 x, __m512d norm)
         }                                                                                          \
     } while (0)
 
+/* tree_f32 of four at once: the same additions. */
+static inline __m128 tree_f32_4(const __m512 lanes[4])
+{
+    __m512 ab = _mm512_add_ps(_mm512_shuffle_f32x4(lanes[0], lanes[1], 0x44),
+                              _mm512_shuffle_f32x4(lanes[0], lanes[1], 0xee));
+    __m512 cd = _mm512_add_ps(_mm512_shuffle_f32x4(lanes[2], lanes[3], 0x44),
+                              _mm512_shuffle_f32x4(lanes[2], lanes[3], 0xee));
+    __m512 four =
+        _mm512_add_ps(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xdd));
+    four = _mm512_add_ps(four, _mm512_permute_ps(four, 0x4e));
+    four = _mm512_add_ps(four, _mm512_permute_ps(four, 0xb1));
+    return _mm512_castps512_ps128(_mm512_maskz_compress_ps(0x1111, four));
+}
+
+static inline __m512 add_product(__m512 sum, __m512 a, __m512 b)
+{
+    return _mm512_add_ps(sum, _mm512_mul_ps(a, b));
+}
+
+/* Four rows at once, whose additions do not wait for each other; what is left one by one. */
+#define RT_ROWS(name, type, add, is_minus)                                                         \
+    static void rows_##name##_##type(const float *query, const void *const *rows, size_t n,        \
+                                     size_t dim, float *out)                                       \
+    {                                                                                              \
+        for (size_t r = 0, some; r < n; r += some) {                                               \
+            some = n - r < 4 ? 1 : 4;                                                              \
+            __m512 sum[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(),        \
+                             _mm512_setzero_ps()};                                                 \
+            if (some == 4)                                                                         \
+                RT_EACH_16(__m512 q = load_f32(query, i, mask);                                    \
+                           sum[0] = add(sum[0], load_##type(rows[r], i, mask), q);                 \
+                           sum[1] = add(sum[1], load_##type(rows[r + 1], i, mask), q);             \
+                           sum[2] = add(sum[2], load_##type(rows[r + 2], i, mask), q);             \
+                           sum[3] = add(sum[3], load_##type(rows[r + 3], i, mask), q));            \
+            else                                                                                   \
+                RT_EACH_16(sum[0] = add(sum[0], load_##type(rows[r], i, mask),                     \
+                                        load_f32(query, i, mask)));                                \
+            __m128 all = tree_f32_4(sum);                                                          \
+            all = is_minus ? _mm_sub_ps(_mm_setzero_ps(), all) : all;                              \
+            _mm_mask_storeu_ps(out + r, some == 4 ? 15 : 1, all);                                  \
+        }                                                                                          \
+    }
+
 #define RT_ROW_FUNCTIONS(type)                                                                     \
-    static float l2_##type(const float *query, const void *row, size_t dim)                        \
-    {                                                                                              \
-        __m512 sum = _mm512_setzero_ps();                                                          \
-        RT_EACH_16(sum = add_square(sum, load_##type(row, i, mask), load_f32(query, i, mask)));    \
-        return tree_f32(sum);                                                                      \
-    }                                                                                              \
-    static float ip_##type(const float *query, const void *row, size_t dim)                        \
-    {                                                                                              \
-        __m512 sum = _mm512_setzero_ps();                                                          \
-        RT_EACH_16(sum = _mm512_add_ps(                                                            \
-                       sum, _mm512_mul_ps(load_##type(row, i, mask), load_f32(query, i, mask))));  \
-        return 0.0f - tree_f32(sum);                                                               \
-    }                                                                                              \
+    RT_ROWS(l2, type, add_square, false)                                                           \
+    RT_ROWS(ip, type, add_product, true)                                                           \
     static float cosine_##type(const float *query, const void *row, size_t dim)                    \
     {                                                                                              \
         __m512d low = _mm512_setzero_pd();                                                         \
@@ -267,7 +331,8 @@ static inline __m512 scaled(__m512 x, __m512d norm)
         RT_EACH_16(sum = add_square(sum, scaled(load_##type(row, i, mask), norm),                  \
                                     load_f32(query, i, mask)));                                    \
         return tree_f32(sum);                                                                      \
-    }
+    }                                                                                              \
+    RT_ROW_BY_ROW(cosine_##type)
 RT_ROW_FUNCTIONS(f32)
 RT_ROW_FUNCTIONS(f16)
 RT_ROW_FUNCTIONS(u8)
@@ -281,11 +346,10 @@ void rt_scan_kernels_avx512(struct rt_scan_kernels *table)
         .table_fill = table_fill,
         .block_sums = block_sums,
         .scan = scan,
-        .row_l2 = {[RT_F32] = l2_f32, [RT_F16] = l2_f16, [RT_U8] = l2_u8, [RT_I8] = l2_i8},
-        .row_ip = {[RT_F32] = ip_f32, [RT_F16] = ip_f16, [RT_U8] = ip_u8, [RT_I8] = ip_i8},
-        .row_cosine = {[RT_F32] = cosine_f32,
-                       [RT_F16] = cosine_f16,
-                       [RT_U8] = cosine_u8,
-                       [RT_I8] = cosine_i8},
+        .between = between,
+        .seed = seed,
+        .rows_l2 = RT_BY_ELEMENT(rows_l2),
+        .rows_ip = RT_BY_ELEMENT(rows_ip),
+        .rows_cosine = RT_BY_ELEMENT(rows_cosine),
     };
 }

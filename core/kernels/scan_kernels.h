@@ -40,7 +40,9 @@ struct rt_scan_table {
     float width;    /* epsilon x 2 |v - c|, epsilon x |v - c| */
 };
 
-typedef float rt_row_distance(const float *query, const void *row, size_t dim);
+/* Distances of one query to n rows. */
+typedef void rt_row_distances(const float *query, const void *const *rows, size_t n, size_t dim,
+                              float *out);
 
 struct rt_scan_kernels {
     /* The signs and sums of u = row - c (f32; c NULL: u = row). code: rt_code_bytes, padding bits
@@ -62,12 +64,32 @@ struct rt_scan_kernels {
     /* For n_blocks blocks: bounds (32 each), and kept (bit r of each: bound of row r <= tau). */
     void (*scan)(const struct rt_scan_table *table, const uint8_t *codes, const float *factors,
                  size_t n_blocks, float tau, float *bounds, uint32_t *kept);
-    /* E of B1 between a query and a row as it is stored, by element type: l2; ip; l2 with the row
+    /* kept of n_blocks blocks of bounds, none NaN: bit r says low < bound of row r <= high; low
+     * NaN: any is above it. */
+    void (*between)(const float *bounds, size_t n_blocks, float low, float high, uint32_t *kept);
+    /* A number that at least `most` (1..16) of n >= most bounds are not above, and few more: the
+     * most-th of the least of 16 lanes. Infinity where fewer lanes have any. */
+    float (*seed)(const float *bounds, size_t n, uint32_t most);
+    /* E of B1 between a query and rows as they are stored, by element type: l2; ip; l2 with the row
      * scaled to length 1 as A6 does. */
-    rt_row_distance *row_l2[RT_N_ELEMENTS];
-    rt_row_distance *row_ip[RT_N_ELEMENTS];
-    rt_row_distance *row_cosine[RT_N_ELEMENTS];
+    rt_row_distances *rows_l2[RT_N_ELEMENTS];
+    rt_row_distances *rows_ip[RT_N_ELEMENTS];
+    rt_row_distances *rows_cosine[RT_N_ELEMENTS];
 };
+
+/* For the files that fill it: a row's distance, taken row by row; and a function of each element
+ * type. */
+#define RT_ROW_BY_ROW(name)                                                                        \
+    static void rows_##name(const float *query, const void *const *rows, size_t n, size_t dim,     \
+                            float *out)                                                            \
+    {                                                                                              \
+        for (size_t r = 0; r < n; r++)                                                             \
+            out[r] = name(query, rows[r], dim);                                                    \
+    }
+#define RT_BY_ELEMENT(name)                                                                        \
+    {                                                                                              \
+        [RT_F32] = name##_f32, [RT_F16] = name##_f16, [RT_U8] = name##_u8, [RT_I8] = name##_i8     \
+    }
 
 /* Each sets the functions it has. */
 void rt_scan_kernels_portable(struct rt_scan_kernels *table);

@@ -303,6 +303,20 @@ static void scan(const struct rt_scan_table *table, const uint8_t *codes, const 
     }
 }
 
+static void between(const float *bounds, size_t n_blocks, float low, float high, uint32_t *kept)
+{
+    static const uint32_t bit[4] = {1, 2, 4, 8};
+    for (size_t b = 0; b < n_blocks; b++) {
+        kept[b] = 0;
+        for (size_t q = 0; q < 8; q++, bounds += 4) {
+            float32x4_t x = vld1q_f32(bounds);
+            uint32x4_t keep = vbicq_u32(vcleq_f32(x, vdupq_n_f32(high)), /* and not */
+                                        vcleq_f32(x, vdupq_n_f32(low)));
+            kept[b] |= vaddvq_u32(vandq_u32(keep, vld1q_u32(bit))) << 4 * q;
+        }
+    }
+}
+
 /* x_i := (f32)((f64)x_i / norm) */
 static inline struct lanes scaled(struct lanes x, double norm)
 {
@@ -324,11 +338,10 @@ void rt_scan_kernels_neon(struct rt_scan_kernels *table)
         .table_fill = table_fill,
         .block_sums = block_sums,
         .scan = scan,
-        .row_l2 = {[RT_F32] = l2_f32, [RT_F16] = l2_f16, [RT_U8] = l2_u8, [RT_I8] = l2_i8},
-        .row_ip = {[RT_F32] = ip_f32, [RT_F16] = ip_f16, [RT_U8] = ip_u8, [RT_I8] = ip_i8},
-        .row_cosine = {[RT_F32] = cosine_f32,
-                       [RT_F16] = cosine_f16,
-                       [RT_U8] = cosine_u8,
-                       [RT_I8] = cosine_i8},
+        .between = between,
+        .seed = table->seed, /* the portable one */
+        .rows_l2 = RT_BY_ELEMENT(rows_l2),
+        .rows_ip = RT_BY_ELEMENT(rows_ip),
+        .rows_cosine = RT_BY_ELEMENT(rows_cosine),
     };
 }

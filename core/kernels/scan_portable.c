@@ -116,6 +116,33 @@ static void scan(const struct rt_scan_table *table, const uint8_t *codes, const 
     }
 }
 
+static void between(const float *bounds, size_t n_blocks, float low, float high, uint32_t *kept)
+{
+    for (size_t b = 0; b < n_blocks; b++, bounds += 32) {
+        kept[b] = 0;
+        for (unsigned r = 0; r < 32; r++)
+            kept[b] |= (uint32_t)(bounds[r] <= high && !(bounds[r] <= low)) << r;
+    }
+}
+
+static float seed(const float *bounds, size_t n, uint32_t most)
+{
+    float least[LANES];
+    float at = INFINITY;
+    for (size_t l = 0; l < LANES; l++)
+        least[l] = INFINITY;
+    for (size_t i = 0; i < n; i++)
+        if (bounds[i] < least[i % LANES])
+            least[i % LANES] = bounds[i];
+    for (size_t l = 0; l < LANES; l++) {
+        uint32_t n_below = 0;
+        for (size_t j = 0; j < LANES; j++)
+            n_below += least[j] <= least[l];
+        at = n_below >= most && least[l] < at ? least[l] : at;
+    }
+    return at;
+}
+
 static float half_to_float(const unsigned char *bytes)
 {
     unsigned half = bytes[0] | (unsigned)bytes[1] << 8;
@@ -182,7 +209,10 @@ static inline float load_i8(const void *row, size_t i)
         }                                                                                          \
         RT_TREE(lane);                                                                             \
         return lane[0];                                                                            \
-    }
+    }                                                                                              \
+    RT_ROW_BY_ROW(l2_##type)                                                                       \
+    RT_ROW_BY_ROW(ip_##type)                                                                       \
+    RT_ROW_BY_ROW(cosine_##type)
 RT_ROW_FUNCTIONS(f32)
 RT_ROW_FUNCTIONS(f16)
 RT_ROW_FUNCTIONS(u8)
@@ -196,11 +226,10 @@ void rt_scan_kernels_portable(struct rt_scan_kernels *table)
         .table_fill = table_fill,
         .block_sums = block_sums,
         .scan = scan,
-        .row_l2 = {[RT_F32] = l2_f32, [RT_F16] = l2_f16, [RT_U8] = l2_u8, [RT_I8] = l2_i8},
-        .row_ip = {[RT_F32] = ip_f32, [RT_F16] = ip_f16, [RT_U8] = ip_u8, [RT_I8] = ip_i8},
-        .row_cosine = {[RT_F32] = cosine_f32,
-                       [RT_F16] = cosine_f16,
-                       [RT_U8] = cosine_u8,
-                       [RT_I8] = cosine_i8},
+        .between = between,
+        .seed = seed,
+        .rows_l2 = RT_BY_ELEMENT(rows_l2),
+        .rows_ip = RT_BY_ELEMENT(rows_ip),
+        .rows_cosine = RT_BY_ELEMENT(rows_cosine),
     };
 }

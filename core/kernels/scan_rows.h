@@ -44,7 +44,10 @@
                        minus(scaled(load_##type(row, i, n), norm), load_f32(query, i, n));         \
                    add_product(&sum, x, x));                                                       \
         return tree_f32(sum);                                                                      \
-    }
+    }                                                                                              \
+    RT_ROW_BY_ROW(l2_##type)                                                                       \
+    RT_ROW_BY_ROW(ip_##type)                                                                       \
+    RT_ROW_BY_ROW(cosine_##type)
 RT_ROW_FUNCTIONS(f32)
 RT_ROW_FUNCTIONS(f16)
 RT_ROW_FUNCTIONS(u8)

@@ -52,7 +52,10 @@ static void rotate_once(uint64_t seed, uint32_t dim, float *rows, size_t n_rows)
 
 static double product(const float *a, const float *b, uint32_t dim)
 {
-    return -(double)rt_kernels()->scan.row_ip[RT_F32](a, b, dim);
+    const void *row = b;
+    float minus;
+    rt_kernels()->scan.rows_ip[RT_F32](a, &row, 1, dim, &minus);
+    return -(double)minus;
 }
 
 /* Codes of rows without centroid: the signs as +-1 beside the factors. */

@@ -18,6 +18,15 @@ static uint8_t entries[MOST_GROUPS * 16];
 static uint8_t other_entries[MOST_GROUPS * 16];
 static uint8_t block[MOST_GROUPS * 16];
 
+/* By a table of distances, of one row. */
+static float row_distance(rt_row_distances *distances, const float *query, const void *row,
+                          size_t dim)
+{
+    float out = NAN;
+    distances(query, &row, 1, dim, &out);
+    return out;
+}
+
 static void draw(uint64_t seed, size_t n, float *out)
 {
     for (size_t i = 0; i < n; i++)
@@ -118,9 +127,10 @@ RT_TEST("a table's terms are distance, product and greatest entry, the same bits
                 CHECK(memcmp(&first, &terms, sizeof terms) == 0);
                 CHECK(fabs((double)terms.square - square) <= 1e-5 * square);
                 CHECK(with || terms.dot == 0);
-                CHECK(!with || terms.dot == -kernels.scan.row_ip[RT_F32](vector_a, vector_b, dim));
-                CHECK(!with ||
-                      terms.square == kernels.scan.row_l2[RT_F32](vector_a, vector_b, dim));
+                CHECK(!with || terms.dot == -row_distance(kernels.scan.rows_ip[RT_F32], vector_a,
+                                                          vector_b, dim));
+                CHECK(!with || terms.square == row_distance(kernels.scan.rows_l2[RT_F32], vector_a,
+                                                            vector_b, dim));
             }
         }
 }
@@ -239,11 +249,76 @@ RT_TEST("distances to stored rows are E of B1 on the row as f32, for every eleme
             float cosine = main_table->l2(vector_a, converted, dim);
             EACH_ISA(kernels)
             {
-                CHECK(kernels.scan.row_l2[element](vector_a, stored + 1, dim) == l2);
-                CHECK(kernels.scan.row_ip[element](vector_a, stored + 1, dim) == ip);
-                CHECK(kernels.scan.row_cosine[element](vector_a, stored + 1, dim) == cosine);
+                const struct rt_scan_kernels *scan = &kernels.scan;
+                CHECK(row_distance(scan->rows_l2[element], vector_a, stored + 1, dim) == l2);
+                CHECK(row_distance(scan->rows_ip[element], vector_a, stored + 1, dim) == ip);
+                CHECK(row_distance(scan->rows_cosine[element], vector_a, stored + 1, dim) ==
+                      cosine);
             }
         }
+}
+
+RT_TEST("distances to many rows are those to each of them")
+{
+    enum { ROWS = 11, DIM = 45 };
+    static uint8_t stored[ROWS * 4 * DIM];
+    const void *rows[ROWS];
+    for (int element = RT_F32; element <= RT_I8; element++) {
+        draw(5, DIM, vector_a);
+        draw(6, ROWS * DIM, vector_b);
+        rt_element_from_f32((enum rt_element)element, vector_b, stored, ROWS * DIM);
+        for (size_t r = 0; r < ROWS; r++) /* in no order */
+            rows[r] = stored + r * 4 % ROWS * DIM * rt_element_size((enum rt_element)element);
+        EACH_ISA(kernels)
+        {
+            rt_row_distances *const all[] = {kernels.scan.rows_l2[element],
+                                             kernels.scan.rows_ip[element],
+                                             kernels.scan.rows_cosine[element]};
+            for (size_t f = 0; f < 3; f++)
+                for (size_t n = 0; n <= ROWS; n++) {
+                    float out[ROWS + 1];
+                    out[n] = 77;
+                    all[f](vector_a, rows, n, DIM, out);
+                    for (size_t r = 0; r < n; r++) {
+                        float one = row_distance(all[f], vector_a, rows[r], DIM);
+                        CHECK(memcmp(&out[r], &one, sizeof one) == 0);
+                    }
+                    CHECK(out[n] == 77);
+                }
+        }
+    }
+}
+
+RT_TEST("bounds between two, and bounds to begin with, are the same in every instruction set")
+{
+    enum { BLOCKS = 5 };
+    float bounds[32 * BLOCKS];
+    uint32_t kept[BLOCKS];
+    draw(9, 32 * BLOCKS, bounds);
+    bounds[7] = -INFINITY;
+    bounds[40] = INFINITY;
+    bounds[41] = bounds[42];
+    const float lows[] = {NAN, -INFINITY, bounds[41], INFINITY};
+    EACH_ISA(kernels)
+    {
+        for (size_t low = 0; low < 4; low++)
+            for (size_t high = 0; high < 48; high++) {
+                kernels.scan.between(bounds, BLOCKS, lows[low], bounds[high], kept);
+                for (size_t r = 0; r < 32 * BLOCKS; r++) {
+                    bool is_kept = bounds[r] <= bounds[high] && !(bounds[r] <= lows[low]);
+                    CHECK((kept[r / 32] >> r % 32 & 1) == is_kept);
+                }
+            }
+        for (size_t n = 1; n <= 32 * BLOCKS; n++)
+            for (uint32_t most = 1; most <= 16 && most <= n; most++) {
+                float at = kernels.scan.seed(bounds, n, most);
+                uint32_t n_below = 0;
+                for (size_t i = 0; i < n; i++)
+                    n_below += bounds[i] <= at;
+                CHECK(n_below >= most);
+                CHECK(at == rt_kernels()->scan.seed(bounds, n, most));
+            }
+    }
 }
 
 /* ---- the engine ---- */
