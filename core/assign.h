@@ -22,7 +22,8 @@ const char *rt_proposer_name(enum rt_proposer wanted, uint32_t dim);
  * is l2 on unit rows). */
 struct rt_centroid_set;
 
-/* Bytes of the store beside n x dim centroids (about dim + 28 a centroid, J2), and of one whose
+/* Bytes of the store beside n x dim centroids (about dim + 28 a centroid, J2; in cells, from 384
+ * dimensions on, 2 dim + 40), and of one whose
  * centroids are the children of n_cells cells (each cell's children then begin at a multiple of 16,
  * for the descent of a tree). */
 size_t rt_centroid_set_bytes(uint32_t n, uint32_t dim);

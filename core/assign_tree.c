@@ -114,6 +114,8 @@ static void propose_pairs(struct rt_assigner *a, const struct rt_target *t, uint
         source_of_cell(t, n_cells, cell, &source);
         if (lows)
             rt_propose_lows(a, t, &source, rows, n_here, lows + i - n_here);
+        else if (t->is_fine)
+            rt_propose_fine(a, t, &source, rows, n_here);
         else
             rt_propose(a, t, &source, rows, n_here);
     }
@@ -131,7 +133,12 @@ static void propose_children(struct rt_assigner *a, const struct descent *d,
         size_t n = n_cells <= FEW_CELLS ? pair_few(d, t, n_cells)
                                         : pair_up(d, t, n_cells, 0, t->n_kept, &pairs);
         propose_pairs(a, t, n_cells, pairs, n, d->lows);
-        propose_pairs(a, t, n_cells, pairs, keep_pairs(a, pairs, n, d->lows), NULL);
+        n = keep_pairs(a, pairs, n, d->lows);
+        struct rt_target left = *t;
+        left.is_fine = t->set->low.codes != NULL;
+        if (left.is_fine)
+            rt_propose_prepare_fine(a, &left);
+        propose_pairs(a, &left, n_cells, pairs, n, NULL);
         return;
     }
     size_t n = pair_up(d, t, n_cells, 0, 1, &pairs);

@@ -61,6 +61,43 @@ static size_t products_of(const struct rt_assigner_sizes *s)
     return gemm > codes ? gemm : codes;
 }
 
+static size_t fine_bytes(size_t n_rows, uint32_t dim)
+{
+    size_t a_row = rt_code_stride(dim) + sizeof(float) + sizeof(struct rt_row_bound);
+    return sizeof(struct rt_fine_rows) + n_rows * a_row +
+           (dim + (size_t)RT_ROW_BLOCK * RT_TILE) * sizeof(float);
+}
+
+static void fine_free(struct rt_fine_rows *fine)
+{
+    if (!fine)
+        return;
+    rt_array_free(fine->codes);
+    rt_array_free(fine->scale);
+    rt_array_free(fine->bound);
+    rt_array_free(fine->rest);
+    rt_array_free(fine->a);
+    rt_array_free(fine);
+}
+
+static enum rt_status fine_new(size_t n_rows, uint32_t dim, struct rt_fine_rows **out,
+                               struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_fine_rows *fine = NULL;
+    RT_TRY(rt_array_zero(1, sizeof *fine, &fine, err));
+    RT_TRY(rt_array_new(n_rows, rt_code_stride(dim), &fine->codes, err));
+    RT_TRY(rt_array_new(n_rows, sizeof *fine->scale, &fine->scale, err));
+    RT_TRY(rt_array_new(n_rows, sizeof *fine->bound, &fine->bound, err));
+    RT_TRY(rt_array_new(dim, sizeof *fine->rest, &fine->rest, err));
+    RT_TRY(rt_array_new((size_t)RT_ROW_BLOCK * RT_TILE, sizeof *fine->a, &fine->a, err));
+    *out = fine;
+    fine = NULL;
+done:
+    fine_free(fine);
+    return st;
+}
+
 size_t rt_assigner_bytes(size_t max_rows, uint32_t dim, uint32_t max_beam)
 {
     struct rt_assigner_sizes s = sizes_of(max_rows, dim, max_beam);
@@ -69,7 +106,7 @@ size_t rt_assigner_bytes(size_t max_rows, uint32_t dim, uint32_t max_beam)
     return sizeof(struct rt_assigner) + s.n_batch * a_row + s.arena +
            (products_of(&s) + (size_t)RT_ROW_BLOCK * RT_TOP_SLOTS) * sizeof(float) +
            sizeof(float) * dim * (s.gemm_rows + s.gemm_tiles * RT_TILE) + sizeof(struct rt_packed) +
-           RT_TILE * rt_code_stride(dim) +
+           RT_TILE * rt_code_stride(dim) + (dim >= RT_FINE_DIM ? fine_bytes(s.n_batch, dim) : 0) +
            rt_assigner_most_measured(max_beam) *
                (sizeof(uint32_t) + sizeof(float) + sizeof(uint64_t));
 }
@@ -133,6 +170,8 @@ enum rt_status rt_assigner_new(size_t max_rows, uint32_t dim, uint32_t max_beam,
     RT_TRY(rt_array_new(n, sizeof *a->threshold, &a->threshold, err));
     RT_TRY(rt_array_new(n, sizeof *a->n_listed, &a->n_listed, err));
     RT_TRY(rt_array_new(n, sizeof *a->wants_all, &a->wants_all, err));
+    if (dim >= RT_FINE_DIM)
+        RT_TRY(fine_new(n, dim, &a->fine, err));
     RT_TRY(rt_array_zero(a->sizes.arena, 1, &a->arena, err)); /* touched here, not on the way */
     RT_TRY(rt_array_new(products_of(&a->sizes), sizeof *a->a, &a->a, err));
     RT_TRY(rt_array_new((size_t)RT_ROW_BLOCK * RT_TOP_SLOTS, sizeof(float), &a->top_values, err));
@@ -166,6 +205,7 @@ void rt_assigner_free(struct rt_assigner *assigner)
     rt_array_free(assigner->threshold);
     rt_array_free(assigner->n_listed);
     rt_array_free(assigner->wants_all);
+    fine_free(assigner->fine);
     rt_array_free(assigner->arena);
     rt_array_free(assigner->a);
     if (assigner->packed)

@@ -45,7 +45,8 @@ struct rt_assigner {
     struct rt_row_bound *bound;
     float *threshold; /* T */
     uint32_t *n_listed;
-    uint8_t *wants_all; /* E over all of T */
+    uint8_t *wants_all;        /* E over all of T */
+    struct rt_fine_rows *fine; /* NULL below RT_FINE_DIM */
 
     char *arena; /* lists, kept cells and pairs: laid out anew for each call */
     float *a;    /* rows x slots of a tile */
@@ -55,6 +56,14 @@ struct rt_assigner {
     uint32_t *numbers; /* candidates to measure, and their E */
     float *distances;
     uint64_t *keys;
+};
+
+/* Of each row of the batch, what its code leaves, by codes in its turn. */
+struct rt_fine_rows {
+    uint8_t *codes; /* code_stride each */
+    float *scale;   /* as row_scale */
+    struct rt_row_bound *bound;
+    float *rest, *a; /* scratch: dim; RT_ROW_BLOCK x RT_TILE */
 };
 
 /* Slots gathered from anywhere in a set. */
@@ -70,6 +79,7 @@ struct rt_tile {
     const uint32_t *ids; /* UINT32_MAX: empty slot */
     const float *p, *w;
     float most_p, most_w;
+    struct rt_int8_tile low; /* where a target is_fine */
 };
 
 /* The T of B2: all of a set, or the children of the cells kept for each row. */
@@ -81,6 +91,7 @@ struct rt_target {
     size_t n_rows;
     uint32_t best;  /* A */
     bool by_codes;  /* least by coded distance, not by E (B11) */
+    bool is_fine;   /* products by both codes of rows and centroids */
     bool has_codes; /* the batch's codes, made before, are about this set's reference */
     const uint32_t *first_child; /* not NULL: T = children of kept[row][0..n_kept) */
     const uint32_t *kept;

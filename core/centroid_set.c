@@ -27,6 +27,13 @@
  * any order, with or without FMA, flushed or not; e_x is thus replaced by (gamma(d) + 4 u) |x'| and
  * X e_c left out (e_c within C only widens).
  *
+ * Low codes: x~ of x' - x^ and c~ of c' - c^, and what both codes leave is within e_x and e_c (the
+ * residual is off by 2.1 u |x'_i| before it is coded, hence 4 u |x'| more). x'.c' differs from
+ * x^.c^
+ * + x^.c~ + x~.c^ by e_x |c'| + (|x'| + e_x) e_c + |x~||c~|. Two more products, smaller by 2^-7,
+ * and two sums round by 4.5 u C^2 + 2.4 u X^2 at most: with the above still below 16 u C^2 + 12 u
+ * X^2.
+ *
  * Every constant is made in f64, then enlarged by 1.001 or more (p, w, k, row bounds), far more
  * than the few u of storing in f32 and of summing nonnegative terms in f32. Norms are f32 sums:
  * relative error gamma(m + 6) <= 2.5e-4 of the square, underflow below 2^-130; x'_i - s q_i in f32
@@ -44,9 +51,9 @@
 #define MOST_NORM 0x1p61 /* of c': rows and centroids of A6 stay below */
 
 struct head { /* first bytes of a store */
-    uint32_t n_groups, is_coded;
+    uint32_t n_groups, is_coded, has_low, zero;
     double mean_norm;
-    uint64_t zero[6];
+    uint64_t zeros[5];
 };
 
 /* The store's parts, in order, each beginning a cache line. */
@@ -58,6 +65,10 @@ struct parts {
     int32_t *sums;
     float *group_p, *group_w;
     int8_t *codes;
+    float *low_scale, *low_w; /* of sets in cells of many dimensions */
+    float *group_low, *group_low_w;
+    int32_t *low_sums;
+    int8_t *low_codes;
     size_t bytes;
     uint32_t dim;
 };
@@ -95,6 +106,14 @@ static struct parts layout(uintptr_t memory, uint32_t n, uint32_t dim, uint32_t 
     s.group_p = take(memory, &at, groups * sizeof *s.group_p);
     s.group_w = take(memory, &at, groups * sizeof *s.group_w);
     s.codes = take(memory, &at, groups * steps_of(dim) * 64);
+    if (n_cells == 0 || dim < RT_FINE_DIM)
+        slots = groups = 0;
+    s.low_scale = take(memory, &at, slots * sizeof *s.low_scale);
+    s.low_w = take(memory, &at, slots * sizeof *s.low_w);
+    s.group_low = take(memory, &at, groups * sizeof *s.group_low);
+    s.group_low_w = take(memory, &at, groups * sizeof *s.group_low_w);
+    s.low_sums = take(memory, &at, slots * sizeof *s.low_sums);
+    s.low_codes = take(memory, &at, groups * steps_of(dim) * 64);
     s.bytes = at;
     s.dim = dim;
     return s;
@@ -156,6 +175,17 @@ bool rt_row_bound(const struct rt_centroid_set *set, bool is_gemm, const struct 
     return true;
 }
 
+struct rt_row_bound rt_row_fine_bound(const struct rt_centroid_set *set,
+                                      const struct rt_row_bound *bound,
+                                      const struct rt_row_sizes *row,
+                                      const struct rt_row_sizes *low)
+{
+    struct rt_row_bound fine = *bound;
+    fine.alpha = low->error + 4 * 0x1p-24f * row->norm;
+    fine.omega += (low->norm + low->error) * set->low.most;
+    return fine;
+}
+
 void rt_centroids_mean(const float *centroids, uint32_t n, uint32_t dim, double *sums, float *mean)
 {
     for (uint32_t i = 0; i < dim; i++)
@@ -165,6 +195,17 @@ void rt_centroids_mean(const float *centroids, uint32_t n, uint32_t dim, double 
             sums[i] += (double)centroids[(size_t)c * dim + i];
     for (uint32_t i = 0; i < dim; i++)
         mean[i] = (float)(sums[i] / (double)n);
+}
+
+/* Those of place c (0..15) in a group. */
+static void put_codes(const uint8_t *row_codes, size_t n_steps, size_t c, int8_t *codes)
+{
+    for (size_t step = 0; step < n_steps; step++) {
+        uint32_t four;
+        memcpy(&four, row_codes + 4 * step, sizeof four);
+        four ^= UINT32_C(0x80808080); /* less 128 */
+        memcpy(codes + step * 64 + c * 4, &four, sizeof four);
+    }
 }
 
 /* c - mean by codes, of up to 16 centroids. */
@@ -181,12 +222,7 @@ static void code_group(const struct parts *s, const float *const *centroids, siz
     memset(codes, 0, n_steps * 64);
     for (size_t c = 0; c < n; c++) {
         kernels->quantise(centroids[c], s->mean, dim, row_codes, &out[c]);
-        for (size_t step = 0; step < n_steps; step++) {
-            uint32_t four;
-            memcpy(&four, row_codes + 4 * step, sizeof four);
-            four ^= UINT32_C(0x80808080); /* less 128 */
-            memcpy(codes + step * 64 + c * 4, &four, sizeof four);
-        }
+        put_codes(row_codes, n_steps, c, codes);
     }
 }
 
@@ -234,6 +270,10 @@ static void find_most_of_group(const struct parts *s, size_t group, bool can_pro
 
 static void find_most(const struct parts *s, struct rt_centroid_set *set)
 {
+    for (size_t g = 0; s->head->has_low && g < s->head->n_groups; g++) {
+        set->low.most = greater(set->low.most, s->group_low[g]);
+        set->low.most_w = greater(set->low.most_w, s->group_low_w[g]);
+    }
     for (size_t g = 0; g < s->head->n_groups; g++) {
         set->most_p = greater(set->most_p, s->group_p[g]);
         set->most_w = greater(set->most_w, s->group_w[g]);
@@ -246,13 +286,50 @@ struct filling {
     const float *centroids;
     const uint32_t *members; /* NULL: centroids 0..n - 1 */
     uint32_t n, dim;
-    bool is_ip, is_coded;
+    bool is_ip, is_coded, has_low;
     const uint32_t *first_child; /* of n_cells; 0: not in cells */
     uint32_t n_cells;
     const bool *is_wanted; /* of each cell; NULL: all are */
     uint32_t begin, end;   /* of the centroids whose groups are made */
-    uint8_t *row_codes;    /* scratch, dim rounded up to a multiple of 4 */
+    uint8_t *row_codes;    /* scratch, dim rounded up to a multiple of 4; 8 dim for low codes */
 };
+
+/* What its codes leave of a centroid: rounded like a row's (propose.c). Returns how long it is at
+ * most, doubled as the bound wants it. */
+static float fill_low(const struct parts *s, const struct filling *f, const float *centroid,
+                      size_t slot)
+{
+    float *rest = (float *)(void *)f->row_codes + f->dim; /* of the scratch */
+    size_t at = slot / 16 * steps_of(f->dim) * 64;
+    double doubled = f->is_ip ? 1.001 : 2.002;
+    struct rt_quantised q;
+    for (size_t i = 0; i < f->dim; i++) {
+        float code = s->codes[at + i / 4 * 64 + slot % 16 * 4 + i % 4];
+        rest[i] = (centroid[i] - s->mean[i]) - s->scale[slot] * code;
+    }
+    rt_kernels()->quantise(rest, NULL, f->dim, f->row_codes, &q);
+    put_codes(f->row_codes, steps_of(f->dim), slot % 16, s->low_codes + at);
+    struct rt_row_sizes low = rt_row_sizes(q.scale, q.norm2, q.error2);
+    s->low_scale[slot] = q.scale;
+    s->low_sums[slot] = 128 * q.sum;
+    s->low_w[slot] = (float)(doubled * ((double)low.error + 4 * U * (double)s->p[slot]));
+    return (float)(doubled * ((double)low.norm + (double)low.error));
+}
+
+static void fill_low_group(const struct parts *s, const struct filling *f,
+                           const float *const *values, size_t n, size_t group)
+{
+    memset(s->low_codes + group * steps_of(f->dim) * 64, 0, steps_of(f->dim) * 64);
+    s->group_low[group] = s->group_low_w[group] = 0;
+    for (size_t i = 0; i < 16; i++) {
+        size_t slot = 16 * group + i;
+        s->low_scale[slot] = s->low_w[slot] = 0;
+        s->low_sums[slot] = 0;
+        float low = i < n ? fill_low(s, f, values[i], slot) : 0;
+        s->group_low[group] = greater(s->group_low[group], low);
+        s->group_low_w[group] = greater(s->group_low_w[group], s->low_w[slot]);
+    }
+}
 
 /* One group: centroids first.. of a cell, n of them. */
 static void fill_group(const struct parts *s, const struct filling *f, uint32_t first, size_t n,
@@ -273,6 +350,8 @@ static void fill_group(const struct parts *s, const struct filling *f, uint32_t 
     for (size_t i = n; i < 16; i++)
         fill_empty(s, 16 * group + i);
     find_most_of_group(s, group, can_propose);
+    if (f->has_low)
+        fill_low_group(s, f, values, can_propose ? n : 0, group);
 }
 
 static void leave_out_group(const struct parts *s, uint32_t first, size_t n, size_t group)
@@ -311,7 +390,8 @@ static void fill(const struct parts *s, const struct filling *f)
     if (!is_first)
         return;
     s->first_slot[n_cells] = (uint32_t)(16 * group);
-    *s->head = (struct head){.n_groups = (uint32_t)group, .is_coded = f->is_coded};
+    *s->head =
+        (struct head){.n_groups = (uint32_t)group, .is_coded = f->is_coded, .has_low = f->has_low};
     s->head->mean_norm = sqrt(rt_kernels()->norm2(s->mean, f->dim));
 }
 
@@ -337,6 +417,9 @@ static void show(const struct parts *s, const float *centroids, uint32_t n, uint
                                     .group_p = s->group_p,
                                     .group_w = s->group_w,
                                     .codes = s->codes};
+    if (s->head->has_low)
+        set->low = (struct rt_low_codes){
+            .codes = s->low_codes, .scale = s->low_scale, .sums = s->low_sums, .w = s->low_w};
     find_most(s, set);
     set_constants(set, s->head->mean_norm);
 }
@@ -473,6 +556,8 @@ static struct filling level_filling(const struct rt_tree *tree, uint32_t level,
                             .dim = tree->dim,
                             .is_ip = distance == RT_IP,
                             .is_coded = level + 1 < tree->n_levels,
+                            .has_low =
+                                above && level + 1 == tree->n_levels && tree->dim >= RT_FINE_DIM,
                             .first_child = above ? above->first_child : NULL,
                             .n_cells = above ? above->n : 0,
                             .end = at->n};

@@ -11,6 +11,18 @@
 
 #include <stdbool.h>
 
+/* From this dimension on the leaves of a tree have low codes too. */
+#define RT_FINE_DIM 384
+
+/* What codes leave of a centroid, by codes in its turn: with them a product has 16 bits (B5). */
+struct rt_low_codes {
+    const int8_t *codes; /* as those of the set; NULL: it has none */
+    const float *scale;
+    const int32_t *sums;
+    const float *w;     /* in place of the set's w, with both codes: 2e_c, for ip e_c */
+    float most, most_w; /* greatest 2|low part|, for ip |low part|, and w */
+};
+
 struct rt_centroid_set {
     const float *centroids;
     uint32_t n, dim;
@@ -31,10 +43,11 @@ struct rt_centroid_set {
     const int32_t *sums;            /* 128 x sum of codes */
     const float *group_p, *group_w; /* greatest of each group */
     const int8_t *codes;            /* [group][dim/4][16][4] */
-    float most_p, most_w;           /* greatest of all */
-    float k[3];                     /* see rt_bound */
-    float row_omega, row_least;     /* omega = row_omega (|x'| + e_x)^2 + row_least */
-    float gemm_alpha;               /* alpha = gemm_alpha |x'| where BLAS multiplies */
+    struct rt_low_codes low;
+    float most_p, most_w;       /* greatest of all */
+    float k[3];                 /* see rt_bound */
+    float row_omega, row_least; /* omega = row_omega (|x'| + e_x)^2 + row_least */
+    float gemm_alpha;           /* alpha = gemm_alpha |x'| where BLAS multiplies */
     void *owned;
     uint8_t *row_codes; /* of a set remade in place: scratch */
 };
@@ -66,5 +79,11 @@ struct rt_row_sizes rt_row_sizes(float scale, float norm2, float error2);
  * and only E is sure. */
 bool rt_row_bound(const struct rt_centroid_set *set, bool is_gemm, const struct rt_row_sizes *row,
                   struct rt_row_bound *out);
+
+/* The same where the row has low codes too, of these sizes. */
+struct rt_row_bound rt_row_fine_bound(const struct rt_centroid_set *set,
+                                      const struct rt_row_bound *bound,
+                                      const struct rt_row_sizes *row,
+                                      const struct rt_row_sizes *low);
 
 #endif

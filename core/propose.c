@@ -26,6 +26,24 @@ static void code_row(struct rt_assigner *a, const struct rt_target *t, size_t ro
     a->row_scale[row] = set->is_ip ? -sizes->scale : -2 * sizes->scale;
 }
 
+/* What its code leaves of a row, rounded like a centroid's (centroid_set.c). */
+static void code_rest(struct rt_assigner *a, const struct rt_target *t, size_t row)
+{
+    const struct rt_centroid_set *set = t->set;
+    struct rt_fine_rows *fine = a->fine;
+    const float *x = t->rows + row * a->dim;
+    struct rt_quantised q;
+    for (size_t i = 0; i < a->dim; i++) {
+        float code = (float)((int)a->code_of[row][i] - 128);
+        float centred = set->is_ip ? x[i] : x[i] - set->mean[i];
+        fine->rest[i] = centred - a->row_sizes[row].scale * code;
+    }
+    a->kernels->quantise(fine->rest, NULL, a->dim, fine->codes + row * a->code_stride, &q);
+    struct rt_row_sizes low = rt_row_sizes(q.scale, q.norm2, q.error2);
+    fine->scale[row] = set->is_ip ? -low.scale : -2 * low.scale;
+    fine->bound[row] = rt_row_fine_bound(set, &a->bound[row], &a->row_sizes[row], &low);
+}
+
 /* What a row needs before tiles pass by; false: E over all. */
 static bool prepare_row(struct rt_assigner *a, const struct rt_target *t, size_t row)
 {
@@ -65,6 +83,19 @@ void rt_propose_prepare(struct rt_assigner *a, const struct rt_target *t, size_t
         }
         a->threshold[row] = a->wants_all[row] ? -INFINITY : INFINITY;
     }
+}
+
+void rt_propose_prepare_fine(struct rt_assigner *a, const struct rt_target *t)
+{
+    for (size_t row = 0; row < t->n_rows; row++)
+        if (!a->wants_all[row])
+            code_rest(a, t, row);
+}
+
+static const struct rt_row_bound *bound_of(const struct rt_assigner *a, const struct rt_target *t,
+                                           size_t row)
+{
+    return t->is_fine ? &a->fine->bound[row] : &a->bound[row];
 }
 
 /* Of a list by coded distances as many as are wanted: those that tie go by number. */
@@ -136,7 +167,7 @@ static void list_nearest(struct rt_assigner *a, const struct rt_target *t,
     uint32_t *ids = t->list_id + row * t->room;
     for (; mask; mask &= mask - 1) {
         int slot = __builtin_ctzll(mask);
-        float b = rt_bound(t->set, &a->bound[row], tile->p[slot], tile->w[slot]);
+        float b = rt_bound(t->set, bound_of(a, t, row), tile->p[slot], tile->w[slot]);
         float low = values[slot] - b;
         float high = values[slot] + b;
         if (!(low <= a->threshold[row]))
@@ -193,7 +224,7 @@ static void list(struct rt_assigner *a, const struct rt_target *t, const struct 
 static void list_seeded(struct rt_assigner *a, const struct rt_target *t,
                         const struct rt_tile *tile, size_t row, const float *values, float least)
 {
-    float b = rt_bound(t->set, &a->bound[row], tile->most_p, tile->most_w);
+    float b = rt_bound(t->set, bound_of(a, t, row), tile->most_p, tile->most_w);
     if (t->best == 1 && least + b < a->threshold[row])
         a->threshold[row] = least + b;
     uint64_t mask = a->kernels->at_most(values, 16 * tile->products.n_groups,
@@ -228,6 +259,47 @@ static void tile_by_codes(struct rt_assigner *a, const struct rt_target *t,
             list_seeded(a, t, tile, rows[i], a->a + i * RT_TILE, least[i]);
         else if (mask[i])
             list(a, t, tile, rows[i], a->a + i * RT_TILE, mask[i]);
+    }
+}
+
+static void add_tile(float *a, const float *more, size_t n_rows, size_t width)
+{
+    for (size_t i = 0; i < n_rows; i++)
+        for (size_t c = 0; c < width; c++)
+            a[i * RT_TILE + c] += more[i * RT_TILE + c];
+}
+
+/* The same by both codes of rows and centroids; the product of the two low ones is left out. */
+static void tile_by_fine_codes(struct rt_assigner *a, const struct rt_target *t,
+                               const struct rt_tile *tile, const uint32_t *rows, size_t n)
+{
+    static const float no_norm[RT_TILE];
+    struct rt_fine_rows *fine = a->fine;
+    struct rt_int8_tile parts[3] = {tile->products, tile->low, tile->products};
+    const uint8_t *codes[2][RT_ROW_BLOCK];
+    float scale[2][RT_ROW_BLOCK];
+    float least[RT_ROW_BLOCK];
+    size_t width = 16 * tile->products.n_groups;
+    parts[1].norm = parts[2].norm = no_norm;
+    for (size_t i = 0; i < n; i++) {
+        codes[0][i] = a->code_of[rows[i]];
+        codes[1][i] = fine->codes + rows[i] * a->code_stride;
+        scale[0][i] = a->row_scale[rows[i]];
+        scale[1][i] = fine->scale[rows[i]];
+    }
+    for (size_t k = 0; k < 3; k++) {
+        a->kernels->int8_tile(&parts[k], codes[k / 2], n, scale[k / 2], NULL, k ? fine->a : a->a,
+                              NULL, least);
+        if (k)
+            add_tile(a->a, fine->a, n, width);
+    }
+    for (size_t i = 0; i < n; i++) {
+        const float *values = a->a + i * RT_TILE;
+        float b = rt_bound(t->set, &fine->bound[rows[i]], tile->most_p, tile->most_w);
+        uint64_t mask =
+            a->kernels->at_most(values, width, rt_propose_capped(a->threshold[rows[i]] + b));
+        if (mask)
+            list_nearest(a, t, tile, rows[i], values, mask);
     }
 }
 
@@ -332,6 +404,21 @@ static void groups_of(const struct rt_centroid_set *set, size_t n_steps, size_t 
     }
 }
 
+/* The same with low codes. */
+static void fine_groups_of(const struct rt_centroid_set *set, size_t n_steps, size_t group,
+                           size_t end, struct rt_tile *out)
+{
+    groups_of(set, n_steps, group, end, out);
+    out->low = (struct rt_int8_tile){set->low.codes + group * n_steps * 64,
+                                     set->low.scale + 16 * group,
+                                     NULL,
+                                     set->low.sums + 16 * group,
+                                     end - group,
+                                     n_steps};
+    out->w = set->low.w + 16 * group;
+    out->most_w = set->low.most_w;
+}
+
 static void tile_of(struct rt_assigner *a, const struct rt_centroid_set *set,
                     const struct rt_source *s, size_t index, struct rt_tile *out)
 {
@@ -379,6 +466,22 @@ void rt_propose_lows(struct rt_assigner *a, const struct rt_target *t,
         float high = lows[i] + b;
         lows[i] -= b;
         a->threshold[row] = high < a->threshold[row] ? high : a->threshold[row];
+    }
+}
+
+void rt_propose_fine(struct rt_assigner *a, const struct rt_target *t,
+                     const struct rt_source *source, const uint32_t *rows, size_t n)
+{
+    size_t n_tiles = n_tiles_of(source);
+    a->n_distances += n * (uint64_t)16 * source->n_groups * 3;
+    for (size_t index = 0; index < n_tiles; index++) {
+        struct rt_tile tile;
+        fine_groups_of(t->set, a->code_stride / 4,
+                       source->first_group + source->n_groups * index / n_tiles,
+                       source->first_group + source->n_groups * (index + 1) / n_tiles, &tile);
+        for (size_t at = 0; at < n; at += RT_ROW_BLOCK)
+            tile_by_fine_codes(a, t, &tile, rows + at,
+                               n - at < RT_ROW_BLOCK ? n - at : RT_ROW_BLOCK);
     }
 }
 

@@ -33,6 +33,12 @@ void rt_propose_values(struct rt_assigner *a, const struct rt_target *t, size_t 
 void rt_propose_lows(struct rt_assigner *a, const struct rt_target *t,
                      const struct rt_source *source, const uint32_t *rows, size_t n, float *lows);
 
+/* The rows' low codes and bounds, for a set that has low codes; after rt_propose_prepare. */
+void rt_propose_prepare_fine(struct rt_assigner *a, const struct rt_target *t);
+/* As rt_propose for one nearest, by both codes: a target that is_fine, whole groups. */
+void rt_propose_fine(struct rt_assigner *a, const struct rt_target *t,
+                     const struct rt_source *source, const uint32_t *rows, size_t n);
+
 /* Takes off a row's list what cannot be among the best any more. */
 void rt_propose_prune(struct rt_assigner *a, const struct rt_target *t, size_t row);
 /* A threshold that empty slots (a = infinity) do not pass. */

@@ -274,17 +274,19 @@ static float code_of(const float *x, const float *reference, uint32_t dim, int *
     return is_plain ? top / 127.0f : 0.0f;
 }
 
+#define MOST_TREE_DIM 401
+
 static float coded_distance(const struct small_tree *s, const float *row, const float *centroid)
 {
     uint32_t dim = s->tree.dim;
     uint32_t n_top = s->tree.levels[0].n;
     bool is_ip = s->tree.metric == RT_IP;
-    float reference[128];
-    int x[128];
-    int c[128];
+    float reference[MOST_TREE_DIM];
+    int x[MOST_TREE_DIM];
+    int c[MOST_TREE_DIM];
     float norm2;
     int32_t p = 0;
-    CHECK(dim <= 128);
+    CHECK(dim <= MOST_TREE_DIM);
     for (uint32_t i = 0; i < dim; i++) {
         double sum = 0;
         for (uint32_t t = 0; t < n_top; t++)
@@ -418,6 +420,7 @@ RT_TEST("down a tree, with any beam, every proposer and both kinds of set give t
     static const uint32_t two[] = {40, 900};
     static const uint32_t three[] = {5, 60, 1300};
     static const uint32_t one[] = {50};
+    static const uint32_t wide[] = {6, 120};
     for (int kind = 0; kind < N_KINDS; kind++)
         for (int metric = 0; metric < 2; metric++) {
             struct trial t = {(enum kind)kind, (enum rt_metric)metric, 24, 0, 90};
@@ -427,6 +430,9 @@ RT_TEST("down a tree, with any beam, every proposer and both kinds of set give t
             run_tree(&t, three, 3, 2, 10);
             run_tree(&t, three, 3, 9, 2);
             run_tree(&t, one, 1, 4, 5);
+            t.dim = 401; /* leaves have low codes too */
+            t.n_rows = 40;
+            run_tree(&t, wide, 2, 3, 1);
         }
     run_tree(&(struct trial){CLUSTERED, RT_L2, 128, 0, 2500}, two, 2, 8, 1);
 }
@@ -642,6 +648,34 @@ RT_TEST("codes leave few candidates on rows they are made for")
     rt_centroid_set_free(set);
     rt_assigner_free(a);
     free(centroids), free(rows);
+}
+
+static uint64_t candidates_in(const struct trial *t, const struct small_tree *s,
+                              struct rt_centroid_set *const *sets, const float *rows)
+{
+    uint32_t list[300];
+    uint64_t n_rows;
+    uint64_t n_candidates;
+    struct rt_assigner *a = assigner_of(t, RT_PROPOSE_INT8, 4);
+    rt_assign_tree(a, &s->tree, sets, 4, rows, t->n_rows, list, NULL);
+    rt_assigner_counts(a, &n_rows, &n_candidates);
+    rt_assigner_free(a);
+    return n_candidates;
+}
+
+RT_TEST("low codes leave few candidates among close leaves of many dimensions")
+{
+    static const uint32_t counts[] = {4, 600};
+    struct trial t = {CLUSTERED, RT_L2, 768, 0, 300};
+    struct small_tree s;
+    make_tree(&t, counts, 2, &s);
+    float *rows = numbers_of(&t, 83, t.n_rows);
+    uint64_t few = candidates_in(&t, &s, s.sets, rows);
+    uint64_t many = candidates_in(&t, &s, s.plain_sets, rows);
+    if (few < 300 || few > 450 || many < 3000)
+        RT_TEST_FAILED("%" PRIu64 " candidates for 300 rows, %" PRIu64 " without", few, many);
+    free_tree(&s);
+    free(rows);
 }
 
 RT_TEST("this BLAS multiplies within its bound")
