@@ -55,22 +55,6 @@ static void source_of_cell(const struct rt_target *t, uint32_t n_cells, uint32_t
     }
 }
 
-/* Pairs of few cells go straight to their places. */
-static size_t pair_few(const struct descent *d, const struct rt_target *t, uint32_t n_cells)
-{
-    uint32_t start[FEW_CELLS + 2] = {0};
-    size_t n_kept = t->n_rows * t->n_kept;
-    for (size_t i = 0; i < n_kept; i++)
-        start[(t->kept[i] < n_cells ? t->kept[i] : n_cells) + 1]++;
-    for (uint32_t c = 0; c < n_cells; c++)
-        start[c + 1] += start[c];
-    for (size_t row = 0, i = 0; row < t->n_rows; row++)
-        for (size_t end = i + t->n_kept; i < end; i++)
-            if (t->kept[i] < n_cells)
-                d->pairs[0][start[t->kept[i]]++] = (struct rt_pair){t->kept[i], (uint32_t)row};
-    return start[n_cells - 1];
-}
-
 /* Each row with its kept cells begin..end, in order of cell. */
 static size_t pair_up(const struct descent *d, const struct rt_target *t, uint32_t n_cells,
                       size_t begin, size_t end, struct rt_pair **out)
@@ -99,6 +83,17 @@ static size_t keep_pairs(const struct rt_assigner *a, struct rt_pair *pairs, siz
     return kept;
 }
 
+static void propose_left(struct rt_assigner *a, const struct rt_target *t,
+                         const struct rt_source *source, const uint32_t *rows, size_t n)
+{
+    if (n == 0)
+        return;
+    if (t->is_fine)
+        rt_propose_fine(a, t, source, rows, n);
+    else
+        rt_propose(a, t, source, rows, n);
+}
+
 /* Shows each row the children of its cells, cell by cell: all that may be among the best, or, where
  * lows are wanted, only how low they are. */
 static void propose_pairs(struct rt_assigner *a, const struct rt_target *t, uint32_t n_cells,
@@ -114,10 +109,54 @@ static void propose_pairs(struct rt_assigner *a, const struct rt_target *t, uint
         source_of_cell(t, n_cells, cell, &source);
         if (lows)
             rt_propose_lows(a, t, &source, rows, n_here, lows + i - n_here);
-        else if (t->is_fine)
-            rt_propose_fine(a, t, &source, rows, n_here);
         else
-            rt_propose(a, t, &source, rows, n_here);
+            propose_left(a, t, &source, rows, n_here);
+    }
+}
+
+/* The same for few cells: the rows of cell c to rows[start[c]..start[c + 1]), ascending. */
+static void list_rows(const struct rt_target *t, uint32_t n_cells, uint32_t *start, uint32_t *rows)
+{
+    uint32_t next[FEW_CELLS + 1] = {0}; /* the last is of cells that are none */
+    for (size_t i = 0; i < t->n_rows * t->n_kept; i++)
+        next[t->kept[i] < n_cells ? t->kept[i] : n_cells]++;
+    start[0] = 0;
+    for (uint32_t c = 0; c <= n_cells; c++) {
+        start[c + 1] = start[c] + next[c];
+        next[c] = start[c];
+    }
+    for (size_t row = 0, i = 0; row < t->n_rows; row++)
+        for (size_t end = i + t->n_kept; i < end; i++)
+            rows[next[t->kept[i] < n_cells ? t->kept[i] : n_cells]++] = (uint32_t)row;
+}
+
+/* propose_lows and what it leaves, without pairs. */
+static void propose_few(struct rt_assigner *a, const struct descent *d, const struct rt_target *t,
+                        struct rt_target *left, uint32_t n_cells)
+{
+    uint32_t start[FEW_CELLS + 2];
+    uint32_t *rows = (uint32_t *)(void *)d->pairs[0];
+    struct rt_source source;
+    list_rows(t, n_cells, start, rows);
+    for (uint32_t c = 0; c < n_cells; c++) {
+        source_of_cell(t, n_cells, c, &source);
+        if (start[c + 1] > start[c])
+            rt_propose_lows(a, t, &source, rows + start[c], start[c + 1] - start[c],
+                            d->lows + start[c]);
+    }
+    if (left->is_fine)
+        rt_propose_prepare_fine(a, left);
+    for (uint32_t c = 0; c < n_cells; c++) {
+        uint32_t *of_cell = rows + start[c];
+        const float *lows = d->lows + start[c];
+        size_t n = 0;
+        for (size_t i = 0; i < start[c + 1] - start[c]; i++) {
+            uint32_t row = of_cell[i];
+            of_cell[n] = row;
+            n += lows[i] <= a->threshold[row];
+        }
+        source_of_cell(t, n_cells, c, &source);
+        propose_left(a, left, &source, of_cell, n);
     }
 }
 
@@ -127,21 +166,23 @@ static void propose_children(struct rt_assigner *a, const struct descent *d,
                              const struct rt_target *t, uint32_t n_cells)
 {
     struct rt_pair *pairs;
+    size_t n;
     if (t->best == 1 && !t->by_codes && a->proposer == RT_PROPOSE_INT8 && t->set->can_propose &&
         t->set->n_cells == n_cells) {
-        pairs = d->pairs[0];
-        size_t n = n_cells <= FEW_CELLS ? pair_few(d, t, n_cells)
-                                        : pair_up(d, t, n_cells, 0, t->n_kept, &pairs);
-        propose_pairs(a, t, n_cells, pairs, n, d->lows);
-        n = keep_pairs(a, pairs, n, d->lows);
         struct rt_target left = *t;
         left.is_fine = t->set->low.codes != NULL;
+        if (n_cells <= FEW_CELLS) {
+            propose_few(a, d, t, &left, n_cells);
+            return;
+        }
+        n = pair_up(d, t, n_cells, 0, t->n_kept, &pairs);
+        propose_pairs(a, t, n_cells, pairs, n, d->lows);
         if (left.is_fine)
             rt_propose_prepare_fine(a, &left);
-        propose_pairs(a, &left, n_cells, pairs, n, NULL);
+        propose_pairs(a, &left, n_cells, pairs, keep_pairs(a, pairs, n, d->lows), NULL);
         return;
     }
-    size_t n = pair_up(d, t, n_cells, 0, 1, &pairs);
+    n = pair_up(d, t, n_cells, 0, 1, &pairs);
     propose_pairs(a, t, n_cells, pairs, n, NULL);
     for (size_t row = 0; row < t->n_rows; row++) /* a first T, so that few of the others pass */
         if (t->best > 1 && !a->wants_all[row])

@@ -147,8 +147,13 @@ static void write_nearest(struct rt_assigner *a, const struct rt_target *t, size
         a->candidates++;
         return;
     }
-    n = a->wants_all[row] || n == 0 ? best_of_all(a, t, row, a->keys, &a->candidates)
-                                    : best_by_e(a, t, row, ids, n);
+    if (a->wants_all[row] || n == 0) {
+        n = best_of_all(a, t, row, a->keys, &a->candidates);
+    } else {
+        make_keys(a, t, row, ids, n);
+        for (size_t i = 1; i < n; i++)
+            a->keys[0] = a->keys[i] < a->keys[0] ? a->keys[i] : a->keys[0];
+    }
     *out_list = n ? (uint32_t)a->keys[0] : UINT32_MAX;
     if (out_distance)
         *out_distance = n ? rt_key_distance(a->keys[0]) : INFINITY;
