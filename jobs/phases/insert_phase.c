@@ -10,6 +10,7 @@
 #include "jobs/phases/inserter.h"
 #include "mpi/agree.h"
 
+#include <math.h>
 #include <string.h>
 
 #define WRITE_BUFFER_BYTES ((size_t)8 << 20)
@@ -45,7 +46,15 @@ static uint64_t most_rows(const struct rt_chunks *chunks, uint64_t n_ranks)
     return (chunks->n_chunks + n_ranks - 1) / n_ranks << chunks->shift;
 }
 
-/* A rank's rows may all lie on any of its tapes. */
+/* Rows on one of the tapes among which a rank's are drawn evenly: six deviations above the mean, in
+ * whole shares; all of them where there is one tape. */
+static uint64_t most_rows_of_tape(uint64_t n_local, uint32_t n_tapes, uint64_t share)
+{
+    uint64_t even = n_local / n_tapes;
+    uint64_t most = even + (uint64_t)(6 * sqrt((double)even)) + share;
+    return n_tapes > 1 && most < n_local ? most : n_local;
+}
+
 static uint64_t writers_bytes(const struct rt_insert_sizes *sizes, const struct rt_chunks *chunks,
                               uint64_t n_local)
 {
@@ -56,8 +65,10 @@ static uint64_t writers_bytes(const struct rt_insert_sizes *sizes, const struct 
                                        .dim = sizes->dim,
                                        .element = sizes->element,
                                        .has_vectors = !sizes->in_heap};
+    uint64_t n_slots =
+        most_rows_of_tape(n_local, sizes->tapes_of_rank, rt_vectors_share_slots(&vectors));
     return rt_tape_writer_bytes(&tape, n_local, WRITE_BUFFER_BYTES) +
-           sizes->tapes_of_rank * rt_vectors_writer_bytes(&vectors, n_local, WRITE_BUFFER_BYTES);
+           sizes->tapes_of_rank * rt_vectors_writer_bytes(&vectors, n_slots, WRITE_BUFFER_BYTES);
 }
 
 uint64_t rt_insert_phase_bytes(const struct rt_insert_sizes *sizes)

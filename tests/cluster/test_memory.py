@@ -13,6 +13,7 @@ from ranktape_cli import LAUNCHER, PROGRAM, check, end, ok, write_bin
 
 which = sys.argv[1]
 SPARE = (8 if which == "few" else 16) << 20  # bytes that a figure may be off, or a twentieth of it, whichever is more
+UNCOUNTED = 4 << 20  # of small arrays, stacks and what malloc needs itself, or a twentieth likewise
 QUICK = ("--iterations", "2", "--refinements", "1")
 
 
@@ -60,7 +61,7 @@ def hold(n, dim, ranks, *options):
     what = f"{n} x {dim}, {ranks} ranks, {' '.join(options)}"
     print(f"{what}: {taken / 2**20:.1f} MiB of {planned / 2**20:.1f}, the system has seen {seen / 2**20:.1f}", flush=True)
     check(is_near(taken, planned), f"{what}: {taken} bytes, planned {planned}")
-    check(0 < seen <= taken + max(taken // 20, SPARE // 2), f"{what}: the system has seen {seen} bytes, counted {taken}")
+    check(0 < seen <= taken + max(taken // 20, UNCOUNTED), f"{what}: the system has seen {seen} bytes, counted {taken}")
     for phase in report["phases"]:
         own, most = phase["memory_bytes"], phase["planned"]["memory_bytes"]
         check(own <= most * 1.01, f"{what}: {phase['name']} took {own} bytes, planned {most}")
@@ -68,8 +69,8 @@ def hold(n, dim, ranks, *options):
 
 
 def flat_in_rows(few, many, dim, ranks, *options):
-    """More rows, the same sample: the same memory, but for 8 bytes a checksum unit and a bit a chunk. Compaction takes its
-    windows from --memory (F4), so that is small here."""
+    """More rows, the same sample: the same memory, but for 8 bytes a checksum unit and a bit a chunk, where they fill the
+    writers' buffers. Compaction takes its windows from --memory (F4), so that is small here."""
     peaks = [hold(n, dim, ranks, *options) for n in (few, many)]
     check(abs(peaks[1] - peaks[0]) <= 1 << 20, f"{few} and {many} rows with one sample: {peaks} bytes")
 
@@ -93,5 +94,5 @@ else:
     hold(50000, 96, 2, "--metric", "cosine", "--rerank-in-heap")
     hold(50000, 96, 2, "--chooser", "rng", "--tapes", "5")
     hold(50000, 96, 2, "--pin", "off", "--lists", "40,1600")
-    flat_in_rows(250000, 1000000, 32, 2, "--lists", "64", "--memory", "64M")
+    flat_in_rows(600000, 1000000, 32, 2, "--lists", "64", "--memory", "64M")
 end()
