@@ -130,16 +130,23 @@ static void print(struct output *o, const char *format, ...)
     o->n += n > 0 ? (size_t)n : 0;
 }
 
+/* How a line begins: id and parent; the root has none. */
+static void print_head(const struct node *node, char head[HEAD_BYTES])
+{
+    if (node->parent < 0)
+        (void)snprintf(head, HEAD_BYTES, "%" PRIu64 "\t\\N\t", node->id);
+    else
+        (void)snprintf(head, HEAD_BYTES, "%" PRIu64 "\t%" PRId64 "\t", node->id, node->parent);
+}
+
 /* Nine digits give an f32 back exactly. */
 static enum rt_status write_node(void *context, const struct node *node, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct output *o = context;
-    print(o, "%" PRIu64 "\t", node->id);
-    if (node->parent < 0)
-        print(o, "\\N\t");
-    else
-        print(o, "%" PRId64 "\t", node->parent);
+    char head[HEAD_BYTES];
+    print_head(node, head);
+    print(o, "%s", head);
     for (uint32_t i = 0; i < o->dim; i++)
         print(o, "%c%.9g", i ? ',' : '[', (double)node->vector[i]);
     print(o, "]\n");
@@ -293,10 +300,7 @@ static enum rt_status read_node(void *context, const struct node *node, struct r
     enum rt_status st = RT_OK;
     struct input *in = context;
     char head[HEAD_BYTES];
-    if (node->parent < 0)
-        (void)snprintf(head, sizeof head, "%" PRIu64 "\t\\N\t", node->id);
-    else
-        (void)snprintf(head, sizeof head, "%" PRIu64 "\t%" PRId64 "\t", node->id, node->parent);
+    print_head(node, head);
     size_t n = strlen(head);
     if (getline(&in->line, &in->room, in->file) < 0 || strncmp(in->line, head, n) != 0 ||
         !holds_vector(in->line + n, node->vector, in->dim))
