@@ -364,10 +364,13 @@ static bool may_be_taking(const char *name, const char *path, const struct stat 
            !(name[4] && rt_lock_is_left(path));
 }
 
-/* Removes the plain files of INDEX for which is_kept says no; of its checkpoint/ all of ours. */
-static enum rt_status remove_files(const char *dir, bool is_checkpoint,
-                                   const struct rt_manifest *const *keep, size_t n_keep,
-                                   uint64_t *n_removed, struct rt_error *err)
+enum sweep { COUNT, REMOVE, REMOVE_STATES };
+
+/* Counts, or removes too, the plain files of INDEX for which is_kept says no; of its checkpoint/
+ * all of ours. */
+static enum rt_status sweep_files(const char *dir, enum sweep how,
+                                  const struct rt_manifest *const *keep, size_t n_keep,
+                                  uint64_t *n_swept, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     char path[RT_PATH_MAX];
@@ -376,15 +379,16 @@ static enum rt_status remove_files(const char *dir, bool is_checkpoint,
         return fail_to_look(dir, err);
     for (struct dirent *entry = readdir(entries); entry; entry = readdir(entries)) {
         struct stat info;
-        if (is_checkpoint ? !rt_index_state_is_ours(entry->d_name)
-                          : is_kept(entry->d_name, keep, n_keep))
+        if (how == REMOVE_STATES ? !rt_index_state_is_ours(entry->d_name)
+                                 : is_kept(entry->d_name, keep, n_keep))
             continue;
         RT_TRY(rt_fs_join(dir, entry->d_name, path, err));
         if (lstat(path, &info) != 0 || S_ISDIR(info.st_mode) ||
             may_be_taking(entry->d_name, path, &info))
             continue;
-        RT_TRY(rt_fs_remove(path, err));
-        ++*n_removed;
+        if (how != COUNT)
+            RT_TRY(rt_fs_remove(path, err));
+        ++*n_swept;
     }
 done:
     (void)closedir(entries);
@@ -396,7 +400,7 @@ enum rt_status rt_index_dir_clean(const char *dir, const struct rt_manifest *con
 {
     enum rt_status st = RT_OK;
     uint64_t n = 0;
-    RT_TRY(remove_files(dir, false, keep, n_keep, &n, err));
+    RT_TRY(sweep_files(dir, REMOVE, keep, n_keep, &n, err));
     RT_TRY(rt_index_remove_checkpoint(dir, err));
     if (n_removed)
         *n_removed = n;
@@ -439,8 +443,9 @@ done:
     return st;
 }
 
-enum rt_status rt_index_dir_keep(const char *dir, uint64_t n_generations, uint64_t *n_removed,
-                                 struct rt_error *err)
+/* What rt_index_dir_keep keeps, and what it then does with the rest. */
+static enum rt_status keep_some(const char *dir, uint64_t n_generations, enum sweep how,
+                                uint64_t *n_swept, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct rt_manifest **keep = NULL;
@@ -457,14 +462,30 @@ enum rt_status rt_index_dir_keep(const char *dir, uint64_t n_generations, uint64
             rt_manifest_read(dir, numbers[i], &keep[n_kept], &ignored) == RT_OK)
             n_kept++;
     }
-    RT_TRY(
-        rt_index_dir_clean(dir, (const struct rt_manifest *const *)keep, n_kept, n_removed, err));
+    const struct rt_manifest *const *kept = (const struct rt_manifest *const *)keep;
+    if (how == COUNT)
+        RT_TRY(sweep_files(dir, how, kept, n_kept, n_swept, err));
+    else
+        RT_TRY(rt_index_dir_clean(dir, kept, n_kept, n_swept, err));
 done:
     for (size_t i = 0; keep && i < n_kept; i++)
         rt_manifest_free(keep[i]);
     rt_array_free(keep);
     rt_array_free(numbers);
     return st;
+}
+
+enum rt_status rt_index_dir_keep(const char *dir, uint64_t n_generations, uint64_t *n_removed,
+                                 struct rt_error *err)
+{
+    return keep_some(dir, n_generations, REMOVE, n_removed, err);
+}
+
+enum rt_status rt_index_dir_orphans(const char *dir, uint64_t n_generations, uint64_t *n,
+                                    struct rt_error *err)
+{
+    *n = 0;
+    return keep_some(dir, n_generations, COUNT, n, err);
 }
 
 enum rt_status rt_index_checkpoint_dir(const char *dir, char path[RT_PATH_MAX],
@@ -488,7 +509,7 @@ enum rt_status rt_index_remove_checkpoint(const char *dir, struct rt_error *err)
     RT_TRY(rt_fs_join(dir, "checkpoint", path, err));
     if (lstat(path, &info) != 0 || !S_ISDIR(info.st_mode)) /* a link is not ours to follow */
         return RT_OK;
-    RT_TRY(remove_files(path, true, NULL, 0, &n, err));
+    RT_TRY(sweep_files(path, REMOVE_STATES, NULL, 0, &n, err));
     if (rmdir(path) != 0 && errno != ENOTEMPTY && errno != EEXIST) /* others' files stay */
         RT_FAIL(RT_IO, "cannot remove '%s': %s", path, strerror(errno));
 done:

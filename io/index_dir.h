@@ -54,6 +54,10 @@ enum rt_status rt_index_dir_clean(const char *dir, const struct rt_manifest *con
 enum rt_status rt_index_dir_keep(const char *dir, uint64_t n_generations, uint64_t *n_removed,
                                  struct rt_error *err) RT_MUST_CHECK;
 
+/* How many files that would remove; needs no lock, but a writer's files count as well. */
+enum rt_status rt_index_dir_orphans(const char *dir, uint64_t n_generations, uint64_t *n,
+                                    struct rt_error *err) RT_MUST_CHECK;
+
 /* "tree-7.h5" with partial "tree-7.h5.partial"; with dir in front. */
 enum rt_status rt_index_path(const char *dir, enum rt_file_kind kind, uint64_t number, bool partial,
                              char path[RT_PATH_MAX], struct rt_error *err) RT_MUST_CHECK;

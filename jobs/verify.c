@@ -13,6 +13,7 @@
 #include "io/index_dir.h"
 #include "io/index_verify.h"
 #include "io/lock.h"
+#include "jobs/first_run.h"
 #include "mpi/agree.h"
 #include "mpi/partition.h"
 
@@ -314,6 +315,27 @@ done:
     return st;
 }
 
+/* No errors, but in the way. Files of a job that is at work, or that --resume goes on with, are
+ * none; nor is it an error of the index if a writer comes in between. */
+static void tell_orphans(const struct verifier *v)
+{
+    const struct rt_options *options = v->job->options;
+    const char *dir = options->argument[0];
+    struct rt_error ignored;
+    bool is_pending = true;
+    uint64_t n = 0;
+    char count[RT_UNITS_TEXT];
+    if (rt_lock_require_free(dir, &ignored) != RT_OK ||
+        rt_first_run_is_pending(dir, v->view->manifest->generation, &is_pending, &ignored) !=
+            RT_OK ||
+        is_pending || rt_index_dir_orphans(dir, options->keep_generations, &n, &ignored) != RT_OK)
+        n = 0;
+    if (n)
+        rt_job_row(v->job, "orphans", "%s files that no generation names; --clean removes them",
+                   rt_units_count(n, count));
+    rt_job_set(v->job, "orphans", json_integer((json_int_t)n));
+}
+
 /* What ended the job before it could look further is an error of the index as well. */
 static void set_only_error(const struct rt_job *job, const struct rt_error *err)
 {
@@ -336,6 +358,8 @@ enum rt_status rt_verify_run(struct rt_job *job, struct rt_error *err)
     RT_TRY(check(&v, err));
     if (job->options->clean && job->rank == 0)
         RT_LOCAL(clean(&v, err));
+    else if (job->rank == 0)
+        tell_orphans(&v);
     RT_AGREE(job->comm);
 done:
     if (st != RT_OK)

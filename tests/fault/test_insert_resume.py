@@ -103,6 +103,7 @@ if which == "stops":
     os.kill(pid, signal.SIGCONT)
     held_to("SIGUSR1", finish(job), 75, ["stopped", "--resume"], job="insert")
     check(not os.path.exists("asked/LOCK") and "job" in kept("asked"), f"after SIGUSR1: {kept('asked')}")
+    check(ok("verify", "asked", "--json", ranks=0).json()["orphans"] == 0, "what --resume goes on with is told as left over")
     finished("SIGUSR1", "asked", want["plain"], ranks=2)
     # the disk is full, once something is kept; then there is room again
     job, pid = halt(copy("full"))

@@ -93,7 +93,13 @@ if which == "directories":
     for orphan in ("tree-9.h5.partial", "manifest-9.json"):
         with open(f"index/{orphan}", "w") as f:
             f.write("left behind")
+    for n in (0, 2):
+        told = ok("verify", "index", ranks=n)
+        check("2 files that no generation names; --clean" in told.out, f"orphans are not told: {told.out}")
+        check(ok("verify", "index", "--json", ranks=n).json()["orphans"] == 2, "orphans in JSON")
     ok("verify", "index", "--clean", ranks=2)
+    told = ok("verify", "index", "--json", ranks=0).json()
+    check(told["orphans"] == 0 and told["errors"] == [], f"after --clean: {told}")
     check(sorted(os.listdir("index")) == files_of(1, 2), f"after --clean: {sorted(os.listdir('index'))}")
     ok("verify", "index", "--clean", "--keep-generations", 1, ranks=1)
     check(sorted(os.listdir("index")) == files_of(2), f"after --clean of all but one: {sorted(os.listdir('index'))}")
