@@ -8,7 +8,7 @@
 #define SPLIT_STEP 0x1p-4 /* D5 */
 
 struct split {
-    uint32_t *heap;    /* lists with rows to give, the most first, ties to the smaller number */
+    uint32_t *heap;    /* lists with rows to give, the largest first, ties to the smaller number */
     int64_t *rows;     /* of each list, as far as the next choice is concerned */
     double *deviation; /* of each list: sqrt(J/(rows d)) */
     size_t n;
@@ -16,7 +16,9 @@ struct split {
 
 static bool gives_before(const struct split *s, uint32_t a, uint32_t b)
 {
-    return s->rows[a] != s->rows[b] ? s->rows[a] > s->rows[b] : a < b;
+    double size_a = (double)s->rows[a] * s->deviation[a];
+    double size_b = (double)s->rows[b] * s->deviation[b];
+    return size_a != size_b ? size_a > size_b : a < b;
 }
 
 static void sift(struct split *s, size_t at)
@@ -73,8 +75,10 @@ static enum rt_status split_new(const struct rt_lists *lists, struct split *s, s
     RT_TRY(rt_array_new(lists->k, sizeof *s->rows, &s->rows, err));
     RT_TRY(rt_array_new(lists->k, sizeof *s->deviation, &s->deviation, err));
     for (uint32_t c = 0; c < lists->k; c++) {
+        if (lists->counts[c] < lists->few)
+            continue;
         s->rows[c] = lists->counts[c];
-        s->deviation[c] = s->rows[c] > 0 ? deviation_of(lists, c) : 0;
+        s->deviation[c] = deviation_of(lists, c);
         /* identical rows have nothing to give: the next largest does */
         if (s->rows[c] >= 2 && s->deviation[c] > 0)
             s->heap[s->n++] = c;
@@ -93,12 +97,12 @@ enum rt_status rt_fill_empty(const struct rt_lists *lists, uint32_t iteration, b
     uint32_t n_empty = 0;
     *acted = false;
     for (uint32_t c = 0; c < lists->k; c++)
-        n_empty += lists->counts[c] == 0;
+        n_empty += lists->counts[c] < lists->few;
     if (n_empty == 0)
         goto done;
     RT_TRY(split_new(lists, &s, err));
     for (uint32_t empty = 0; empty < lists->k && s.n > 0; empty++) {
-        if (lists->counts[empty] > 0)
+        if (lists->counts[empty] >= lists->few)
             continue;
         uint32_t donor = s.heap[0];
         split_one(lists, iteration, donor, empty, s.deviation[donor]);

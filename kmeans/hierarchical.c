@@ -215,6 +215,7 @@ static enum rt_status train_leaves(const struct problem *p, float *leaves, struc
     uint32_t *leaf = p->leaf ? p->leaf + p->begin : NULL;
     setting.progress = NULL;
     setting.stops_by_moves = setting.distance == RT_L2; /* under ip the gain ends it sooner */
+    setting.reseeds = leaf && setting.distance == RT_L2;
     if (leaf)
         thinning = thin(p, RT_ROWS_PER_LEAF, p->k);
     if (thinning.limit == UINT64_MAX) {

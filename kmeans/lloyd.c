@@ -16,6 +16,8 @@
 #define CODES_BYTES ((size_t)64 << 20)   /* most that the codes of one problem's rows take */
 #define GAIN_PER 10000                   /* D4: stop below 1/10^4 */
 #define MOVED_PER 1000                   /* or, in cells, when fewer than one row in 1,000 moves */
+#define RESEED_IN 2u                     /* D5: the iteration, from 0, in which small lists */
+#define FEW_PER_MEAN 4u                  /* of less than a quarter of the mean go elsewhere */
 
 static size_t least(size_t a, size_t b)
 {
@@ -59,6 +61,7 @@ struct work {
     size_t *starts;
     float *before; /* slice x dim: centroids before an iteration; NULL: no overshooting */
     bool is_last;  /* of the iterations */
+    bool reseeds;  /* in this one */
     void *store;   /* of the centroid set */
     struct rt_assigner *assigner;
     /* One rank alone with so few rows that their codes about one reference are kept, NULL else:
@@ -185,7 +188,7 @@ static const float *row_of(void *ctx, uint32_t index)
     return rt_sample_get(w->sample, w->begin + w->at + index, 1, w->row);
 }
 
-/* D5 asks for the objective of each list, but only where one is empty: else the distance of most
+/* D5 asks for the objective of each list, but only where it acts: else the distance of most
  * rows is left to the bounds (B3). */
 static bool needs_distances(const struct work *w)
 {
@@ -259,7 +262,7 @@ static void assign_coded(struct work *w, uint32_t *list)
             tally_row(w, w->at + i, list[i], needs_distances(w) ? w->distance[i] : 0);
         }
     }
-    if (!needs_distances(w) && has_empty(w))
+    if (!needs_distances(w) && (w->reseeds || has_empty(w)))
         measure_rows(w);
 }
 
@@ -384,16 +387,27 @@ static void new_means(struct work *w)
 
 /* --- the whole --- */
 
+/* Of all ranks, once the tally is summed up. */
+static uint64_t n_rows_of(const struct work *w)
+{
+    uint64_t n_rows = 0;
+    for (uint32_t c = 0; c < w->k; c++)
+        n_rows += (uint64_t)counts_of(w)[c];
+    return n_rows;
+}
+
 /* The same on every rank, from counts and objectives that all have. */
 static enum rt_status fill_empty(const struct work *w, uint32_t iteration, bool *acted,
                                  struct rt_error *err)
 {
+    int64_t few = w->reseeds ? (int64_t)(n_rows_of(w) / (FEW_PER_MEAN * (uint64_t)w->k)) : 0;
     const struct rt_lists lists = {.setting = w->setting,
                                    .k = w->k,
                                    .dim = w->dim,
                                    .counts = counts_of(w),
                                    .high = w->tally + w->k,
                                    .low = w->tally + 2 * (size_t)w->k,
+                                   .few = few > 1 ? few : 1,
                                    .centroids = w->centroids};
     return rt_fill_empty(&lists, iteration, acted, err);
 }
@@ -415,12 +429,9 @@ static bool gain_is_small(rt_int128 before, rt_int128 now)
 
 static bool has_settled(const struct work *w, rt_int128 before, rt_int128 now, uint64_t n_moved)
 {
-    uint64_t n_rows = 0;
     if (!w->setting->stops_by_moves)
         return gain_is_small(before, now);
-    for (uint32_t c = 0; c < w->k; c++)
-        n_rows += (uint64_t)counts_of(w)[c];
-    return n_moved < n_rows / MOVED_PER;
+    return n_moved < n_rows_of(w) / MOVED_PER;
 }
 
 /* Where the training stands before an iteration; the centroids follow it. */
@@ -496,6 +507,7 @@ static enum rt_status iterate(struct work *w, struct rt_lloyd_result *result, st
             RT_TRY(save_stand(w, i, acted_before, result->joined, err));
         if (w->setting->check)
             RT_LOCAL(w->setting->check(w->setting->check_ctx, err));
+        w->reseeds = w->setting->reseeds && i == RESEED_IN && i + 1 < w->setting->n_iterations;
         RT_LOCAL(assign_rows(w, err));
         RT_AGREE(w->comm);
         rt_sum_i64(w->comm, w->tally, 3 * (size_t)w->k + 1);

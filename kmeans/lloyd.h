@@ -19,6 +19,7 @@ struct rt_lloyd_setting {
      * tell no objective. */
     bool stops_by_moves;
     bool overshoots; /* in all iterations but the last (C6) */
+    bool reseeds;    /* lists of few rows are given to the largest, once (D5) */
     enum rt_proposer proposer;
     void *ctx;
     /* After an iteration (1-based), on every rank of the communicator; may be NULL. */

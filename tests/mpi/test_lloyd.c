@@ -7,6 +7,9 @@
 
 #include "core/memory.h"
 
+static bool reseeds;        /* in what is trained from here on */
+static bool stops_by_moves; /* as cells do, whose rows are coded once */
+
 /* Trains over comm; returns k x dim centroids (freed by the caller), or NULL. */
 static float *train(MPI_Comm comm, struct kmeans_data *data, enum rt_metric metric, bool spherical,
                     uint32_t k, uint32_t n_iterations, enum rt_proposer proposer,
@@ -21,6 +24,8 @@ static float *train(MPI_Comm comm, struct kmeans_data *data, enum rt_metric metr
     CHECK_OK(rt_array_new(k, data->dim * sizeof *centroids, &centroids, &err));
     struct rt_lloyd_setting setting = kmeans_setting(sample, metric, spherical, n_iterations);
     setting.proposer = proposer;
+    setting.reseeds = reseeds;
+    setting.stops_by_moves = stops_by_moves;
     struct rt_lloyd_place place = {0, 0};
     CHECK_OK(rt_lloyd_train(comm, &setting, place, sample, 0, sample->n_local, k, centroids, NULL,
                             result, &err));
@@ -41,7 +46,8 @@ static void check_ranks(struct kmeans_data *data, enum rt_metric metric, bool sp
                                 (enum rt_proposer)p, &result);
         if (alone && together)
             CHECK(kmeans_same_bits(alone, together, (size_t)k * data->dim * sizeof *alone));
-        CHECK(result.joined == alone_result.joined);
+        if (!stops_by_moves) /* else nobody asks for it */
+            CHECK(result.joined == alone_result.joined);
         CHECK(result.n_moved == alone_result.n_moved);
         CHECK(result.n_iterations == alone_result.n_iterations);
         rt_array_free(together);
@@ -111,7 +117,25 @@ RT_TEST("identical rows give one centroid that is the row, and the others stay w
     CHECK(result.has_settled);
     rt_array_free(c);
 }
-RT_TEST("empty lists are filled from those with most rows")
+RT_TEST("so they are where small lists are given to the largest")
+{
+    struct kmeans_data data = kmeans_data_of(4000, 16, 12, 9);
+    struct rt_lloyd_result with, without;
+    float *usual = train(MPI_COMM_WORLD, &data, RT_L2, false, 40, 10, RT_PROPOSE_NONE, &without);
+    reseeds = true;
+    float *reseeded = train(MPI_COMM_WORLD, &data, RT_L2, false, 40, 10, RT_PROPOSE_NONE, &with);
+    if (usual && reseeded)
+        CHECK(!kmeans_same_bits(usual, reseeded, (size_t)40 * data.dim * sizeof *usual));
+    check_ranks(&data, RT_L2, false, 40, 10);
+    stops_by_moves = true;
+    check_ranks(&data, RT_L2, false, 40, 10);
+    check_ranks(&data, RT_L2, false, 40, 3); /* the last iteration gives nothing away */
+    stops_by_moves = false;
+    reseeds = false;
+    rt_array_free(usual);
+    rt_array_free(reseeded);
+}
+RT_TEST("empty lists are filled from the largest")
 {
     struct kmeans_data data =
         kmeans_data_of(600, 4, 2, 7); /* two clusters, many twins among the first rows */
