@@ -234,7 +234,7 @@ uint64_t rt_assigner_distances(const struct rt_assigner *assigner)
 void *rt_assigner_carve(char **at, size_t bytes)
 {
     void *part = *at;
-    *at += (bytes + 63) / 64 * 64;
+    *at += rt_whole_lines(bytes);
     return part;
 }
 

@@ -81,7 +81,7 @@ static size_t steps_of(uint32_t dim)
 static void *take(uintptr_t memory, size_t *at, size_t bytes)
 {
     void *part = (void *)(memory + *at);
-    *at += (bytes + 63) / 64 * 64;
+    *at += rt_whole_lines(bytes);
     return part;
 }
 
@@ -481,16 +481,26 @@ done:
     return st;
 }
 
-/* What is made in cells lies about the mean of the first that is wanted. */
-static void find_about(const struct filling *f, uint32_t about[2])
+/* What is made in cells lies about the mean of the first that is wanted: about[0..1] of them. */
+static struct filling cells_filling(const float *centroids, uint32_t n, uint32_t dim,
+                                    enum rt_metric distance, const uint32_t *first_child,
+                                    uint32_t n_cells, const bool *is_wanted, uint32_t about[2])
 {
     about[0] = 0;
-    about[1] = f->n;
-    for (uint32_t c = 0; f->is_wanted && c < f->n_cells; c++)
-        if (f->is_wanted[c] && f->first_child[c] < f->first_child[c + 1]) {
-            memcpy(about, f->first_child + c, 2 * sizeof *about);
+    about[1] = n;
+    for (uint32_t c = 0; is_wanted && c < n_cells; c++)
+        if (is_wanted[c] && first_child[c] < first_child[c + 1]) {
+            memcpy(about, first_child + c, 2 * sizeof *about);
             break;
         }
+    return (struct filling){.centroids = centroids,
+                            .n = n,
+                            .dim = dim,
+                            .is_ip = distance == RT_IP,
+                            .first_child = first_child,
+                            .n_cells = n_cells,
+                            .is_wanted = is_wanted,
+                            .end = n};
 }
 
 enum rt_status rt_centroid_set_make(const float *centroids, uint32_t n, uint32_t dim,
@@ -498,17 +508,11 @@ enum rt_status rt_centroid_set_make(const float *centroids, uint32_t n, uint32_t
                                     uint32_t n_cells, const bool *is_wanted, void *memory,
                                     uint32_t begin, uint32_t end, struct rt_error *err)
 {
-    struct filling f = {.centroids = centroids,
-                        .n = n,
-                        .dim = dim,
-                        .is_ip = distance == RT_IP,
-                        .first_child = first_child,
-                        .n_cells = n_cells,
-                        .is_wanted = is_wanted,
-                        .begin = begin,
-                        .end = end};
     uint32_t about[2];
-    find_about(&f, about);
+    struct filling f =
+        cells_filling(centroids, n, dim, distance, first_child, n_cells, is_wanted, about);
+    f.begin = begin;
+    f.end = end;
     return make_about(f, centroids + (size_t)about[0] * dim, about[1] - about[0], memory, err);
 }
 
@@ -517,16 +521,9 @@ enum rt_status rt_centroid_set_new_in_cells(const float *centroids, uint32_t n, 
                                             uint32_t n_cells, const bool *is_wanted, void *memory,
                                             struct rt_centroid_set **out, struct rt_error *err)
 {
-    struct filling f = {.centroids = centroids,
-                        .n = n,
-                        .dim = dim,
-                        .is_ip = distance == RT_IP,
-                        .first_child = first_child,
-                        .n_cells = n_cells,
-                        .is_wanted = is_wanted,
-                        .end = n};
     uint32_t about[2];
-    find_about(&f, about);
+    struct filling f =
+        cells_filling(centroids, n, dim, distance, first_child, n_cells, is_wanted, about);
     return new_about(f, centroids + (size_t)about[0] * dim, about[1] - about[0], memory, out, err);
 }
 

@@ -27,7 +27,7 @@ enum rt_status rt_array_new(size_t count, size_t size, void *out, struct rt_erro
     size_t bytes = 0;
     if (__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_MAX / 2)
         RT_FAIL(RT_NOMEM, "an array of %zu x %zu bytes is beyond the address space", count, size);
-    size_t whole = (bytes + HEADER + 63) / 64 * 64;
+    size_t whole = rt_whole_lines(bytes + HEADER);
     char *block = RT_FAULT("malloc") ? NULL : aligned_alloc(64, whole);
     if (!block)
         RT_FAIL(RT_NOMEM, "out of memory: %zu bytes wanted, %zu held", bytes, rt_memory_now());

@@ -21,6 +21,11 @@ enum rt_status rt_array_zero(size_t count, size_t size, void *out,
 enum rt_status rt_array_resize(size_t count, size_t size, void *array,
                                struct rt_error *err) RT_MUST_CHECK;
 void rt_array_free(void *array); /* NULL is fine */
+/* Bytes of the whole cache lines that so many take: parts of one array begin lines of their own. */
+static inline size_t rt_whole_lines(size_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
 
 /* Counts bytes that this rank bears and that no array above holds: its part of node-shared memory.
  */

@@ -107,16 +107,10 @@ done:
     return st;
 }
 
-/* Bytes of what a place has in common, the parts beginning cache lines. */
-static size_t padded(size_t bytes)
-{
-    return (bytes + 63) / 64 * 64;
-}
-
 uint64_t rt_refine_common_bytes(uint32_t k, uint32_t dim)
 {
-    return padded(dim * sizeof(float)) + padded((size_t)k * rt_row_code_bytes(dim)) +
-           rt_refine_store_bytes(k, dim);
+    return rt_whole_lines(dim * sizeof(float)) +
+           rt_whole_lines((size_t)k * rt_row_code_bytes(dim)) + rt_refine_store_bytes(k, dim);
 }
 
 static enum rt_status common_new(struct rt_refine_work *w, struct rt_error *err)
@@ -126,8 +120,8 @@ static enum rt_status common_new(struct rt_refine_work *w, struct rt_error *err)
     w->code_bytes = rt_row_code_bytes(w->dim);
     unsigned char *at = rt_node_copy_data(w->common);
     w->middle = (float *)(void *)at;
-    w->references = at + padded(w->dim * sizeof *w->middle);
-    w->store = w->references + padded(w->k * w->code_bytes);
+    w->references = at + rt_whole_lines(w->dim * sizeof *w->middle);
+    w->store = w->references + rt_whole_lines(w->k * w->code_bytes);
 done:
     return st;
 }

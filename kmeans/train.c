@@ -353,18 +353,13 @@ done:
 
 /* --- handing over --- */
 
-static size_t padded(size_t bytes)
-{
-    return (bytes + 63) / 64 * 64;
-}
-
 static size_t tree_bytes(const struct rt_levels *levels)
 {
     size_t bytes = 0;
     for (uint32_t l = 0; l < levels->n_levels; l++)
-        bytes += padded((size_t)levels->n[l] * levels->dim * sizeof(float)) +
-                 padded((size_t)levels->n[l] * sizeof(uint32_t)) +
-                 padded(((size_t)levels->n[l] + 1) * sizeof(uint32_t));
+        bytes += rt_whole_lines((size_t)levels->n[l] * levels->dim * sizeof(float)) +
+                 rt_whole_lines((size_t)levels->n[l] * sizeof(uint32_t)) +
+                 rt_whole_lines(((size_t)levels->n[l] + 1) * sizeof(uint32_t));
     return bytes;
 }
 
@@ -382,7 +377,7 @@ static const void *put(struct filling *f, const void *bytes, size_t n_bytes)
     size_t end = begin + n_bytes;
     size_t from = begin > f->own.begin ? begin : (size_t)f->own.begin;
     size_t to = end < f->own.end ? end : (size_t)f->own.end;
-    f->at += padded(n_bytes);
+    f->at += rt_whole_lines(n_bytes);
     if (!bytes)
         return NULL;
     if (from < to)

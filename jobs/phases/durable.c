@@ -62,7 +62,7 @@ struct rt_durable {
 
 static size_t board_bytes(const struct rt_durable_options *options, int n_ranks)
 {
-    return (sizeof(struct board) + 63) / 64 * 64 +
+    return rt_whole_lines(sizeof(struct board)) +
            ((size_t)n_ranks + rt_bit_words(options->n_units) + options->n_sums) * sizeof(uint64_t) +
            options->n_most * sizeof(float);
 }
@@ -77,7 +77,7 @@ static void lay_out(struct rt_durable *d)
 {
     unsigned char *at = rt_shared_target(d->shared);
     d->board = (struct board *)at;
-    d->answers = (atomic_uint_fast64_t *)(at + (sizeof(struct board) + 63) / 64 * 64);
+    d->answers = (atomic_uint_fast64_t *)(at + rt_whole_lines(sizeof(struct board)));
     d->bits = (uint64_t *)(d->answers + d->n_ranks);
     d->sums = d->bits + rt_bit_words(d->options.n_units);
     d->most = (float *)(d->sums + d->options.n_sums);
