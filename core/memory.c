@@ -8,10 +8,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HEADER 64 /* keeps the array aligned; its first 8 bytes hold the size */
+#define LINE ((size_t)64)
+#define PAGE ((size_t)4096)
+#define LARGE ((size_t)256 << 10) /* from here on an array begins at a page */
+
+/* In the line before an array. */
+struct header {
+    size_t bytes, to_block; /* of the array; from the block's begin to the array's */
+};
 
 static atomic_size_t bytes_now;
 static atomic_size_t bytes_peak;
+static atomic_size_t bytes_most; /* before the last reset */
 
 static void count_up(size_t bytes)
 {
@@ -27,12 +35,13 @@ enum rt_status rt_array_new(size_t count, size_t size, void *out, struct rt_erro
     size_t bytes = 0;
     if (__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_MAX / 2)
         RT_FAIL(RT_NOMEM, "an array of %zu x %zu bytes is beyond the address space", count, size);
-    size_t whole = rt_whole_lines(bytes + HEADER);
-    char *block = RT_FAULT("malloc") ? NULL : aligned_alloc(64, whole);
+    struct header header = {bytes, bytes >= LARGE ? PAGE : LINE};
+    size_t whole = (bytes + 2 * header.to_block - 1) / header.to_block * header.to_block;
+    char *block = RT_FAULT("malloc") ? NULL : aligned_alloc(header.to_block, whole);
     if (!block)
         RT_FAIL(RT_NOMEM, "out of memory: %zu bytes wanted, %zu held", bytes, rt_memory_now());
-    memcpy(block, &bytes, sizeof bytes);
-    char *array = block + HEADER;
+    char *array = block + header.to_block;
+    memcpy(array - LINE, &header, sizeof header);
     memcpy(out, &array, sizeof array);
     count_up(bytes);
 done:
@@ -50,11 +59,11 @@ enum rt_status rt_array_zero(size_t count, size_t size, void *out, struct rt_err
     return st;
 }
 
-static size_t size_of(const void *array)
+static struct header header_of(const void *array)
 {
-    size_t bytes = 0;
-    memcpy(&bytes, (const char *)array - HEADER, sizeof bytes);
-    return bytes;
+    struct header header;
+    memcpy(&header, (const char *)array - LINE, sizeof header);
+    return header;
 }
 
 enum rt_status rt_array_resize(size_t count, size_t size, void *array, struct rt_error *err)
@@ -65,8 +74,8 @@ enum rt_status rt_array_resize(size_t count, size_t size, void *array, struct rt
     enum rt_status st = rt_array_new(count, size, &grown, err);
     if (st == RT_OK) {
         if (old) {
-            size_t keep = size_of(old) < count * size ? size_of(old) : count * size;
-            memcpy(grown, old, keep);
+            size_t bytes = header_of(old).bytes;
+            memcpy(grown, old, bytes < count * size ? bytes : count * size);
             rt_array_free(old);
         }
         memcpy(array, &grown, sizeof grown);
@@ -78,8 +87,9 @@ void rt_array_free(void *array)
 {
     if (!array)
         return;
-    atomic_fetch_sub(&bytes_now, size_of(array));
-    free((char *)array - HEADER);
+    struct header header = header_of(array);
+    atomic_fetch_sub(&bytes_now, header.bytes);
+    free((char *)array - header.to_block);
 }
 
 void rt_memory_add(size_t bytes)
@@ -102,8 +112,16 @@ size_t rt_memory_peak(void)
     return atomic_load(&bytes_peak);
 }
 
+size_t rt_memory_most(void)
+{
+    size_t before = atomic_load(&bytes_most);
+    size_t since = atomic_load(&bytes_peak);
+    return since > before ? since : before;
+}
+
 void rt_memory_reset_peak(void)
 {
+    atomic_store(&bytes_most, rt_memory_most());
     atomic_store(&bytes_peak, atomic_load(&bytes_now));
 }
 

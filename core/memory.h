@@ -1,5 +1,6 @@
-/* Every large allocation of the program: overflow-checked, 64-byte aligned, counted, so that a rank
- * can hold its budget and report its peak: private bytes, and its part of node-shared memory. */
+/* Every large allocation of the program: overflow-checked, 64-byte aligned (from 256 KiB on at a
+ * page, so that files can be written from it past the page cache), counted, so that a rank can hold
+ * its budget and report its peak: private bytes, and its part of node-shared memory. */
 #ifndef RT_CORE_MEMORY_H
 #define RT_CORE_MEMORY_H
 
@@ -32,9 +33,11 @@ static inline size_t rt_whole_lines(size_t bytes)
 void rt_memory_add(size_t bytes);
 void rt_memory_remove(size_t bytes);
 
-/* Bytes held now, and the most held since the last rt_memory_reset_peak, over all threads. */
+/* Bytes held now, the most held since the last rt_memory_reset_peak, and the most ever, over all
+ * threads. */
 size_t rt_memory_now(void);
 size_t rt_memory_peak(void);
+size_t rt_memory_most(void);
 void rt_memory_reset_peak(void);
 
 /* *out = a * b or a + b; false on overflow. */

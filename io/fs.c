@@ -83,6 +83,19 @@ done:
     return st;
 }
 
+ssize_t rt_fs_write_some(int fd, const void *data, size_t n_bytes, uint64_t offset)
+{
+    ssize_t written = -1;
+    do {
+        if (RT_FAULT("write"))
+            errno = ENOSPC;
+        else
+            written =
+                pwrite(fd, data, n_bytes < MOST_AT_ONCE ? n_bytes : MOST_AT_ONCE, (off_t)offset);
+    } while (written < 0 && errno == EINTR);
+    return written;
+}
+
 enum rt_status rt_fs_write_at(int fd, const char *path, const void *data, size_t n_bytes,
                               uint64_t offset, struct rt_error *err)
 {
@@ -92,14 +105,7 @@ enum rt_status rt_fs_write_at(int fd, const char *path, const void *data, size_t
     if (offset > INT64_MAX || n_bytes > INT64_MAX - offset)
         RT_FAIL(RT_IO, "write to '%s': beyond what a file can hold", path);
     while (n_bytes > 0) {
-        ssize_t written = -1;
-        if (RT_FAULT("write"))
-            errno = ENOSPC;
-        else
-            written =
-                pwrite(fd, at, n_bytes < MOST_AT_ONCE ? n_bytes : MOST_AT_ONCE, (off_t)offset);
-        if (written < 0 && errno == EINTR)
-            continue;
+        ssize_t written = rt_fs_write_some(fd, at, n_bytes, offset);
         if (written <= 0)
             RT_FAIL(RT_IO, "write to '%s': %s", path,
                     written < 0 ? strerror(errno) : "nothing written");

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #define RT_PATH_MAX 4096
 
@@ -27,6 +28,8 @@ enum rt_status rt_fs_open(const char *path, int flags, int *fd, struct rt_error 
  * beyond the end of the file fails with RT_DAMAGED (cut short). */
 enum rt_status rt_fs_write_at(int fd, const char *path, const void *data, size_t n_bytes,
                               uint64_t offset, struct rt_error *err) RT_MUST_CHECK;
+/* One pwrite(2), again after a signal; -1 with errno. */
+ssize_t rt_fs_write_some(int fd, const void *data, size_t n_bytes, uint64_t offset);
 enum rt_status rt_fs_read_at(int fd, const char *path, void *data, size_t n_bytes, uint64_t offset,
                              struct rt_error *err) RT_MUST_CHECK;
 /* fdatasync; fsync of a directory by path. */

@@ -1,6 +1,7 @@
 #include "io/hdf5_file.h"
 
 #include "core/memory.h"
+#include "io/past_cache.h"
 #ifdef RT_MPIO
 #include "io/hdf5_mpio.h"
 #endif
@@ -12,6 +13,7 @@
 
 struct rt_h5_file {
     int fd; /* in both ways: mpio reads and syncs through it */
+    struct rt_past_cache past_cache;
     bool must_abort;
     struct rt_h5_mpio *mpio; /* NULL: direct */
     struct rt_h5_layout layout;
@@ -35,7 +37,7 @@ static enum rt_status open_file(const char *path, const struct rt_h5_layout *lay
     if (strlen(path) >= RT_PATH_MAX)
         RT_FAIL(RT_USAGE, "'%.60s...' is too long a name", path);
     RT_TRY(rt_array_zero(1, sizeof *file, &file, err));
-    file->fd = -1;
+    file->fd = file->past_cache.fd = -1;
     strcpy(file->path, path);
     if (layout)
         file->layout = *layout;
@@ -83,6 +85,13 @@ done:
     return st;
 }
 
+void rt_h5_write_past_cache(struct rt_h5_file *file, bool past_cache)
+{
+    rt_past_cache_close(&file->past_cache);
+    if (past_cache && !file->mpio)
+        rt_past_cache_open(&file->past_cache, file->path, file->layout.size);
+}
+
 enum rt_status rt_h5_open_read(const char *path, const struct rt_h5_layout *layout,
                                struct rt_h5_file **out, struct rt_error *err)
 {
@@ -128,7 +137,8 @@ static enum rt_status write_rows(struct rt_h5_file *file, uint32_t dataset, bool
         return st;
     }
 #endif
-    RT_TRY(rt_fs_write_at(file->fd, file->path, rows, (size_t)(n * row_bytes), offset, err));
+    RT_TRY(rt_past_cache_write_all(&file->past_cache, file->fd, file->path, rows,
+                                   (size_t)(n * row_bytes), offset, err));
 done:
     return st;
 }
@@ -165,7 +175,7 @@ enum rt_status rt_h5_begin_sync(struct rt_h5_file *file, uint32_t dataset, uint6
 {
     uint64_t offset = offset_of(file, dataset, false, first_row, n_rows);
     uint64_t row_bytes = rt_h5_row_bytes(&file->layout.datasets[dataset]);
-    if (file->mpio)
+    if (file->mpio || rt_past_cache_is_open(&file->past_cache))
         return RT_OK;
     return rt_fs_begin_sync(file->fd, file->path, offset, n_rows * row_bytes, err);
 }
@@ -194,6 +204,7 @@ enum rt_status rt_h5_close(struct rt_h5_file *file, struct rt_error *err)
     if (file->mpio)
         st = rt_h5_mpio_close(file->mpio, err);
 #endif
+    rt_past_cache_close(&file->past_cache);
     if (close(file->fd) != 0 && st == RT_OK) /* NFS may tell of a full disk only here */
         st = rt_error_set(err, RT_IO, __FILE__, __LINE__, "cannot close '%s'", file->path);
     rt_array_free(file);
@@ -204,6 +215,7 @@ void rt_h5_drop(struct rt_h5_file *file)
 {
     if (!file)
         return;
+    rt_past_cache_close(&file->past_cache);
     if (file->fd >= 0)
         (void)close(file->fd);
     rt_array_free(file);

@@ -16,6 +16,9 @@ struct rt_h5_file;
 enum rt_status rt_h5_open_write(const void *comm, const char *path,
                                 const struct rt_h5_layout *layout, enum rt_io_way way,
                                 struct rt_h5_file **out, struct rt_error *err) RT_MUST_CHECK;
+/* Before the first write: what is large goes past the page cache where that can be
+ * (io/past_cache.h), or, for a file that is read next, not. mpio: nothing. */
+void rt_h5_write_past_cache(struct rt_h5_file *file, bool past_cache);
 /* Opens for rt_h5_read only, by offsets; reads the layout from the file where layout is NULL. */
 enum rt_status rt_h5_open_read(const char *path, const struct rt_h5_layout *layout,
                                struct rt_h5_file **out, struct rt_error *err) RT_MUST_CHECK;
@@ -34,8 +37,8 @@ enum rt_status rt_h5_write_sums(struct rt_h5_file *file, uint32_t dataset, uint6
 enum rt_status rt_h5_read_sums(struct rt_h5_file *file, uint32_t dataset, uint64_t first_unit,
                                uint64_t n_units, uint64_t *sums,
                                struct rt_error *err) RT_MUST_CHECK;
-/* Direct: rows written before begin their way to the disk while this rank computes (io/fs.h); mpio:
- * nothing. Fails with RT_IO. */
+/* Direct: rows written before begin their way to the disk while this rank computes (io/fs.h); mpio,
+ * or past the page cache: nothing. Fails with RT_IO. */
 enum rt_status rt_h5_begin_sync(struct rt_h5_file *file, uint32_t dataset, uint64_t first_row,
                                 uint64_t n_rows, struct rt_error *err) RT_MUST_CHECK;
 enum rt_status rt_h5_begin_sync_all(struct rt_h5_file *file, /* all of them, with checksums */

@@ -1,5 +1,6 @@
 #include "io/vectors_file.h"
 
+#include "core/find.h"
 #include "core/memory.h"
 
 #include <stdatomic.h>
@@ -304,10 +305,18 @@ done:
 
 /* ---- by id ---- */
 
-/* In slots [begin, end), whose used ones ascend. */
+/* In slots [begin, end), whose used ones ascend; ids that rise evenly, as rows numbered from
+ * anywhere, are found where they would lie. */
 static uint64_t find_ascending(const struct rt_vectors_view *view, uint64_t begin, uint64_t end,
                                uint64_t id)
 {
+    const uint64_t *ids = view->ids;
+    if (begin < end && ids[begin] < id && id < ids[end - 1]) {
+        double share = (double)(id - ids[begin]) / (double)(ids[end - 1] - ids[begin]);
+        uint64_t guess = begin + (uint64_t)(share * (double)(end - 1 - begin) + 0.5);
+        if (guess < end && ids[guess] == id)
+            return guess;
+    }
     while (begin < end) {
         uint64_t middle = begin + (end - begin) / 2;
         uint64_t used = middle;
@@ -342,18 +351,11 @@ static enum rt_status find_sorted(const struct rt_vectors_view *view, uint64_t i
                                   struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    uint64_t begin = 0;
-    uint64_t end = view->shape.n_sorted;
-    while (begin < end) {
-        uint64_t middle = begin + (end - begin) / 2;
-        if (view->sorted[middle].id < id)
-            begin = middle + 1;
-        else
-            end = middle;
-    }
+    uint64_t n = view->shape.n_sorted;
+    uint64_t at = n ? rt_find_first(&view->sorted->id, sizeof *view->sorted, n, id) : 0;
     *slot = RT_NO_ROW;
-    if (begin < view->shape.n_sorted && view->sorted[begin].id == id) {
-        *slot = view->sorted[begin].slot;
+    if (at < n && view->sorted[at].id == id) {
+        *slot = view->sorted[at].slot;
         if (*slot >= view->shape.n_slots || view->ids[*slot] != id)
             RT_FAIL(RT_DAMAGED, "'%s' is damaged: its sorted ids do not find row %llu",
                     rt_h5_map_path(view->map), (unsigned long long)id);
@@ -388,6 +390,7 @@ enum rt_status rt_vectors_open(const char *path, struct rt_vectors_view *view, s
     struct rt_vectors_datasets datasets = rt_vectors_datasets(&layout);
     opened.vectors =
         datasets.vectors < 0 ? NULL : rt_h5_map_rows(opened.map, (uint32_t)datasets.vectors);
+    opened.datasets = datasets;
     opened.ids = rt_h5_map_rows(opened.map, (uint32_t)datasets.ids);
     opened.lists = rt_h5_map_rows(opened.map, (uint32_t)datasets.lists);
     opened.tapes = rt_h5_map_rows(opened.map, (uint32_t)datasets.tapes);

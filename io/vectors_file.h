@@ -85,7 +85,8 @@ enum rt_status rt_vectors_writer_end(struct rt_unit_writer *writer,
 struct rt_vectors_view {
     struct rt_h5_map *map;
     struct rt_vectors_shape shape;
-    const void *vectors; /* NULL where they stay in the heap */
+    struct rt_vectors_datasets datasets; /* of the map */
+    const void *vectors;                 /* NULL where they stay in the heap */
     const uint64_t *ids;
     const uint32_t *lists;
     const struct rt_tape_entry *tapes;

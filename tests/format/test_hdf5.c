@@ -336,6 +336,7 @@ static int with_fault(const char *fault, enum rt_status (*step)(void))
     return WIFSIGNALED(status) ? 100 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
+#ifdef RT_CHECKS
 static enum rt_status replace_step(void)
 {
     return rt_fs_replace(".", "text", "new", 3, &err);
@@ -349,6 +350,7 @@ static bool text_is(const char *expected)
     rt_array_free(text);
     return same;
 }
+#endif
 
 RT_TEST("a file is replaced whole or not at all, wherever it fails")
 {

@@ -67,6 +67,7 @@ RT_TEST("bytes held and their peak are counted")
     CHECK(rt_memory_peak() == begin + 3000);
     rt_memory_reset_peak();
     CHECK(rt_memory_peak() == begin + 2000);
+    CHECK(rt_memory_most() >= begin + 3000); /* resets do not lower it */
     rt_array_free(b);
     CHECK(rt_memory_now() == begin);
 }
