@@ -107,8 +107,8 @@ struct rt_coded {
 
 /* Scratch of one thread, for batches of at most max_rows rows and sets of dimension dim. max_beam
  * is the largest `beam`, `beams[l]` (each counted as no more than the cells of its level) or
- * `count` of any later call; a call beyond these limits ends the program. Batches of 1,024 rows or
- * more make the descent of a tree fast. */
+ * `count` of any later call; a call beyond these limits ends the program. Batches of 2,048 rows
+ * make the descent of a tree fast, up to 8,192 where its cells are many and large. */
 struct rt_assigner;
 size_t rt_assigner_bytes(size_t max_rows, uint32_t dim, uint32_t max_beam);
 enum rt_status rt_assigner_new(size_t max_rows, uint32_t dim, uint32_t max_beam,
@@ -135,13 +135,18 @@ void rt_assign_best_unsorted(struct rt_assigner *assigner, const struct rt_centr
 void rt_assign_tree(struct rt_assigner *assigner, const struct rt_tree *tree,
                     struct rt_centroid_set *const *sets, uint32_t beam, const float *rows,
                     size_t n_rows, uint32_t *out_list, float *out_distance);
-/* Likewise the `count` best leaves (refinement neighbours above 8,192 leaves, and the lists a query
- * probes), with cells kept by E: best(x, .., beams[l]) at level l (n_levels - 1 entries). sets[l]:
- * any of its centroids. */
+/* Likewise the `count` best leaves (refinement neighbours above 8,192 leaves), with cells kept by
+ * E: best(x, .., beams[l]) at level l (n_levels - 1 entries). sets[l]: any of its centroids. */
 void rt_assign_tree_best(struct rt_assigner *assigner, const struct rt_tree *tree,
                          struct rt_centroid_set *const *sets, const uint32_t *beams,
                          const float *rows, size_t n_rows, uint32_t count, uint32_t *out_list,
                          float *out_distance);
+/* The lists a query probes: cells kept as rt_assign_tree does, beams[l] at level l; then the
+ * `count` best leaves of their children, in any order, but one of the nearest first; UINT32_MAX
+ * comes last. sets[l] is rt_level_set_new's. */
+void rt_assign_tree_lists(struct rt_assigner *assigner, const struct rt_tree *tree,
+                          struct rt_centroid_set *const *sets, const uint32_t *beams,
+                          const float *rows, size_t n_rows, uint32_t count, uint32_t *out_list);
 /* The nearest of a small set for n_rows (any number) coded rows, whose codes were made about the
  * set's reference: refinement's rows against the neighbours of their leaf (D8). */
 void rt_assign_coded(struct rt_assigner *assigner, const struct rt_centroid_set *set,

@@ -5,19 +5,25 @@
 #include "core/memory.h"
 #include "core/propose.h"
 
+#include <math.h>
 #include <string.h>
 
 #define FEW_CELLS 1024
+#define LEAST_BATCH 2048 /* rows whose codes fit the second cache */
+#define ROWS_A_CELL 128  /* reading a cell's codes then takes less than multiplying them */
+#define SOME_ROWS 8      /* of a batch, where only a part of the leaves is to be seen */
 
 struct descent {
     const struct rt_tree *tree;
     struct rt_centroid_set *const *sets;
     uint32_t beams[RT_MAX_LEVELS]; /* capped; of the leaves: count */
     bool by_codes;                 /* cells are kept by coded distance (B11) */
+    bool is_sorted;                /* leaves by (E, number), else in any order */
     const float *reference;        /* of the batch's codes; NULL: none are made */
     uint32_t *kept[2];
     struct rt_pair *pairs[2];
-    float *lows; /* of pairs */
+    float *lows;  /* of pairs */
+    float *highs; /* of rows: count each */
     char *lists;
 };
 
@@ -160,17 +166,27 @@ static void propose_few(struct rt_assigner *a, const struct descent *d, const st
     }
 }
 
-/* The children of the kept cells. For one nearest leaf by codes first the least of each cell, since
- * few cells then are worth a look at each of their leaves. */
+/* Whether the least of each cell comes first, since few cells then are worth a look at each of
+ * their leaves: a leaf of each of so many cells bounds as many best. A few rows take as long for
+ * the one as for the other. */
+static bool asks_lows(const struct rt_assigner *a, const struct rt_target *t, uint32_t n_cells)
+{
+    bool pays = t->best == 1 || (t->n_rows >= SOME_ROWS && t->best <= t->n_kept);
+    return pays && !t->by_codes && a->proposer == RT_PROPOSE_INT8 && t->set->can_propose &&
+           t->set->n_cells == n_cells;
+}
+
+/* The children of the kept cells. */
 static void propose_children(struct rt_assigner *a, const struct descent *d,
                              const struct rt_target *t, uint32_t n_cells)
 {
     struct rt_pair *pairs;
     size_t n;
-    if (t->best == 1 && !t->by_codes && a->proposer == RT_PROPOSE_INT8 && t->set->can_propose &&
-        t->set->n_cells == n_cells) {
+    if (asks_lows(a, t, n_cells)) {
         struct rt_target left = *t;
-        left.is_fine = t->set->low.codes != NULL;
+        left.is_fine = t->best == 1 && t->set->low.codes != NULL;
+        for (size_t i = 0; i < t->n_rows * t->best; i++)
+            t->highs[i] = INFINITY;
         if (n_cells <= FEW_CELLS) {
             propose_few(a, d, t, &left, n_cells);
             return;
@@ -201,15 +217,36 @@ static struct rt_target target_of(const struct descent *d, uint32_t l, const flo
         t.n_kept = above->best;
     }
     t.by_codes = d->by_codes && l + 1 < d->tree->n_levels;
+    t.highs = d->highs;
     t.has_codes = d->reference && (t.set->is_ip || memcmp(d->reference, t.set->mean,
                                                           t.set->dim * sizeof *t.set->mean) == 0);
     return t;
 }
 
+static void put_first(uint32_t *kept, size_t n, uint32_t id)
+{
+    for (size_t i = 1; i < n; i++)
+        if (kept[i] == id) {
+            kept[i] = kept[0];
+            kept[0] = id;
+        }
+}
+
+/* The nearest of n_rows rows' kept cells to the front. */
+static void put_nearest_first(struct rt_assigner *a, const struct rt_target *t, const float *values,
+                              size_t n_rows, uint32_t *kept)
+{
+    uint32_t nearest[RT_ROW_BLOCK + RT_SPARE];
+    a->kernels->pick_least(values, n_rows, (size_t)16 * t->set->n_groups, 1, t->set->id_of,
+                           nearest);
+    for (size_t i = 0; i < n_rows; i++)
+        put_first(kept + i * t->best, t->best, nearest[i]);
+}
+
 /* Cells of the top level by coded distance, straight from the tiles: `values` has room for those of
  * a block of rows to all slots. */
-static void keep_top(struct rt_assigner *a, const struct rt_target *t, float *values,
-                     uint32_t *kept)
+static void keep_top(struct rt_assigner *a, const struct rt_target *t, bool nearest_first,
+                     float *values, uint32_t *kept)
 {
     const struct rt_centroid_set *set = t->set;
     size_t n_slots = (size_t)16 * set->n_groups;
@@ -217,6 +254,8 @@ static void keep_top(struct rt_assigner *a, const struct rt_target *t, float *va
         size_t n = t->n_rows - at < RT_ROW_BLOCK ? t->n_rows - at : RT_ROW_BLOCK;
         rt_propose_values(a, t, at, n, values);
         a->kernels->pick_least(values, n, n_slots, t->best, set->id_of, kept + at * t->best);
+        if (nearest_first)
+            put_nearest_first(a, t, values, n, kept + at * t->best);
     }
 }
 
@@ -239,7 +278,7 @@ static void descend(struct rt_assigner *a, struct descent *d, struct rt_target *
     if (t->by_codes)
         d->reference = t->set->mean;
     if (t->by_codes && l == 0 && t->set->n_groups <= RT_TOP_SLOTS / 16) {
-        keep_top(a, t, a->top_values, kept);
+        keep_top(a, t, !d->is_sorted, a->top_values, kept);
         return;
     }
     if (t->first_child) {
@@ -251,11 +290,26 @@ static void descend(struct rt_assigner *a, struct descent *d, struct rt_target *
             numbers[i] = i;
         rt_propose(a, t, &source, numbers, t->n_rows);
     }
-    if (is_leaf) {
+    if (is_leaf && d->is_sorted) {
         rt_decide_rows(a, t, out_list, out_distance);
         return;
     }
-    rt_decide_sets(a, t, kept); /* filled up where there are fewer children than the beam is wide */
+    /* filled up where there are fewer children than the beam is wide */
+    rt_decide_sets(a, t, is_leaf ? out_list : kept);
+}
+
+/* Rows that descend together: more of them where few come to a cell, since all cells' codes are
+ * read for each batch. */
+static size_t batch_of(const struct rt_assigner *a, const struct descent *d, uint32_t most)
+{
+    size_t fits = rt_assigner_batch(a, most);
+    size_t wanted = LEAST_BATCH;
+    if (d->tree->n_levels > 1) {
+        uint32_t above = d->tree->n_levels - 2;
+        wanted = (size_t)ROWS_A_CELL * d->tree->levels[above].n / d->beams[above];
+    }
+    wanted = wanted < LEAST_BATCH ? LEAST_BATCH : wanted;
+    return wanted < fits ? wanted : fits;
 }
 
 static void descend_all(struct rt_assigner *assigner, struct descent d, const uint32_t *beams,
@@ -275,7 +329,7 @@ static void descend_all(struct rt_assigner *assigner, struct descent d, const ui
     }
     d.beams[tree->n_levels - 1] = count;
     rt_assigner_check(assigner, tree->dim, n_rows, most);
-    size_t n_batch = rt_assigner_batch(assigner, most);
+    size_t n_batch = batch_of(assigner, &d, most);
     for (size_t at = 0; at < n_rows; at += n_batch) {
         size_t n = n_rows - at < n_batch ? n_rows - at : n_batch;
         char *arena = assigner->arena;
@@ -285,6 +339,7 @@ static void descend_all(struct rt_assigner *assigner, struct descent d, const ui
             d.pairs[i] = rt_assigner_carve(&arena, n * most * sizeof *d.pairs[i]);
         }
         d.lows = rt_assigner_carve(&arena, n * most * sizeof *d.lows);
+        d.highs = rt_assigner_carve(&arena, n * count * sizeof *d.highs);
         d.lists = arena;
         d.reference = NULL;
         for (uint32_t l = 0; l < tree->n_levels; l++) {
@@ -302,15 +357,23 @@ void rt_assign_tree_best(struct rt_assigner *assigner, const struct rt_tree *tre
                          const float *rows, size_t n_rows, uint32_t count, uint32_t *out_list,
                          float *out_distance)
 {
-    struct descent d = {.tree = tree, .sets = sets};
+    struct descent d = {.tree = tree, .sets = sets, .is_sorted = true};
     descend_all(assigner, d, beams, rows, n_rows, count, out_list, out_distance);
+}
+
+void rt_assign_tree_lists(struct rt_assigner *assigner, const struct rt_tree *tree,
+                          struct rt_centroid_set *const *sets, const uint32_t *beams,
+                          const float *rows, size_t n_rows, uint32_t count, uint32_t *out_list)
+{
+    struct descent d = {.tree = tree, .sets = sets, .by_codes = true};
+    descend_all(assigner, d, beams, rows, n_rows, count, out_list, NULL);
 }
 
 void rt_assign_tree(struct rt_assigner *assigner, const struct rt_tree *tree,
                     struct rt_centroid_set *const *sets, uint32_t beam, const float *rows,
                     size_t n_rows, uint32_t *out_list, float *out_distance)
 {
-    struct descent d = {.tree = tree, .sets = sets, .by_codes = true};
+    struct descent d = {.tree = tree, .sets = sets, .by_codes = true, .is_sorted = true};
     uint32_t beams[RT_MAX_LEVELS];
     for (int l = 0; l < RT_MAX_LEVELS; l++)
         beams[l] = beam;

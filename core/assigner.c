@@ -9,7 +9,7 @@
 #define GEMM_BLOCK 256     /* and where BLAS does */
 #define GEMM_BYTES 4194304 /* but not more of rows, nor of centroids, than this */
 #define NEAREST_LIST 64    /* room of a row's list for one nearest */
-#define ARENA_BYTES 6291456
+#define ARENA_BYTES 12582912
 #define ARENA_SPARE ((size_t)640) /* its parts begin cache lines; kept cells have RT_SPARE more */
 #define INT8_DIM 2048             /* beyond it the bounds of codes leave too many candidates */
 
@@ -19,11 +19,12 @@ size_t rt_assigner_room(uint32_t best)
                      : (2 * (size_t)best + (size_t)2 * RT_TILE + 15) / 16 * 16 + RT_SPARE;
 }
 
-/* Bytes of arena for one row: its list, two levels of kept cells, its pairs twice, their lows. */
+/* Bytes of arena for one row: its list, two levels of kept cells, its pairs twice, their lows, its
+ * highs. */
 static size_t arena_for(uint32_t best)
 {
     return rt_assigner_room(best) * (sizeof(float) + sizeof(uint32_t)) +
-           (size_t)best * (2 * sizeof(uint32_t) + 2 * sizeof(struct rt_pair) + sizeof(float));
+           (size_t)best * (2 * sizeof(uint32_t) + 2 * sizeof(struct rt_pair) + 2 * sizeof(float));
 }
 
 static struct rt_assigner_sizes sizes_of(size_t max_rows, uint32_t dim, uint32_t max_beam)

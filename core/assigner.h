@@ -12,7 +12,7 @@
 #include <stdbool.h>
 
 #define RT_TILE 64        /* slots of a tile */
-#define RT_BATCH 2048     /* rows that descend a tree together: their codes fit the second cache */
+#define RT_BATCH 8192     /* rows that descend a tree together, at most */
 #define RT_ROW_BLOCK 64   /* rows of a tile where codes multiply */
 #define RT_SPARE 16       /* entries that pick may write beyond its end */
 #define RT_TOP_SLOTS 1024 /* of a top level whose distances are kept for a block of rows */
@@ -96,7 +96,8 @@ struct rt_target {
     const uint32_t *first_child; /* not NULL: T = children of kept[row][0..n_kept) */
     const uint32_t *kept;
     uint32_t n_kept;
-    size_t room; /* of a list */
+    float *highs; /* of each row: its `best` least a + b of cells so far, ascending */
+    size_t room;  /* of a list */
     float *list_a;
     uint32_t *list_id;
 };

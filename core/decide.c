@@ -189,6 +189,7 @@ static size_t keep_best(struct rt_assigner *a, const struct rt_target *t, size_t
     }
     if (n <= t->best) {
         memcpy(out, t->list_id + row * t->room, n * sizeof *out);
+        put_nearest_first(out, t->list_a + row * t->room, n);
         return n;
     }
     size_t n_open;

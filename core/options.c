@@ -36,7 +36,7 @@ static const struct {
 } job_table[RT_N_JOBS] = {
     [RT_JOB_SYNTH] = {"synth", "OUT",
                       "write clustered random rows, queries and their true neighbours"},
-    [RT_JOB_PLAN] = {"plan", "[ROWS]", "tell what a build will need, before any work"},
+    [RT_JOB_PLAN] = {"plan", "[ROWS]", "tell what a job will need, before any work"},
     [RT_JOB_BUILD] = {"build", "ROWS INDEX", "build an index over the rows of one file or many"},
     [RT_JOB_SEARCH] = {"search", "INDEX [QUERIES]", "find the nearest rows of queries"},
     [RT_JOB_INFO] = {"info", "INDEX", "show what an index holds"},
@@ -291,6 +291,7 @@ void rt_options_init(enum rt_job_id job, struct rt_options *out)
 {
     memset(out, 0, sizeof *out);
     out->job = job;
+    out->planned = job == RT_JOB_PLAN ? RT_JOB_BUILD : job;
     for (size_t i = 0; i < RT_N_OPTIONS; i++) {
         const struct rt_option *option = &rt_option_table[i];
         const char *text = option->default_text;
@@ -317,13 +318,35 @@ static bool takes_no_value(const struct rt_option *option)
     return option->type == RT_TYPE_FLAG || option->type == RT_TYPE_COUNT;
 }
 
+/* The job whose words and options are taken. */
+static enum rt_job_id asked(const struct rt_options *options)
+{
+    bool is_edit = options->job == RT_JOB_PLAN && options->planned != RT_JOB_BUILD;
+    return is_edit ? options->planned : options->job;
+}
+
+bool rt_options_take(const struct rt_options *options, const struct rt_option *option)
+{
+    enum rt_job_id job = asked(options);
+    return option->jobs & 1u << job || (options->job == RT_JOB_PLAN && option->jobs == RT_FOR_PLAN);
+}
+
+static bool names_edit(const char *word, enum rt_job_id *job)
+{
+    enum rt_job_id named = RT_JOB_PLAN;
+    if (rt_job_parse(word, &named) != 0 || !(RT_FOR_EDITING & 1u << named))
+        return false;
+    *job = named;
+    return true;
+}
+
 /* getopt's two descriptions of the options a job has. */
-static void describe_to_getopt(enum rt_job_id job, struct option *longs, char *shorts)
+static void describe_to_getopt(const struct rt_options *options, struct option *longs, char *shorts)
 {
     *shorts++ = ':'; /* a missing value is told apart */
     for (int i = 0; i < RT_N_OPTIONS; i++) {
         const struct rt_option *option = &rt_option_table[i];
-        if (!(option->jobs & 1u << job))
+        if (!rt_options_take(options, option))
             continue;
         *longs++ = (struct option){option->name,
                                    takes_no_value(option) ? optional_argument : required_argument,
@@ -338,22 +361,22 @@ static void describe_to_getopt(enum rt_job_id job, struct option *longs, char *s
     *shorts = '\0';
 }
 
-static int index_of(enum rt_job_id job, int value)
+static int index_of(const struct rt_options *options, int value)
 {
     if (value >= LONG_BASE)
         return value - LONG_BASE;
     for (int i = 0; i < RT_N_OPTIONS; i++)
-        if ((rt_option_table[i].jobs & 1u << job) && rt_option_table[i].letter == value)
+        if (rt_option_table[i].letter == value && rt_options_take(options, &rt_option_table[i]))
             return i;
     return -1;
 }
 
 /* What is wrong with an option getopt does not know: `word` as typed ("--foo=1" or "-x"). */
-static enum rt_status refuse_option(enum rt_job_id job, const char *word, int letter,
+static enum rt_status refuse_option(const struct rt_options *options, const char *word, int letter,
                                     struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    const char *name = rt_job_name(job);
+    const char *name = rt_job_name(asked(options));
     if (letter)
         RT_FAIL(RT_USAGE, "-%c is no option of %s (ranktape %s --help)", letter, name, name);
     const char *start = word + strspn(word, "-");
@@ -363,7 +386,7 @@ static enum rt_status refuse_option(enum rt_job_id job, const char *word, int le
         const struct rt_option *option = &rt_option_table[i];
         if (strncmp(option->name, start, length) != 0)
             continue;
-        if (option->jobs & 1u << job)
+        if (rt_options_take(options, option))
             like[like[0] != NULL] = option->name;
         else if (strlen(option->name) == length)
             for (int other = 0; other < RT_N_JOBS; other++)
@@ -423,8 +446,8 @@ static enum rt_status take_arguments(struct rt_options *options, int argc, char 
                                      struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    const char *job = rt_job_name(options->job);
-    const char *words = rt_job_arguments(options->job);
+    const char *job = rt_job_name(asked(options));
+    const char *words = rt_job_arguments(asked(options));
     for (const char *at = words; *at; at += strspn(at, " ")) {
         size_t length = strcspn(at, " ");
         if (optind < argc) {
@@ -454,8 +477,12 @@ enum rt_status rt_options_parse(enum rt_job_id job, int argc, char **argv, struc
     char shorts[SHORT_BYTES];
     int value;
     rt_options_init(job, out);
+    if (job == RT_JOB_PLAN && argc > 1 && names_edit(argv[1], &out->planned)) {
+        argv++;
+        argc--;
+    }
     RT_TRY(take_environment(out, err));
-    describe_to_getopt(job, longs, shorts);
+    describe_to_getopt(out, longs, shorts);
     opterr = 0;
     optind = 0; /* glibc: start anew */
     while ((value = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
@@ -463,12 +490,12 @@ enum rt_status rt_options_parse(enum rt_job_id job, int argc, char **argv, struc
          */
         if (value == '?') {
             bool is_long = optopt == 0 || optopt >= LONG_BASE;
-            RT_TRY(refuse_option(job, argv[optind - 1], is_long ? 0 : optopt, err));
+            RT_TRY(refuse_option(out, argv[optind - 1], is_long ? 0 : optopt, err));
         }
         if (value == ':')
             RT_FAIL(RT_USAGE, "--%s needs a value (ranktape %s --help)",
-                    rt_option_table[index_of(job, optopt)].name, rt_job_name(job));
-        int index = index_of(job, value);
+                    rt_option_table[index_of(out, optopt)].name, rt_job_name(asked(out)));
+        int index = index_of(out, value);
         RT_TRY(take_option(out, index, argc, argv, err));
         if (index == RT_OPT_help && out->help)
             goto done;

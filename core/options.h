@@ -131,6 +131,7 @@ struct rt_options {
 #include "core/options.def"
 #undef RT_OPTION
     enum rt_job_id job;
+    enum rt_job_id planned; /* by plan; else the job itself */
     uint32_t n_arguments;
     char argument[RT_MOST_ARGUMENTS]
                  [RT_TEXT_BYTES]; /* ROWS, INDEX, ... in the order of the job's usage line */
@@ -163,10 +164,15 @@ const char *rt_job_summary(enum rt_job_id job);
 /* Returns 0 and sets *out, or -1 where no job has this name. */
 int rt_job_parse(const char *name, enum rt_job_id *out);
 
+/* Whether the job takes this option: plan takes those of a build, or the ones that say where and
+ * those of the job that it is asked about. */
+bool rt_options_take(const struct rt_options *options, const struct rt_option *option);
+
 /* Every option of the job at its default. */
 void rt_options_init(enum rt_job_id job, struct rt_options *out);
 /* Parses argv[1..argc) (argv[0] is the job's name) and RANKTAPE_LOG into *out, which need not be
- * initialised. Options may stand anywhere, `--` ends them. Where --help is given nothing else is
+ * initialised. "plan vacuum .." takes the words and options of vacuum, likewise insert and delete.
+ * Options may stand anywhere, `--` ends them. Where --help is given nothing else is
  * checked. argv is permuted. Not thread-safe (getopt). Fails with RT_USAGE: unknown or ambiguous
  * option (naming the job it belongs to), value out of range (naming the range), words missing or
  * too many. */

@@ -128,7 +128,7 @@ void rt_propose_prune(struct rt_assigner *a, const struct rt_target *t, size_t r
         if (n <= t->best)
             return;
         a->kernels->find_rank(values, n, t->best, &most, &next);
-        a->threshold[row] = most + b;
+        a->threshold[row] = most + b < a->threshold[row] ? most + b : a->threshold[row];
         most = rt_propose_capped(a->threshold[row] + b);
     }
     for (uint32_t i = 0; i < n; i++) {
@@ -451,6 +451,18 @@ void rt_propose_values(struct rt_assigner *a, const struct rt_target *t, size_t 
     }
 }
 
+/* One more a + b among the n least, ascending; returns the greatest of these. */
+static float lower_highs(float *highs, uint32_t n, float high)
+{
+    uint32_t at = n - 1;
+    if (high < highs[at]) {
+        for (; at > 0 && high < highs[at - 1]; at--)
+            highs[at] = highs[at - 1];
+        highs[at] = high;
+    }
+    return highs[n - 1];
+}
+
 void rt_propose_lows(struct rt_assigner *a, const struct rt_target *t,
                      const struct rt_source *source, const uint32_t *rows, size_t n, float *lows)
 {
@@ -463,7 +475,7 @@ void rt_propose_lows(struct rt_assigner *a, const struct rt_target *t,
     for (size_t i = 0; i < n; i++) {
         size_t row = rows[i];
         float b = rt_bound(t->set, &a->bound[row], cell.most_p, cell.most_w);
-        float high = lows[i] + b;
+        float high = lower_highs(t->highs + row * t->best, t->best, lows[i] + b);
         lows[i] -= b;
         a->threshold[row] = high < a->threshold[row] ? high : a->threshold[row];
     }

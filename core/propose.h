@@ -27,9 +27,9 @@ void rt_propose(struct rt_assigner *a, const struct rt_target *t, const struct r
 void rt_propose_values(struct rt_assigner *a, const struct rt_target *t, size_t at, size_t n,
                        float *values);
 
-/* For one nearest by codes, before rt_propose: brings the rows' T down to what their least a + b
- * among the source's whole groups tells. lows[i]: no a - b of rows[i] is below it there, so a row
- * whose T stays less need not see them. */
+/* For few nearest by codes, before rt_propose: brings the rows' T down to what their least a + b
+ * among the source's whole groups, and those of such calls before, tell. lows[i]: no a - b of
+ * rows[i] is below it there, so a row whose T stays less need not see them. */
 void rt_propose_lows(struct rt_assigner *a, const struct rt_target *t,
                      const struct rt_source *source, const uint32_t *rows, size_t n, float *lows);
 

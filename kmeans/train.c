@@ -503,29 +503,84 @@ static uint64_t level_bytes(const struct rt_train_options *options, uint32_t k, 
            (lloyd > copy ? lloyd : copy);
 }
 
+/* Whether leaves are trained on their first values only. */
+static bool trains_narrow(const struct rt_train_options *options, uint32_t dim)
+{
+    return options->kmeans_dimension > 0 && options->kmeans_dimension < dim;
+}
+
+struct sizes { /* of a rank's training */
+    const struct rt_train_options *options;
+    uint64_t n_local;
+    uint32_t k, dim;
+    uint64_t row_bytes; /* of a sample row */
+    uint32_t n_ranks, n_sharing;
+    bool in_cells;
+    uint64_t state; /* where rows are on their way, or kept */
+};
+
+/* While leaves are trained: shared where that goes through cells. */
+static uint64_t leaves_bytes(const struct sizes *s)
+{
+    uint32_t dim = trains_narrow(s->options, s->dim) ? s->options->kmeans_dimension : s->dim;
+    uint64_t leaves = (uint64_t)s->k * dim * sizeof(float);
+    if (!s->in_cells)
+        return rt_node_copy_bytes(leaves, 1) +
+               rt_lloyd_bytes(s->n_local, s->k, dim, s->dim, s->n_ranks) + s->state;
+    uint64_t cells = rt_hierarchical_bytes(s->n_local, s->k, dim, s->row_bytes, s->n_ranks);
+    uint64_t refine =
+        rt_refine_bytes(s->n_local, s->k, dim, s->row_bytes, s->n_ranks, s->n_sharing) +
+        s->n_local * sizeof(uint32_t) + s->state;
+    return rt_node_copy_bytes(leaves, s->n_sharing) + (cells > refine ? cells : refine);
+}
+
+/* While they are made whole, or split, each rank for itself: the old leaves beside the new ones. */
+static uint64_t remaking_bytes(const struct sizes *s)
+{
+    uint32_t dim = trains_narrow(s->options, s->dim) ? s->options->kmeans_dimension : s->dim;
+    uint64_t whole = rt_node_copy_bytes((uint64_t)s->k * s->dim * sizeof(float), 1);
+    uint64_t widen = 0;
+    uint64_t split = 0;
+    if (dim < s->dim)
+        widen = rt_node_copy_bytes((uint64_t)s->k * dim * sizeof(float),
+                                   s->in_cells ? s->n_sharing : 1) +
+                whole + rt_lloyd_bytes(s->n_local, s->k, dim, s->dim, s->n_ranks);
+    if (s->options->max_list_rows)
+        split = whole + rt_hierarchical_bytes(s->n_local, s->k, s->dim, s->row_bytes, s->n_ranks);
+    return widen > split ? widen : split;
+}
+
+/* While the finished leaves get their levels and their beam, and all go where the tree stays. */
+static uint64_t levels_bytes(const struct sizes *s, uint64_t shared_bytes)
+{
+    const struct rt_train_options *options = s->options;
+    uint32_t sharing = are_shared(options) ? s->n_sharing : 1;
+    uint64_t work = level_bytes(options, s->k, s->dim, s->n_ranks, sharing);
+    uint64_t beam = options->beam == RT_TRAIN_AUTO
+                        ? rt_beam_bytes(cells_of(options), s->k, s->dim, s->n_sharing)
+                        : 0;
+    work = work > beam ? work : beam;
+    work = work > shared_bytes ? work : shared_bytes; /* all of that is over then */
+    return rt_node_copy_bytes((uint64_t)s->k * s->dim * sizeof(float), sharing) + work;
+}
+
 uint64_t rt_train_bytes(const struct rt_train_options *options, uint64_t sample_rows, uint32_t dim,
                         enum rt_element type, bool native, uint32_t n_ranks, uint32_t n_sharing,
                         uint64_t shared_bytes)
 {
-    uint64_t n_local = (sample_rows + n_ranks - 1) / n_ranks;
-    uint32_t k = options->lists[options->n_levels - 1];
-    uint32_t with_leaves = are_shared(options) ? n_sharing : 1;
-    uint64_t tree = rt_node_copy_bytes((uint64_t)k * dim * sizeof(float), with_leaves);
-    uint64_t state = n_local * 2 * sizeof(uint32_t) + rt_exchange_bytes((int)n_ranks, 0);
-    uint64_t work = rt_lloyd_bytes(n_local, k, dim, dim, n_ranks) + state;
-    if (trains_in_cells(options, k)) {
-        uint64_t row_bytes = (uint64_t)dim * (native ? rt_element_size(type) : sizeof(float));
-        uint64_t cells = rt_hierarchical_bytes(n_local, k, dim, row_bytes, n_ranks);
-        uint64_t refine = rt_refine_bytes(n_local, k, dim, row_bytes, n_ranks, n_sharing) +
-                          n_local * sizeof(uint32_t) + state;
-        work = cells > refine ? cells : refine;
-    }
-    uint64_t levels = level_bytes(options, k, dim, n_ranks, with_leaves);
-    uint64_t beam =
-        options->beam == RT_TRAIN_AUTO ? rt_beam_bytes(cells_of(options), k, dim, n_sharing) : 0;
-    work = work > levels ? work : levels;
-    work = work > beam ? work : beam;
-    if (shared_bytes > work) /* all of that is over when the tree goes there */
-        work = shared_bytes;
-    return rt_sample_bytes(n_local, dim, type, native) + tree + work;
+    struct sizes s = {.options = options,
+                      .n_local = (sample_rows + n_ranks - 1) / n_ranks,
+                      .k = options->lists[options->n_levels - 1],
+                      .dim = dim,
+                      .row_bytes = (uint64_t)dim * (native ? rt_element_size(type) : sizeof(float)),
+                      .n_ranks = n_ranks,
+                      .n_sharing = n_sharing};
+    s.in_cells = trains_in_cells(options, s.k);
+    s.state = s.n_local * 2 * sizeof(uint32_t) + rt_exchange_bytes((int)n_ranks, 0);
+    uint64_t most = leaves_bytes(&s);
+    uint64_t remaking = remaking_bytes(&s);
+    uint64_t levels = levels_bytes(&s, shared_bytes);
+    most = most > remaking ? most : remaking;
+    most = most > levels ? most : levels;
+    return rt_sample_bytes(s.n_local, dim, type, native) + most;
 }

@@ -36,6 +36,12 @@ struct rt_range rt_share(uint64_t total, int rank, int n_ranks, uint64_t multipl
     };
 }
 
+uint64_t rt_share_most(uint64_t total, int n_ranks, uint64_t multiple_of)
+{
+    uint64_t units = n_units(n_units(total, multiple_of), (uint64_t)n_ranks);
+    return unit_begin(total, units, multiple_of);
+}
+
 int rt_share_owner(uint64_t total, uint64_t index, int n_ranks, uint64_t multiple_of)
 {
     /* unit is in rank r's part iff floor(rU/N) <= unit < floor((r+1)U/N), iff r = ceil((unit + 1) N

@@ -23,6 +23,8 @@ static inline uint64_t rt_range_count(struct rt_range range)
  * multiple_of) units, units [rank U / n, (rank + 1) U / n). Parts touch, cover everything, and
  * differ by at most one unit. */
 struct rt_range rt_share(uint64_t total, int rank, int n_ranks, uint64_t multiple_of);
+/* The largest part of a rank. */
+uint64_t rt_share_most(uint64_t total, int n_ranks, uint64_t multiple_of);
 /* The rank whose part holds index (index < total). */
 int rt_share_owner(uint64_t total, uint64_t index, int n_ranks, uint64_t multiple_of);
 

@@ -157,8 +157,9 @@ static void int8_tile(const struct rt_int8_tile *tile, const uint8_t *const *row
 
 /* ---- the least of each row ---- */
 
-#define PACKED_BYTES 24576 /* of rows at once: with a part of a cell they fit the first cache */
-#define MOST_BLOCKS (PACKED_BYTES / 1024)
+#define PART_BYTES 32768    /* of a part of a cell: it stays in the first cache */
+#define PACKED_BYTES 131072 /* of rows at once: they stay in the second */
+#define MOST_BLOCKS 12u
 
 /* Rows that pass by a cell together, in blocks. */
 struct passing {
@@ -248,18 +249,23 @@ ALWAYS void pass(const struct rt_int8_tile *cell, const struct passing *p, size_
     lower(&before, n_groups, sums, p->scale + BLOCK * last, least + BLOCK * last);
 }
 
+ALWAYS size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
 static void int8_least(const struct rt_int8_tile *cell, const struct rt_int8_rows *rows,
                        float *least)
 {
-    _Alignas(64)
-        uint8_t packed[MOST_PIECES * 1024 > PACKED_BYTES ? MOST_PIECES * 1024 : PACKED_BYTES];
+    _Alignas(64) uint8_t packed[PACKED_BYTES];
     _Alignas(64) float scale[MOST_BLOCKS * BLOCK];
     _Alignas(64) float low[MOST_BLOCKS * BLOCK];
     size_t n_pieces = (cell->n_steps + 15) / 16;
-    size_t at_once = PACKED_BYTES / (n_pieces * 1024) * BLOCK;
-    size_t n_parts = (cell->n_groups + 5) / 6; /* of about the same size */
+    size_t n_blocks = smaller(MOST_BLOCKS, PACKED_BYTES / 1024 / n_pieces);
+    size_t at_once = n_blocks * BLOCK;
+    size_t most_groups = smaller(6, PART_BYTES / 1024 / n_pieces);
+    size_t n_parts = (cell->n_groups + most_groups - 1) / most_groups; /* of about the same size */
     size_t n_groups = n_parts ? (cell->n_groups + n_parts - 1) / n_parts : 0;
-    at_once = at_once < BLOCK ? BLOCK : at_once;
     if (rows->n < LEAST_ROWS || cell->n_steps > MOST_PIECES * 16) {
         rt_int8_least_vnni(cell, rows, least);
         return;

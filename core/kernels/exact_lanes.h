@@ -5,11 +5,12 @@
 #ifndef RT_CORE_KERNELS_EXACT_LANES_H
 #define RT_CORE_KERNELS_EXACT_LANES_H
 
+#include "core/kernels/fht_plain.h"
 #include "core/kernels/kernels.h"
 
 #include <math.h>
 #include <string.h>
-#if VECTOR_BYTES > 32
+#ifdef __FMA__
 #include <immintrin.h>
 #endif
 
@@ -254,25 +255,45 @@ ALWAYS vf load_flipped(const float *x, const uint32_t *signs)
     return (vf)((vu)v ^ (bits & UINT32_C(0x80000000)));
 }
 
+/* Vectors one by one: an array of them the compiler would keep in memory. */
+ALWAYS vf load_vf(const float *x)
+{
+    vf v;
+    memcpy(&v, x, sizeof v);
+    return v;
+}
+
+ALWAYS void store_vf(float *x, vf v)
+{
+    memcpy(x, &v, sizeof v);
+}
+
+#define BUTTERFLY(a, b)                                                                            \
+    do {                                                                                           \
+        vf both_ = (a) + (b);                                                                      \
+        (b) = (a) - (b);                                                                           \
+        (a) = both_;                                                                               \
+    } while (0)
+
 /* Steps h and 2h in one pass over x, h a multiple of WIDTH, and then each times scale, which
  * changes nothing where it is 1. */
 ALWAYS void fht_two_steps(float *x, size_t p, size_t h, float scale)
 {
     for (size_t block = 0; block < p; block += 4 * h)
         for (size_t i = block; i < block + h; i += WIDTH) {
-            vf v[4];
-            for (size_t k = 0; k < 4; k++)
-                memcpy(&v[k], x + i + k * h, sizeof v[k]);
-            vf a = v[0] + v[1];
-            vf b = v[0] - v[1];
-            vf c = v[2] + v[3];
-            vf d = v[2] - v[3];
-            v[0] = (a + c) * scale;
-            v[1] = (b + d) * scale;
-            v[2] = (a - c) * scale;
-            v[3] = (b - d) * scale;
-            for (size_t k = 0; k < 4; k++)
-                memcpy(x + i + k * h, &v[k], sizeof v[k]);
+            float *at = x + i;
+            vf a = load_vf(at);
+            vf b = load_vf(at + h);
+            vf c = load_vf(at + 2 * h);
+            vf d = load_vf(at + 3 * h);
+            BUTTERFLY(a, b);
+            BUTTERFLY(c, d);
+            BUTTERFLY(a, c);
+            BUTTERFLY(b, d);
+            store_vf(at, a * scale);
+            store_vf(at + h, b * scale);
+            store_vf(at + 2 * h, c * scale);
+            store_vf(at + 3 * h, d * scale);
         }
 }
 
@@ -304,8 +325,11 @@ ALWAYS void fht_step(float *x, size_t p, size_t h, float scale)
         vf partner_ = SHUFFLE(v, place_);                                                          \
         (v) = ADD_SIGNED(partner_, v, sign_);                                                      \
     } while (0)
-#if VECTOR_BYTES > 32 /* one instruction, rounded once: the product is exact */
+/* one instruction, rounded once: the product is exact */
+#if VECTOR_BYTES > 32
 #define ADD_SIGNED(a, b, sign) ((vf)_mm512_fmadd_ps((__m512)(b), (__m512)(sign), (__m512)(a)))
+#elif defined __FMA__
+#define ADD_SIGNED(a, b, sign) ((vf)_mm256_fmadd_ps((__m256)(b), (__m256)(sign), (__m256)(a)))
 #else
 #define ADD_SIGNED(a, b, sign) ((a) + (vf)((vu)(b) ^ ((vu)(sign)&UINT32_C(0x80000000))))
 #endif
@@ -335,66 +359,41 @@ ALWAYS vf fht_inside(vf v)
     return v;
 }
 
-#if VECTOR_BYTES > 32
-#define BUTTERFLY(a, b)                                                                            \
-    do {                                                                                           \
-        vf both_ = (a) + (b);                                                                      \
-        (b) = (a) - (b);                                                                           \
-        (a) = both_;                                                                               \
-    } while (0)
-
-/* Eight vectors, 128 numbers, in registers from the first step to the last. */
+/* Eight vectors in registers from the first step to the last they hold. */
+#define FHT_EIGHT (8 * WIDTH)
 ALWAYS void fht_eight(float *x, const uint32_t *signs, float scale)
 {
     vf v[8];
+#pragma GCC unroll 8
     for (size_t k = 0; k < 8; k++)
         v[k] = fht_inside(load_flipped(x + k * WIDTH, signs ? signs + k * WIDTH : NULL));
+#pragma GCC unroll 4
     for (size_t k = 0; k < 8; k += 2)
         BUTTERFLY(v[k], v[k + 1]);
+#pragma GCC unroll 2
     for (size_t k = 0; k < 8; k += 4) {
         BUTTERFLY(v[k], v[k + 2]);
         BUTTERFLY(v[k + 1], v[k + 3]);
     }
+#pragma GCC unroll 4
     for (size_t k = 0; k < 4; k++)
         BUTTERFLY(v[k], v[k + 4]);
-    for (size_t k = 0; k < 8; k++) {
-        v[k] *= scale;
-        memcpy(x + k * WIDTH, &v[k], sizeof v[k]);
-    }
-}
-#endif
-
-/* Fewer numbers than a vector holds. */
-ALWAYS void fht_few(float *x, size_t p, float scale)
-{
-    for (size_t h = 1; h < p; h *= 2)
-        for (size_t block = 0; block < p; block += 2 * h)
-            for (size_t i = block; i < block + h; i++) {
-                float a = x[i];
-                float b = x[i + h];
-                x[i] = a + b;
-                x[i + h] = a - b;
-            }
-    for (size_t i = 0; i < p; i++)
-        x[i] *= scale;
+#pragma GCC unroll 8
+    for (size_t k = 0; k < 8; k++)
+        store_vf(x + k * WIDTH, v[k] * scale);
 }
 
 /* The first steps, as many as registers hold; the distance of the next. scale is for the last. */
 ALWAYS size_t fht_first(float *x, const uint32_t *signs, size_t p, float scale)
 {
-#if VECTOR_BYTES > 32
-    const size_t eight = 8 * WIDTH;
-    if (p >= eight) {
-        for (size_t i = 0; i < p; i += eight)
-            fht_eight(x + i, signs ? signs + i : NULL, p == eight ? scale : 1.0f);
-        return eight;
+    if (p >= FHT_EIGHT) {
+        for (size_t i = 0; i < p; i += FHT_EIGHT)
+            fht_eight(x + i, signs ? signs + i : NULL, p == FHT_EIGHT ? scale : 1.0f);
+        return FHT_EIGHT;
     }
-#endif
-    for (size_t i = 0; i < p; i += WIDTH) {
-        vf v = fht_inside(load_flipped(x + i, signs ? signs + i : NULL));
-        v *= p == WIDTH ? scale : 1.0f;
-        memcpy(x + i, &v, sizeof v);
-    }
+    for (size_t i = 0; i < p; i += WIDTH)
+        store_vf(x + i, fht_inside(load_flipped(x + i, signs ? signs + i : NULL)) *
+                            (p == WIDTH ? scale : 1.0f));
     return WIDTH;
 }
 
@@ -403,7 +402,7 @@ static void fht(float *x, const uint32_t *signs, size_t p, float scale)
     if (p < WIDTH) {
         if (signs)
             flip(x, signs, p);
-        fht_few(x, p, scale);
+        fht_plain(x, p, scale);
         return;
     }
     size_t h = fht_first(x, signs, p, scale);

@@ -1,4 +1,5 @@
 /* Plain C: the specification of every kernel. */
+#include "core/kernels/fht_plain.h"
 #include "core/kernels/kernels.h"
 
 #include <math.h>
@@ -101,16 +102,7 @@ static void fht(float *x, const uint32_t *signs, size_t p, float scale)
 {
     if (signs)
         flip(x, signs, p);
-    for (size_t h = 1; h < p; h *= 2)
-        for (size_t block = 0; block < p; block += 2 * h)
-            for (size_t i = block; i < block + h; i++) {
-                float a = x[i];
-                float b = x[i + h];
-                x[i] = a + b;
-                x[i + h] = a - b;
-            }
-    for (size_t i = 0; i < p; i++)
-        x[i] *= scale;
+    fht_plain(x, p, scale);
 }
 
 static void kac(float *low, float *high, size_t m)

@@ -18,7 +18,7 @@
 #include <string.h>
 #include <time.h>
 
-#define BATCH 2048u        /* rows of a call, as insert does */
+#define BATCH 8192u        /* rows of a call, as insert does */
 #define COMPARED 8192u     /* rows held against all leaves */
 #define GEMM_ROWS 512u     /* rows of a brute-force block */
 #define GEMM_LEAVES 65536u /* leaves of one, so that products stay within 128 MiB */

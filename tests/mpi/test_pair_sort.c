@@ -84,6 +84,17 @@ done:
     return st;
 }
 
+static enum rt_status leave(void *context, uint64_t first, const struct rt_pair *pairs, size_t n,
+                            struct rt_error *e)
+{
+    (void)first;
+    (void)pairs;
+    (void)e;
+    struct trial *t = context;
+    t->largest_run = n > t->largest_run ? n : t->largest_run;
+    return RT_OK;
+}
+
 /* Every pair is there, each once: by the sum of their hashes. */
 static void check_trial(struct trial *t, uint64_t room)
 {
@@ -184,6 +195,36 @@ RT_TEST("of a key's pairs only the first are kept, all in one run")
         CHECK(n_seen == n_there); /* no key is in two runs */
         CHECK(n_kept == n_wanted);
         rt_array_free(t.out);
+    }
+}
+
+/* Room for what comes and leaves, and nothing on top that is not counted. */
+RT_TEST("a sort takes the memory that plan counts for it")
+{
+    int n_ranks = 0;
+    MPI_Comm_size(MPI_COMM_WORLD, &n_ranks);
+    for (uint32_t most_per_key = 0; most_per_key <= 2; most_per_key += 2) {
+        struct trial t = trial(UINT64_C(1) << 40, 300000, most_per_key);
+        struct rt_job job = {.comm = MPI_COMM_WORLD};
+        MPI_Comm_rank(job.comm, &job.rank);
+        MPI_Comm_size(job.comm, &job.n_ranks);
+        struct rt_phase_context context = {.job = &job};
+        t.rank = job.rank;
+        struct rt_pair_sort sort = {.source = next,
+                                    .sink = leave,
+                                    .context = &t,
+                                    .n_mine = t.n_each,
+                                    .most_per_key = most_per_key};
+        uint64_t before = rt_memory_now();
+        rt_memory_reset_peak();
+        CHECK_OK(rt_pair_sort(&context, &sort, &err));
+        uint64_t taken = rt_memory_peak() - before;
+        rt_max_u64(job.comm, &taken, 1);
+        uint64_t planned = rt_pair_sort_bytes(0, t.n_each * (uint64_t)n_ranks, n_ranks);
+        CHECK(taken < planned + planned / 25);
+        CHECK(planned < taken + taken / 10);
+        CHECK(t.largest_run <= rt_pair_sort_run(0, t.n_each * (uint64_t)n_ranks, n_ranks));
+        CHECK(rt_memory_now() == before);
     }
 }
 

@@ -66,6 +66,7 @@ RT_TEST("shares touch, cover all, differ by at most one unit, and know their own
                 uint64_t total = totals[t];
                 int n = ranks[i];
                 uint64_t before = 0;
+                uint64_t most = 0;
                 uint64_t n_units = total / units[u] + (total % units[u] != 0);
                 bool is_good = true;
                 for (int r = 0; r < n; r = r < 300 || r > n - 300 ? r + 1 : r + 9973) {
@@ -80,9 +81,12 @@ RT_TEST("shares touch, cover all, differ by at most one unit, and know their own
                         is_good &= rt_share_owner(total, range.begin, n, units[u]) == r;
                         is_good &= rt_share_owner(total, range.end - 1, n, units[u]) == r;
                     }
+                    most = rt_range_count(range) > most ? rt_range_count(range) : most;
                     before = range.end;
                 }
                 is_good &= rt_share(total, n - 1, n, units[u]).end == total;
+                uint64_t largest = rt_share_most(total, n, units[u]);
+                is_good &= most <= largest && (n > 300 || largest - most < units[u]);
                 if (!is_good)
                     RT_TEST_FAILED("total %llu, %d ranks, unit %llu", (unsigned long long)total, n,
                                    (unsigned long long)units[u]);

@@ -370,49 +370,84 @@ static void descend_rows(const struct trial *t, const struct rt_tree *tree, uint
     rt_descent_free(descent);
 }
 
+enum way { BEST, LISTS, NEAREST, N_WAYS }; /* rt_assign_tree_best, _lists and rt_assign_tree */
+static const char *const way_names[] = {"best of tree", "lists", "tree"};
+
+static void sort_rows(uint32_t *list, size_t n_rows, uint32_t count)
+{
+    for (; n_rows > 0; n_rows--, list += count)
+        for (uint32_t i = 1; i < count; i++)
+            for (uint32_t at = i; at > 0 && list[at - 1] > list[at]; at--) {
+                uint32_t swap = list[at];
+                list[at] = list[at - 1];
+                list[at - 1] = swap;
+            }
+}
+
+/* One call of the kind, and what comes of it against what is expected: lists come in any order. */
+static void try_tree(const struct trial *t, enum way way, struct rt_assigner *a, int proposer,
+                     const struct small_tree *s, struct rt_centroid_set *const *sets,
+                     const uint32_t *beams, const float *rows, uint32_t count,
+                     const uint32_t *expected, const float *distances)
+{
+    uint32_t *list = malloc(t->n_rows * count * sizeof *list);
+    float *out = malloc(t->n_rows * count * sizeof *out);
+    if (way == BEST) {
+        rt_assign_tree_best(a, &s->tree, sets, beams, rows, t->n_rows, count, list, out);
+    } else if (way == LISTS) {
+        rt_assign_tree_lists(a, &s->tree, sets, beams, rows, t->n_rows, count, list);
+        sort_rows(list, t->n_rows, count);
+    } else {
+        rt_assign_tree(a, &s->tree, sets, beams[0], rows, t->n_rows, list, NULL);
+        compare(t, "tree without E", (enum rt_proposer)proposer, expected, distances, list, NULL,
+                1);
+        rt_assign_tree(a, &s->tree, sets, beams[0], rows, t->n_rows, list, out);
+    }
+    compare(t, way_names[way], (enum rt_proposer)proposer, expected, distances, list,
+            way == LISTS ? NULL : out, count);
+    free(list), free(out);
+}
+
+static void run_way(const struct trial *t, enum way way, const struct small_tree *s,
+                    const float *rows, uint32_t beam, uint32_t count)
+{
+    uint32_t beams[] = {beam, way == NEAREST ? beam : beam + 3, beam};
+    uint32_t most = count > beam + 3 ? count : beam + 3;
+    count = way == NEAREST ? 1 : count;
+    uint32_t *expected = malloc(t->n_rows * count * sizeof *expected);
+    float *distances = malloc(t->n_rows * count * sizeof *distances);
+    for (size_t r = 0; r < t->n_rows; r++)
+        descend_plainly(s, rows + r * t->dim, way != BEST, beams, count, expected + r * count,
+                        distances + r * count);
+    if (way == LISTS)
+        sort_rows(expected, t->n_rows, count);
+    for (int p = RT_PROPOSE_AUTO; p <= RT_PROPOSE_NONE; p++) {
+        struct rt_assigner *a = assigner_of(t, (enum rt_proposer)p, most);
+        for (int in_cells = 0; in_cells < 2; in_cells++)
+            try_tree(t, way, a, p, s, in_cells ? s->sets : s->plain_sets, beams, rows, count,
+                     expected, distances);
+        rt_assigner_free(a);
+    }
+    if (way == NEAREST) { /* and row by row, without sets */
+        uint32_t *list = malloc(t->n_rows * sizeof *list);
+        float *out = malloc(t->n_rows * sizeof *out);
+        descend_rows(t, &s->tree, beam, rows, list, out);
+        compare(t, "descent", RT_PROPOSE_NONE, expected, distances, list, out, 1);
+        free(list), free(out);
+    }
+    free(expected), free(distances);
+}
+
 static void run_tree(const struct trial *t, const uint32_t *counts, uint32_t n_levels,
                      uint32_t beam, uint32_t count)
 {
     struct small_tree s;
     make_tree(t, counts, n_levels, &s);
     float *rows = numbers_of(t, 31, t->n_rows);
-    uint32_t *expected = malloc(t->n_rows * count * sizeof *expected);
-    float *distances = malloc(t->n_rows * count * sizeof *distances);
-    uint32_t *list = malloc(t->n_rows * count * sizeof *list);
-    float *out = malloc(t->n_rows * count * sizeof *out);
-    uint32_t beams[] = {beam, beam + 3, beam};
-    for (int one = 0; one < 2; one++) {
-        uint32_t a_row = one ? 1 : count;
-        beams[1] = one ? beam : beam + 3;
-        for (size_t r = 0; r < t->n_rows; r++)
-            descend_plainly(&s, rows + r * t->dim, one, beams, a_row, expected + r * a_row,
-                            distances + r * a_row);
-        for (int p = RT_PROPOSE_AUTO; p <= RT_PROPOSE_NONE; p++) {
-            struct rt_assigner *a =
-                assigner_of(t, (enum rt_proposer)p, count > beam + 3 ? count : beam + 3);
-            for (int in_cells = 0; in_cells < 2; in_cells++) {
-                struct rt_centroid_set **sets = in_cells ? s.sets : s.plain_sets;
-                if (one)
-                    rt_assign_tree(a, &s.tree, sets, beam, rows, t->n_rows, list, out);
-                else
-                    rt_assign_tree_best(a, &s.tree, sets, beams, rows, t->n_rows, count, list, out);
-                compare(t, one ? "tree" : "best of tree", (enum rt_proposer)p, expected, distances,
-                        list, out, a_row);
-                if (one) {
-                    rt_assign_tree(a, &s.tree, sets, beam, rows, t->n_rows, list, NULL);
-                    compare(t, "tree without E", (enum rt_proposer)p, expected, distances, list,
-                            NULL, 1);
-                }
-            }
-            rt_assigner_free(a);
-        }
-        if (one) { /* and row by row, without sets */
-            descend_rows(t, &s.tree, beam, rows, list, out);
-            compare(t, "descent", RT_PROPOSE_NONE, expected, distances, list, out, 1);
-        }
-    }
+    for (int way = 0; way < N_WAYS; way++)
+        run_way(t, (enum way)way, &s, rows, beam, count);
     free_tree(&s);
-    free(rows), free(expected), free(distances), free(list), free(out);
+    free(rows);
 }
 
 RT_TEST("down a tree, with any beam, every proposer and both kinds of set give the same leaves")
@@ -427,12 +462,16 @@ RT_TEST("down a tree, with any beam, every proposer and both kinds of set give t
             run_tree(&t, two, 2, 1, 1);
             run_tree(&t, two, 2, 7, 12);
             run_tree(&t, two, 2, 50, 3);
+            t.n_rows = 5;
+            run_tree(&t, two, 2, 7, 3);
+            t.n_rows = 90;
             run_tree(&t, three, 3, 2, 10);
             run_tree(&t, three, 3, 9, 2);
             run_tree(&t, one, 1, 4, 5);
             t.dim = 401; /* leaves have low codes too */
             t.n_rows = 40;
             run_tree(&t, wide, 2, 3, 1);
+            run_tree(&t, wide, 2, 3, 2);
         }
     run_tree(&(struct trial){CLUSTERED, RT_L2, 128, 0, 2500}, two, 2, 8, 1);
 }

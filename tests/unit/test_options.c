@@ -32,6 +32,31 @@ static const char *text_of(enum rt_option_index index)
     return text;
 }
 
+RT_TEST("plan takes the words and options of the job that its first word names, and where")
+{
+    REQUIRE(parse("plan vacuum out.rt --full --ranks 8 --memory 2G --cost-delay 3") == RT_OK);
+    CHECK(options.job == RT_JOB_PLAN && options.planned == RT_JOB_VACUUM);
+    CHECK(options.n_arguments == 1 && strcmp(options.argument[0], "out.rt") == 0);
+    CHECK(options.full && options.ranks == 8 && options.cost_delay == 3);
+    REQUIRE(parse("plan insert out.rt rows.fbin --replace --ids a.u64 --tapes 3") == RT_OK);
+    CHECK(options.planned == RT_JOB_INSERT && options.n_arguments == 2 && options.replace);
+    CHECK(strcmp(options.argument[1], "rows.fbin") == 0 && options.tapes == 3);
+    REQUIRE(parse("plan delete out.rt --keep a.u64") == RT_OK);
+    CHECK(options.planned == RT_JOB_DELETE && strcmp(options.keep, "a.u64") == 0);
+    REQUIRE(parse("plan ./vacuum --lists 7") == RT_OK); /* rows of that name */
+    CHECK(options.planned == RT_JOB_BUILD && strcmp(options.argument[0], "./vacuum") == 0);
+    REQUIRE(parse("plan --rows 5 --dim 3") == RT_OK);
+    CHECK(options.planned == RT_JOB_BUILD && options.n_arguments == 0);
+    REQUIRE(parse("build rows.fbin out.rt") == RT_OK);
+    CHECK(options.planned == RT_JOB_BUILD);
+    CHECK(parse("plan vacuum out.rt --lists 7") == RT_USAGE);
+    CHECK(strstr(err.text, "--lists is no option of vacuum") != NULL);
+    CHECK(parse("plan vacuum out.rt --rows 7") == RT_USAGE);
+    CHECK(parse("plan insert out.rt") == RT_USAGE);
+    CHECK(parse("plan rows.fbin --full") == RT_USAGE);
+    CHECK(parse("vacuum out.rt --ranks 8") == RT_USAGE);
+}
+
 RT_TEST("without options every option stands at its default")
 {
     REQUIRE(parse("build rows.fbin out.rt") == RT_OK);
