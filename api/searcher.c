@@ -179,8 +179,8 @@ enum rt_status rt_searcher_run(struct rt_searcher *s, const struct rt_searcher_c
     for (size_t first = 0, n = 0; first < call->n_queries; first += n) {
         n = call->n_queries - first < s->shape.batch ? call->n_queries - first : s->shape.batch;
         RT_TRY(prepare(s, first, n, err));
-        rt_assign_tree_best(s->assigner, tree, s->opened->sets, s->shape.probes, s->rotated, n,
-                            s->n_lists_probed, s->lists, NULL);
+        rt_assign_tree_lists(s->assigner, tree, s->opened->sets, s->shape.probes, s->rotated, n,
+                             s->n_lists_probed, s->lists);
         struct rt_scan_batch batch = {.n_queries = n,
                                       .n_probes = s->n_lists_probed,
                                       .queries = s->prepared,

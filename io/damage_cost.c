@@ -62,7 +62,7 @@ void rt_damage_cost(const struct rt_index_view *view, const struct rt_h5_map *ma
                         view->appendable[f].records.lists, first, first + n);
     for (size_t f = 0; f < view->n_vectors; f++) {
         const struct rt_vectors_view *file = &view->vectors[f];
-        struct rt_vectors_datasets d = rt_vectors_datasets(rt_h5_map_layout(file->map));
+        struct rt_vectors_datasets d = file->datasets;
         int which = (int)dataset;
         if (file->map == map && (which == d.vectors || which == d.ids || which == d.lists))
             add_entries(&cost, view, file->ids, file->lists, first, first + n);

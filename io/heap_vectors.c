@@ -5,10 +5,12 @@
 #include "core/units.h"
 #include "io/rows.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct rt_heap_vectors {
     size_t n_files;
@@ -51,6 +53,12 @@ static enum rt_status open_file(const struct rt_manifest *manifest, size_t numbe
                  heap->dataset && !path ? ":" : "", heap->dataset && !path ? heap->dataset : "");
     if (n < 0 || (size_t)n >= sizeof name)
         RT_FAIL(RT_USAGE, "the name of heap file %zu is too long", number);
+    if (!path && access(heap->path, F_OK) != 0 && errno == ENOENT)
+        RT_FAIL(
+            RT_INPUT,
+            "'%s' is not there, heap file %zu of the index; --heap %zu=PATH names where it lies "
+            "now",
+            heap->path, number, number);
     struct rt_rows_options options = {.type = rt_element_name(manifest->element),
                                       .dataset = "/train"};
     RT_TRY(rt_rows_open(name, &options, &rows, err));

@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -260,6 +261,44 @@ done:
     return st;
 }
 
+/* Of a claim: what the manifest of that generation is written as. */
+static enum rt_status claim_path(const char *dir, uint64_t generation, char path[RT_PATH_MAX],
+                                 struct rt_error *err)
+{
+    char name[64];
+    (void)snprintf(name, sizeof name, "manifest-%llu.json.partial", (unsigned long long)generation);
+    return rt_fs_join(dir, name, path, err);
+}
+
+enum rt_status rt_index_dir_claim(const char *dir, uint64_t *generation, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    char path[RT_PATH_MAX];
+    uint64_t claimed = 0;
+    int fd = -1;
+    bool is_taken = false;
+    do {
+        RT_TRY(rt_index_dir_next(dir, &claimed, err));
+        RT_TRY(claim_path(dir, claimed, path, err));
+        st = rt_fs_open(path, O_WRONLY | O_CREAT | O_EXCL, &fd, err);
+        is_taken = st != RT_OK && errno == EEXIST; /* since we looked */
+    } while (is_taken);
+    RT_TRY(st);
+    *generation = claimed;
+done:
+    if (fd >= 0)
+        (void)close(fd);
+    return st;
+}
+
+void rt_index_dir_disclaim(const char *dir, uint64_t generation)
+{
+    char path[RT_PATH_MAX];
+    struct rt_error ignored;
+    if (claim_path(dir, generation, path, &ignored) == RT_OK)
+        (void)unlink(path);
+}
+
 enum rt_status rt_index_dir_begin(const char *dir, bool force, bool resume,
                                   struct rt_index_dir_begin *out, struct rt_error *err)
 {
@@ -328,8 +367,7 @@ void rt_index_dir_undo(const char *dir, const struct rt_index_dir_begin *begin)
     }
     (void)snprintf(name, sizeof name, "manifest-%llu.json", (unsigned long long)begin->generation);
     remove_name(dir, name);
-    strcat(name, ".partial");
-    remove_name(dir, name);
+    rt_index_dir_disclaim(dir, begin->generation);
     remove_name(dir, "CURRENT.partial");
     if (!begin->keeps_checkpoint && rt_index_remove_checkpoint(dir, &ignored) != RT_OK)
         return;

@@ -36,9 +36,16 @@ enum rt_status rt_index_dir_begin(const char *dir, bool force, bool resume,
                                   struct rt_index_dir_begin *out,
                                   struct rt_error *err) RT_MUST_CHECK;
 /* The generation a job may write in a directory: greater than that of every file there, whoever
- * left it, so that a job whose lock was broken and its taker share no name. */
+ * left it. */
 enum rt_status rt_index_dir_next(const char *dir, uint64_t *generation,
                                  struct rt_error *err) RT_MUST_CHECK;
+/* The same, and an empty manifest-G.json.partial says from now on that it is taken: a job whose
+ * lock was broken and its taker share no name, however little the first has written. Publishing
+ * that generation makes it the manifest; rt_index_dir_undo or rt_index_dir_disclaim takes it away.
+ * Fails with RT_IO, RT_DAMAGED, RT_USAGE where the name is too long. */
+enum rt_status rt_index_dir_claim(const char *dir, uint64_t *generation,
+                                  struct rt_error *err) RT_MUST_CHECK;
+void rt_index_dir_disclaim(const char *dir, uint64_t generation);
 /* After exit 2: takes away what a job has made (its generation's files, LOCK, its checkpoint/) and,
  * where `made`, the directory. Failures are not told: the message of the job stands. */
 void rt_index_dir_undo(const char *dir, const struct rt_index_dir_begin *begin);

@@ -97,8 +97,8 @@ enum rt_status rt_index_check_place(const struct rt_place_view *place, struct rt
 {
     enum rt_status st = RT_OK;
     const struct rt_vectors_view *file = place->file;
-    struct rt_vectors_datasets datasets = rt_vectors_datasets(rt_h5_map_layout(file->map));
-    const int columns[] = {datasets.vectors, datasets.ids, datasets.lists};
+    const struct rt_vectors_datasets *d = &file->datasets;
+    const int columns[] = {d->vectors, d->ids, d->lists};
     for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
         if (columns[i] >= 0)
             RT_TRY(rt_h5_map_check_rows(file->map, (uint32_t)columns[i], place->slot, 1, err));

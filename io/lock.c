@@ -141,7 +141,12 @@ static enum rt_status read_known_owner(const char *path, bool *is_held, struct r
         RT_FAIL(RT_IO, "cannot look at '%s': %s", path, strerror(errno));
     if (!*is_held)
         return RT_OK;
-    RT_TRY(rt_fs_read_small(path, MOST_LOCK_BYTES, &text, &n_bytes, err));
+    st = rt_fs_read_small(path, MOST_LOCK_BYTES, &text, &n_bytes, err);
+    if (st != RT_OK && lstat(path, &info) != 0 && errno == ENOENT) { /* given back meanwhile */
+        *is_held = false;
+        return RT_OK;
+    }
+    RT_TRY(st);
     json_t *object = json_loadb(text, n_bytes, 0, NULL);
     owner_from_json(object, owner);
     json_decref(object);

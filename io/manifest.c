@@ -129,6 +129,46 @@ done:
     return st;
 }
 
+/* The name of a file from the root on, into room of RT_PATH_MAX; `path` itself where it is one. */
+static enum rt_status full_path(const char *path, char *room, const char **out,
+                                struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    char folder[RT_PATH_MAX];
+    *out = path;
+    if (path[0] == '/')
+        goto done;
+    if (!getcwd(folder, sizeof folder))
+        RT_FAIL(RT_IO, "cannot tell the working folder: %s", strerror(errno));
+    RT_TRY(rt_fs_join(folder, path, room, err));
+    *out = room;
+done:
+    return st;
+}
+
+enum rt_status rt_manifest_add_heaps(struct rt_manifest *manifest, const struct rt_heap_file *files,
+                                     size_t n, uint64_t first_row, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    char room[RT_PATH_MAX];
+    for (size_t i = 0; i < n; i++) {
+        struct rt_manifest_heap heap = {.path = files[i].path,
+                                        .dataset = files[i].dataset,
+                                        .first_row = first_row + files[i].first_row,
+                                        .n_rows = files[i].n_rows,
+                                        .size_bytes = files[i].size_bytes,
+                                        .mtime_ns = files[i].mtime_ns};
+        const char *path = NULL;
+        if (manifest->rerank_in_heap) {
+            RT_TRY(full_path(files[i].path, room, &path, err));
+            heap.path = (char *)path; /* copied */
+        }
+        RT_TRY(rt_manifest_add_heap(manifest, &heap, err));
+    }
+done:
+    return st;
+}
+
 void rt_manifest_drop_file(struct rt_manifest *manifest, enum rt_file_kind kind, uint64_t number)
 {
     struct rt_manifest_file *file = rt_manifest_find(manifest, kind, number);
@@ -161,6 +201,21 @@ struct rt_manifest_file *rt_manifest_find(const struct rt_manifest *manifest,
         if (manifest->files[i].kind == kind && manifest->files[i].number == number)
             return &manifest->files[i];
     return NULL;
+}
+
+uint64_t rt_manifest_rows(const struct rt_manifest *manifest, enum rt_file_kind kind,
+                          uint64_t number)
+{
+    const struct rt_manifest_file *file = rt_manifest_find(manifest, kind, number);
+    return file ? file->rows : 0;
+}
+
+uint64_t rt_manifest_bytes(const struct rt_manifest *manifest)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < manifest->n_files; i++)
+        bytes += manifest->files[i].size;
+    return bytes;
 }
 
 /* ---- manifest-G.json and CURRENT ---- */

@@ -11,6 +11,7 @@
 #include "core/tree.h"
 #include "io/format.h"
 #include "io/hdf5_map.h"
+#include "io/rows.h"
 
 #include <jansson.h>
 
@@ -81,6 +82,12 @@ void rt_manifest_drop_heaps(struct rt_manifest *manifest);
 enum rt_status rt_manifest_add_heap(struct rt_manifest *manifest,
                                     const struct rt_manifest_heap *heap,
                                     struct rt_error *err) RT_MUST_CHECK;
+/* The files of a heap whose row 0 is row first_row of the index's. Where vectors stay in them they
+ * are named from the root on: jobs to come stand in other folders. Fails with RT_USAGE (too long a
+ * name), RT_IO, RT_NOMEM. */
+enum rt_status rt_manifest_add_heaps(struct rt_manifest *manifest, const struct rt_heap_file *files,
+                                     size_t n, uint64_t first_row,
+                                     struct rt_error *err) RT_MUST_CHECK;
 /* What a job has done, as rt_job_history begins it; the oldest jobs are forgotten. The reference of
  * line is stolen. Fails with RT_NOMEM, also where line is NULL. */
 enum rt_status rt_manifest_add_history(struct rt_manifest *manifest, json_t *line,
@@ -90,6 +97,11 @@ int rt_manifest_order_files(const void *a, const void *b);
 /* NULL: not named. */
 struct rt_manifest_file *rt_manifest_find(const struct rt_manifest *manifest,
                                           enum rt_file_kind kind, uint64_t number);
+/* Its rows; 0 where it is not named. */
+uint64_t rt_manifest_rows(const struct rt_manifest *manifest, enum rt_file_kind kind,
+                          uint64_t number);
+/* Bytes of all files. */
+uint64_t rt_manifest_bytes(const struct rt_manifest *manifest);
 
 /* Text of a manifest, and back. The caller frees *text with rt_array_free. `name` is for messages.
  */

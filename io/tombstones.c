@@ -1,5 +1,7 @@
 #include "io/tombstones.h"
 
+#include "core/find.h"
+
 #include <string.h>
 
 enum rt_status rt_tombstones_layout(const struct rt_tombstones_shape *shape,
@@ -42,15 +44,8 @@ void rt_tombstones_close(struct rt_tombstones_view *view)
 
 uint64_t rt_tombstones_find(const struct rt_tombstones_view *view, uint64_t id)
 {
-    uint64_t begin = 0;
-    uint64_t end = view->shape.n;
-    while (begin < end) {
-        uint64_t middle = begin + (end - begin) / 2;
-        if (view->entries[middle].id < id)
-            begin = middle + 1;
-        else
-            end = middle;
-    }
-    return begin < view->shape.n && view->entries[begin].id == id ? view->entries[begin].generation
-                                                                  : 0;
+    const struct rt_tombstone *entries = view->entries;
+    uint64_t n = view->shape.n;
+    uint64_t at = n ? rt_find_first(&entries->id, sizeof *entries, n, id) : 0;
+    return at < n && entries[at].id == id ? entries[at].generation : 0;
 }

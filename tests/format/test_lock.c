@@ -213,6 +213,37 @@ RT_TEST("of many takers at once exactly one has the lock")
     CHECK(rmdir("l") == 0);
 }
 
+static int take_and_give_back(int times)
+{
+    for (int i = 0; i < times; i++) {
+        struct rt_lock *lock = NULL;
+        if (rt_lock_take("l", &plain, &lock, &err) != RT_OK)
+            return 1;
+        rt_lock_release(lock);
+    }
+    return 0;
+}
+
+RT_TEST("a lock that is given back while it is looked at is not held by somebody unknown")
+{
+    struct rt_lock_owner owner;
+    int unknown = 0;
+    CHECK(mkdir("l", 0777) == 0);
+    (void)fflush(NULL);
+    pid_t child = fork();
+    if (child == 0)
+        _exit(take_and_give_back(300));
+    int status = 0;
+    while (waitpid(child, &status, WNOHANG) == 0) {
+        bool is_held = false;
+        CHECK_OK(rt_lock_read("l", &is_held, &owner, &err));
+        unknown += is_held && !owner.host[0];
+    }
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    CHECK(unknown == 0);
+    CHECK(rmdir("l") == 0);
+}
+
 RT_TEST("a lock in a place that is not there is an error of the system")
 {
     struct rt_lock *lock = NULL;
