@@ -9,9 +9,11 @@
 #include "core/fingerprint.h"
 #include "core/memory.h"
 #include "io/fs.h"
+#include "io/index_dir.h"
 #include "io/manifest.h"
 #include "io/tree_file.h"
 #include "jobs/phases/compact_phase.h"
+#include "jobs/phases/durable.h"
 #include "jobs/phases/insert_phase.h"
 #include "jobs/phases/new_ids.h"
 #include "jobs/phases/new_index.h"
@@ -191,6 +193,20 @@ done:
     return st;
 }
 
+/* The records that compaction has read are those that were inserted, if need be by a run before. */
+static enum rt_status check_records(struct build *b, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    char path[RT_PATH_MAX];
+    if (!memcmp(&b->compact.rows_hash, &b->insert.rows_hash, sizeof b->insert.rows_hash))
+        goto done;
+    RT_TRY(
+        rt_index_path(b->context.dir, RT_FILE_APPENDABLE, b->context.generation, true, path, err));
+    RT_FAIL(RT_DAMAGED, "'%s': the records read back are not those that were put in", path);
+done:
+    return st;
+}
+
 static enum rt_status compact(struct build *b, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
@@ -207,6 +223,7 @@ static enum rt_status compact(struct build *b, struct rt_error *err)
         RT_LOCAL(write_leaf_statistics(b, err));
     RT_AGREE(b->job->comm);
     RT_TRY(rt_compact_phase(&b->context, &input, &b->compact, err));
+    RT_LOCAL(check_records(b, err));
     RT_LOCAL(rt_list_sizes_of(b->insert.leaves.rows, input.n_lists, &b->lists, err));
     RT_AGREE(b->job->comm);
     rt_progress_view_clear(b->view);
@@ -237,16 +254,7 @@ static enum rt_status fill_manifest(struct build *b, struct rt_manifest **out, s
     m->largest_id = b->insert.largest_id;
     m->next_row = rows->n_rows;
     m->n_segments = b->insert.slots->n_segments;
-    for (size_t i = 0; i < rows->n_files; i++) {
-        const struct rt_heap_file *f = &rows->files[i];
-        struct rt_manifest_heap heap = {.path = f->path,
-                                        .dataset = f->dataset,
-                                        .first_row = f->first_row,
-                                        .n_rows = f->n_rows,
-                                        .size_bytes = f->size_bytes,
-                                        .mtime_ns = f->mtime_ns};
-        RT_TRY(rt_manifest_add_heap(m, &heap, err));
-    }
+    RT_TRY(rt_manifest_add_heaps(m, rows->files, rows->n_files, 0, err));
     *out = m;
     m = NULL;
 done:
@@ -470,6 +478,7 @@ enum rt_status rt_build_run(struct rt_job *job, struct rt_error *err)
     clean(&b);
     RT_TRY(b.before.found == RT_BUILD_PUBLISHED ? tell_published(&b, err) : tell(&b, err));
 done:
+    rt_durable_distrust(&b.context, st, err);
     report_failure(&b, st, err);
     release(&b, st);
     return st;

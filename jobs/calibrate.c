@@ -3,6 +3,7 @@
 #include "core/assign.h"
 #include "core/memory.h"
 #include "core/random.h"
+#include "io/past_cache.h"
 #include "mpi/agree.h"
 
 #include <fcntl.h>
@@ -86,21 +87,33 @@ static double copy(struct bench *b)
     return done / (MPI_Wtime() - began);
 }
 
+/* Piece n of a file, as those of an index are written. */
+static bool write_piece(const struct bench *b, struct rt_past_cache *past, int fd, const char *name,
+                        int n)
+{
+    struct rt_error ignored;
+    return rt_past_cache_write_all(past, fd, name, b->from, PIECE, (uint64_t)n * PIECE, &ignored) ==
+           RT_OK;
+}
+
 /* Writes, durably, and reads back past the page cache as far as the system lets us. Rates stay 0
  * where the folder does not take a file. */
 static void file(struct bench *b, const char *dir, struct rt_plan_rates *rates)
 {
     char name[4200];
+    struct rt_past_cache past;
     (void)snprintf(name, sizeof name, "%s/.ranktape-calibrate-XXXXXX", dir);
     int fd = mkstemp(name);
     if (fd < 0)
         return;
+    rt_past_cache_open(&past, name, UINT64_MAX);
     (void)unlink(name);
     double began = MPI_Wtime();
     int n = 0;
     while (n < FILE_PIECES && MPI_Wtime() - began < 2 * b->seconds &&
-           pwrite(fd, b->from, PIECE, (off_t)n * (off_t)PIECE) == (ssize_t)PIECE)
+           write_piece(b, &past, fd, name, n))
         n++;
+    rt_past_cache_close(&past);
     if (fdatasync(fd) == 0 && n > 0)
         rates->write_bytes = n * (double)PIECE / (MPI_Wtime() - began);
     (void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);

@@ -1,11 +1,12 @@
 /* ranktape delete: rows die by their ids. Nothing is rewritten: tombstones in a new generation say
  * which; vacuum gives the space back. */
+#include "jobs/delete.h"
+
 #include "jobs/job.h"
 
 #include "core/clock.h"
 #include "core/memory.h"
 #include "core/units.h"
-#include "io/ids.h"
 #include "jobs/phases/edit.h"
 #include "jobs/phases/tombstone_phase.h"
 #include "mpi/agree.h"
@@ -34,12 +35,27 @@ done:
     return st;
 }
 
+enum rt_status rt_delete_open(const struct rt_options *options, struct rt_ids **out,
+                              struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    RT_TRY(check_call(options, err));
+    const char *name = options->ids[0] ? options->ids : options->keep;
+    RT_TRY(rt_ids_open(name, RT_IDS_ANY, out, err));
+done:
+    return st;
+}
+
+uint64_t rt_delete_reading_bytes(void)
+{
+    return PIECE_IDS * sizeof(uint64_t);
+}
+
 static enum rt_status open_ids(struct deletion *d, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const struct rt_job *job = d->edit.job;
-    const char *name = job->options->ids[0] ? job->options->ids : job->options->keep;
-    RT_TRY(rt_ids_open(name, RT_IDS_ANY, &d->ids, err));
+    RT_TRY(rt_delete_open(job->options, &d->ids, err));
     d->mine = rt_share(rt_ids_count(d->ids), job->rank, job->n_ranks, 1);
     RT_TRY(rt_array_new(PIECE_IDS, sizeof *d->piece, &d->piece, err));
 done:
@@ -109,7 +125,10 @@ enum rt_status rt_delete_run(struct rt_job *job, struct rt_error *err)
     RT_TRY(rt_edit_begin(job, job->options->argument[0], RT_CHECK_STRUCTURE, &d.edit, err));
     RT_LOCAL(open_ids(&d, err));
     RT_AGREE(job->comm);
+    RT_TRY(rt_edit_foresee(&d.edit, 0, rt_ids_count(d.ids), err));
     RT_TRY(find_rows(&d, err));
+    rt_array_free(d.piece);
+    d.piece = NULL;
     if (d.dead.n_dead)
         RT_TRY(publish(&d, err));
     say(&d);

@@ -47,6 +47,12 @@ void rt_help_job(enum rt_job_id job, FILE *out)
     (void)fprintf(out, "Usage: ranktape %s %s [OPTION...]\n%c%s.\n", rt_job_name(job),
                   rt_job_arguments(job), toupper((unsigned char)rt_job_summary(job)[0]),
                   rt_job_summary(job) + 1);
+    if (job == RT_JOB_PLAN)
+        (void)fputs(
+            "ROWS, or --rows and --dim: of a build. plan insert, plan delete and plan vacuum take "
+            "the words\nand options of those jobs, beside --ranks, --ranks-per-node and "
+            "--calibrate.\n",
+            out);
     for (int c = 0; c < RT_N_CLASSES; c++) {
         enum rt_option_class class = (enum rt_option_class)c;
         if (!rt_option_has_any(job, class))

@@ -1,5 +1,6 @@
 /* ranktape insert: new rows into a published index. They go through its tree into a new pair of
  * files (appendable, vectors); the next search finds them, vacuum folds them into the lists. */
+#include "jobs/insert.h"
 #include "jobs/insert_resume.h"
 #include "jobs/job.h"
 
@@ -8,7 +9,9 @@
 #include "core/units.h"
 #include "io/index_dir.h"
 #include "jobs/phases/carry.h"
+#include "jobs/phases/durable.h"
 #include "jobs/phases/edit.h"
+#include "jobs/phases/grown_heap.h"
 #include "jobs/phases/insert_phase.h"
 #include "jobs/phases/new_ids.h"
 #include "jobs/phases/plan_phase.h"
@@ -21,9 +24,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define BLOCK_BYTES (UINT64_C(4) << 20)
+#define LEAST_CHUNKS 8u /* of a rank's rows for each tape: so few slots are left unused */
 #define JUDGED_ROWS 1024u
-#define FEW 16u /* rows of up to leaves over this descend by exact distances (H7) */
 
 struct insertion {
     struct rt_edit edit;
@@ -47,12 +49,10 @@ struct insertion {
 
 /* ---- rows that suit the index ---- */
 
-static enum rt_status check_rows(const struct insertion *in, struct rt_error *err)
+enum rt_status rt_insert_check_rows(const struct rt_manifest *m, const struct rt_rows_info *info,
+                                    const struct rt_options *options, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    const struct rt_options *options = in->edit.job->options;
-    const struct rt_manifest *m = in->edit.view->manifest;
-    const struct rt_rows_info *info = rt_rows_info(in->rows);
     const char *name = options->argument[1];
     if (info->dim != m->dim)
         RT_FAIL(RT_INPUT, "'%s' has rows of %" PRIu32 " dimensions, the index has %" PRIu32, name,
@@ -67,16 +67,16 @@ done:
     return st;
 }
 
-/* What the index decides, and what is left to us. */
-static void complete_options(const struct insertion *in, const struct rt_plan_input *machine)
+void rt_insert_complete(const struct rt_manifest *m, uint64_t n_rows,
+                        const struct rt_plan_input *machine, struct rt_options *options)
 {
-    struct rt_options *options = in->edit.job->options;
-    const struct rt_manifest *m = in->edit.view->manifest;
     uint64_t row_bytes = (uint64_t)m->dim * rt_element_size(m->element);
-    uint64_t n_new = rt_rows_info(in->rows)->n_rows - options->from_row;
-    uint64_t writers = rt_chunks_large(n_new).n_chunks; /* a rank without a chunk needs no tape */
+    uint64_t leaf_bytes = (uint64_t)m->levels[m->n_levels - 1] * m->dim * sizeof(float);
+    uint64_t n_new = n_rows - options->from_row;
+    /* a rank's part of each tape is rounded up to shares, of at most a chunk (E4) */
+    uint64_t filled = rt_chunks_large(n_new).n_chunks / machine->ranks / LEAST_CHUNKS;
     uint64_t most = machine->ranks < RT_MAX_TAPES ? machine->ranks : RT_MAX_TAPES;
-    most = writers < most ? writers : most;
+    most = filled < most ? filled : most;
     options->metric = (int)m->metric;
     options->rerank_in_heap = m->rerank_in_heap;
     if (options->origin[RT_OPT_tapes] == RT_FROM_AUTO)
@@ -86,9 +86,22 @@ static void complete_options(const struct insertion *in, const struct rt_plan_in
     if (m->rerank_in_heap && options->chooser == RT_CHOOSER_RNG)
         options->chooser = RT_CHOOSER_ID; /* runs of heap rows */
     if (options->origin[RT_OPT_block_rows] == RT_FROM_AUTO)
-        options->block_rows = BLOCK_BYTES / row_bytes + 1;
+        options->block_rows = rt_insert_block_rows(row_bytes, leaf_bytes);
     if (options->origin[RT_OPT_memory] == RT_FROM_AUTO)
         options->memory = rt_plan_auto_memory(machine);
+}
+
+/* Rank 0. */
+static enum rt_status check_rows(const struct insertion *in, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_options *options = in->edit.job->options;
+    const struct rt_manifest *m = in->edit.view->manifest;
+    RT_TRY(rt_insert_check_rows(m, rt_rows_info(in->rows), options, err));
+    if (m->rerank_in_heap && options->origin[RT_OPT_from_row] == RT_FROM_GIVEN)
+        RT_TRY(rt_grown_heap_check(in->edit.view, in->rows, options->argument[1], err));
+done:
+    return st;
 }
 
 static enum rt_status open_rows(struct insertion *in, struct rt_error *err)
@@ -104,8 +117,8 @@ static enum rt_status open_rows(struct insertion *in, struct rt_error *err)
     }
     RT_AGREE(job->comm);
     RT_TRY(rt_plan_phase_share(job, &in->rows, err));
-    complete_options(in, &machine);
-    in->edit.context.budget_bytes = job->options->memory;
+    rt_insert_complete(in->edit.view->manifest, rt_rows_info(in->rows)->n_rows, &machine,
+                       job->options);
 done:
     return st;
 }
@@ -123,6 +136,7 @@ static void tell_counts(struct insertion *in, uint64_t n_inserted, uint64_t n_sk
 /* Rank 0, in the way of the first state. */
 static enum rt_status write_record(void *context, struct rt_error *err)
 {
+    enum rt_status st = RT_OK;
     struct insertion *in = context;
     const struct rt_job *job = in->edit.job;
     struct rt_first_run record = {.generation = in->edit.context.generation,
@@ -130,15 +144,17 @@ static enum rt_status write_record(void *context, struct rt_error *err)
                                   .ranks = job->n_ranks,
                                   .tapes = job->options->tapes,
                                   .chooser = job->options->chooser};
+    RT_TRY(rt_first_run_write(in->edit.context.dir, job->options, rt_rows_info(in->rows), &record,
+                              err));
     in->edit.has_begun = true;
-    return rt_first_run_write(in->edit.context.dir, job->options, rt_rows_info(in->rows), &record,
-                              err);
+done:
+    return st;
 }
 
 static bool are_few(const struct insertion *in)
 {
     uint64_t n_new = rt_rows_info(in->rows)->n_rows - in->edit.job->options->from_row;
-    return n_new <= rt_tree_leaves(&in->edit.view->tree.tree)->n / FEW;
+    return rt_insert_is_few(n_new, rt_tree_leaves(&in->edit.view->tree.tree)->n);
 }
 
 static enum rt_status look_back(struct insertion *in, struct rt_error *err)
@@ -229,6 +245,12 @@ done:
 
 /* ---- rows that take the place of others ---- */
 
+uint64_t rt_insert_judging_bytes(const struct rt_manifest *m)
+{
+    uint64_t value_bytes = rt_element_size(m->element) + sizeof(float);
+    return JUDGED_ROWS * (sizeof(uint64_t) + m->dim * value_bytes);
+}
+
 static enum rt_status prepare_judging(struct insertion *in, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
@@ -240,6 +262,16 @@ static enum rt_status prepare_judging(struct insertion *in, struct rt_error *err
     RT_TRY(rt_array_new(JUDGED_ROWS, m->dim * sizeof *in->values, &in->values, err));
 done:
     return st;
+}
+
+static void end_judging(struct insertion *in)
+{
+    rt_array_free(in->piece);
+    rt_array_free(in->native);
+    rt_array_free(in->values);
+    in->piece = NULL;
+    in->native = NULL;
+    in->values = NULL;
 }
 
 /* Ids of rows that will be inserted: what a bad row would have replaced stays. */
@@ -285,6 +317,7 @@ static enum rt_status replace(struct insertion *in, struct rt_error *err)
                                        .ids_context = in,
                                        .n_ids = rt_range_count(in->mine)};
     RT_TRY(rt_tombstone_phase(&edit->context, &input, &in->dead, err));
+    end_judging(in);
     if (in->dead.n_entries == 0)
         goto done;
     RT_LOCAL(rt_index_path(edit->context.dir, RT_FILE_TOMBSTONES, edit->context.generation, true,
@@ -348,6 +381,7 @@ static enum rt_status insert_rows(struct insertion *in, struct rt_error *err)
                                     .first_segment = m->n_segments,
                                     .first_heap_row = first_heap_row};
     RT_TRY(rt_insert_phase(&edit->context, &input, &in->out, err));
+    rt_tree_sets_free(&in->sets); /* publishing needs its memory for other things */
 done:
     return st;
 }
@@ -365,16 +399,7 @@ static enum rt_status add_heaps(struct insertion *in, struct rt_error *err)
         rt_manifest_drop_heaps(m); /* the same heap, grown */
         base = 0;
     }
-    for (size_t i = 0; i < info->n_files; i++) {
-        const struct rt_heap_file *f = &info->files[i];
-        struct rt_manifest_heap heap = {.path = f->path,
-                                        .dataset = f->dataset,
-                                        .first_row = base + f->first_row,
-                                        .n_rows = f->n_rows,
-                                        .size_bytes = f->size_bytes,
-                                        .mtime_ns = f->mtime_ns};
-        RT_TRY(rt_manifest_add_heap(m, &heap, err));
-    }
+    RT_TRY(rt_manifest_add_heaps(m, info->files, info->n_files, base, err));
 done:
     return st;
 }
@@ -463,9 +488,7 @@ static void release(struct insertion *in, enum rt_status st, const struct rt_err
     rt_edit_end(&in->edit, st, err);
     rt_rows_close(in->rows);
     rt_array_free(in->dead.absorbed);
-    rt_array_free(in->piece);
-    rt_array_free(in->native);
-    rt_array_free(in->values);
+    end_judging(in);
 }
 
 static enum rt_status put_in(struct insertion *in, struct rt_error *err)
@@ -492,6 +515,7 @@ enum rt_status rt_insert_run(struct rt_job *job, struct rt_error *err)
     RT_TRY(rt_edit_begin(job, job->options->argument[0], RT_CHECK_STRUCTURE, &in.edit, err));
     RT_TRY(open_rows(&in, err));
     RT_TRY(look_back(&in, err));
+    RT_TRY(rt_edit_foresee(&in.edit, rt_rows_info(in.rows)->n_rows, 0, err));
     if (in.before.found != RT_INSERT_PUBLISHED)
         RT_TRY(put_in(&in, err));
     else if (job->rank == 0)
@@ -499,6 +523,7 @@ enum rt_status rt_insert_run(struct rt_job *job, struct rt_error *err)
     RT_AGREE(job->comm);
     RT_TRY(rt_edit_tell(&in.edit, err));
 done:
+    rt_durable_distrust(&in.edit.context, st, err);
     release(&in, st, err);
     return st;
 }

@@ -186,7 +186,7 @@ json_t *rt_options_json(const struct rt_options *options, enum rt_option_class c
     json_t *object = json_object();
     for (int i = 0; object && i < RT_N_OPTIONS; i++) {
         const struct rt_option *option = &rt_option_table[i];
-        if (!(option->jobs & 1u << options->job) || i == RT_OPT_help ||
+        if (!rt_options_take(options, option) || i == RT_OPT_help ||
             (class != RT_CLASS_NONE && option->class != class))
             continue;
         (void)json_object_set_new(object, option->name,

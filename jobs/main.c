@@ -245,7 +245,7 @@ static enum rt_status run_job(struct rt_world *world, struct call *call, bool *m
     rt_signals_install(has_stall_timeout(id)); /* the jobs with phases, which can stop */
     if (has_stall_timeout(id))
         give_memory_back();
-    if (call->options.job == RT_JOB_BUILD || call->options.job == RT_JOB_PLAN)
+    if (call->options.planned == RT_JOB_BUILD || call->options.planned == RT_JOB_INSERT)
         prepare_blas(&job);
     job.base_bytes = rt_rss_read().anonymous;
     if (rt_option_table[RT_OPT_grace].jobs & 1u << id)

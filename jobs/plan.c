@@ -6,13 +6,13 @@
 #include "jobs/calibrate.h"
 #include "jobs/job.h"
 #include "jobs/phases/plan_phase.h"
+#include "jobs/plan_edit.h"
+#include "jobs/plan_table.h"
 #include "mpi/agree.h"
 #include "mpi/partition.h"
 
 #include <stdio.h>
 #include <string.h>
-
-#define CELL 12
 
 struct planner {
     struct rt_job *job;
@@ -49,21 +49,10 @@ done:
     return st;
 }
 
-static void take_ranks(struct planner *p)
-{
-    const struct rt_options *options = p->job->options;
-    if (options->origin[RT_OPT_ranks] == RT_FROM_GIVEN)
-        p->input.ranks = (uint32_t)options->ranks;
-    if (options->origin[RT_OPT_ranks_per_node] == RT_FROM_GIVEN)
-        p->input.ranks_per_node = (uint32_t)options->ranks_per_node;
-    if (p->input.ranks_per_node > p->input.ranks)
-        p->input.ranks_per_node = p->input.ranks;
-}
-
 static enum rt_status make_plan(struct planner *p, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    take_ranks(p);
+    rt_plan_take_ranks(p->job->options, &p->input);
     RT_TRY(take_shape(p, err));
     RT_TRY(rt_plan_make(&p->input, p->job->options, &p->plan, err));
 done:
@@ -71,23 +60,6 @@ done:
 }
 
 /* ---- for people ---- */
-
-/* "4.1 T": powers of 1000. */
-static void flops_text(double flops, char *text, size_t text_size)
-{
-    static const char units[] = " kMGTPE";
-    int unit = 0;
-    while (flops >= 1000 && unit < 6) {
-        flops /= 1000;
-        unit++;
-    }
-    (void)snprintf(text, text_size, flops == 0 ? "-" : "%.1f %c", flops, units[unit]);
-}
-
-static const char *bytes_text(uint64_t bytes, char *text)
-{
-    return bytes ? rt_units_bytes(bytes, text) : strcpy(text, "-");
-}
 
 static const char *auto_mark(const struct rt_options *options, enum rt_option_index index)
 {
@@ -122,40 +94,6 @@ static void show_rows(const struct planner *p)
                rt_units_bytes(plan->phase[RT_PHASE_TRAIN].bytes_read, bytes));
 }
 
-static void show_phases(const struct planner *p)
-{
-    const struct rt_plan *plan = &p->plan;
-    bool has_times = plan->phase[0].seconds >= 0;
-    int last = has_times ? CELL : 0; /* no blanks at the end of a line */
-    uint32_t ranks = p->input.ranks;
-    rt_job_print(p->job, "            %-*s %-*s %-*s whole job", CELL, "per rank", CELL, "", CELL,
-                 "");
-    rt_job_print(p->job, "  %-9s %-*s %-*s %-*s %-*s %-*s %-*s%s", "phase", CELL, "memory", CELL,
-                 "flops", CELL, "read", CELL, "read", CELL, "write", last, "exchange",
-                 has_times ? " time" : "");
-    for (int i = 0; i < RT_N_PHASES; i++) {
-        const struct rt_plan_cost *cost = &plan->phase[i];
-        char memory[RT_UNITS_TEXT];
-        char flops[RT_UNITS_TEXT];
-        char mine[RT_UNITS_TEXT];
-        char read[RT_UNITS_TEXT];
-        char written[RT_UNITS_TEXT];
-        char exchanged[RT_UNITS_TEXT];
-        char seconds[RT_UNITS_TEXT + 1] = " ";
-        flops_text(cost->flops / ranks, flops, sizeof flops);
-        if (has_times)
-            (void)rt_units_seconds(cost->seconds, seconds + 1);
-        else
-            seconds[0] = '\0';
-        rt_job_print(p->job, "  %-9s %-*s %-*s %-*s %-*s %-*s %-*s%s", rt_phase_names[i], CELL,
-                     rt_units_bytes(cost->memory_bytes, memory), CELL, flops, CELL,
-                     bytes_text(cost->bytes_read / ranks, mine), CELL,
-                     bytes_text(cost->bytes_read, read), CELL,
-                     bytes_text(cost->bytes_written, written), last,
-                     bytes_text(cost->bytes_exchanged, exchanged), seconds);
-    }
-}
-
 static void show_peak(const struct planner *p)
 {
     const struct rt_options *options = p->job->options;
@@ -173,7 +111,7 @@ static void show_peak(const struct planner *p)
         (void)rt_units_bytes(plan->budget_bytes, budget);
     rt_job_row(
         p->job, "peak", "%s of %s a rank (%s), %s %s", rt_units_bytes(plan->peak_bytes, peak),
-        budget, why, bytes_text(plan->phase[plan->peak_phase].shared_bytes, shared),
+        budget, why, rt_plan_table_bytes(plan->phase[plan->peak_phase].shared_bytes, shared),
         plan->tree_is_private ? "shared: the tree is kept once a rank" : "a node in shared memory");
     if (!plan->fits) {
         rt_plan_refusal(options, plan, refusal, sizeof refusal);
@@ -181,51 +119,7 @@ static void show_peak(const struct planner *p)
     }
 }
 
-static void show_time(const struct planner *p)
-{
-    char total[RT_UNITS_TEXT];
-    char read[RT_UNITS_TEXT];
-    char written[RT_UNITS_TEXT];
-    char exchanged[RT_UNITS_TEXT];
-    double seconds = 0;
-    const struct rt_plan_rates *r = &p->rates;
-    if (p->plan.phase[0].seconds < 0) {
-        rt_job_row(p->job, "time", "run with --calibrate on the nodes that will do the work");
-        return;
-    }
-    for (int i = 0; i < RT_N_PHASES; i++)
-        seconds += p->plan.phase[i].seconds;
-    rt_job_row(p->job, "machine",
-               "a rank: sgemm %.0f GFLOP/s, assignment as %.0f, read %s, write %s, exchange %s",
-               r->sgemm_flops / 1e9, r->assign_flops / 1e9, rt_units_byte_rate(r->read_bytes, read),
-               rt_units_byte_rate(r->write_bytes, written),
-               rt_units_byte_rate(r->exchange_bytes, exchanged));
-    rt_job_row(p->job, "time", "%s", rt_units_seconds(seconds, total));
-}
-
 /* ---- for programs ---- */
-
-static json_t *bytes_json(uint64_t bytes)
-{
-    return json_integer((json_int_t)(bytes > INT64_MAX ? INT64_MAX : bytes));
-}
-
-static json_t *phases_json(const struct rt_plan *plan)
-{
-    json_t *array = json_array();
-    for (int i = 0; i < RT_N_PHASES; i++) {
-        const struct rt_plan_cost *cost = &plan->phase[i];
-        json_t *phase = json_pack("{s:s, s:o, s:f, s:o, s:o, s:o}", "name", rt_phase_names[i],
-                                  "memory_bytes", bytes_json(cost->memory_bytes), "flops",
-                                  cost->flops, "bytes_read", bytes_json(cost->bytes_read),
-                                  "bytes_written", bytes_json(cost->bytes_written),
-                                  "bytes_exchanged", bytes_json(cost->bytes_exchanged));
-        (void)json_object_set_new(phase, "seconds",
-                                  cost->seconds < 0 ? json_null() : json_real(cost->seconds));
-        (void)json_array_append_new(array, phase);
-    }
-    return array;
-}
 
 static void answer_json(const struct planner *p)
 {
@@ -233,18 +127,19 @@ static void answer_json(const struct planner *p)
     json_t *levels = json_array();
     for (uint32_t l = 0; l < plan->n_levels; l++)
         (void)json_array_append_new(levels, json_integer(plan->lists[l]));
-    rt_job_set(p->job, "rows", bytes_json(p->input.n_rows));
+    rt_job_set(p->job, "rows", rt_plan_table_number(p->input.n_rows));
     rt_job_set(p->job, "dimension", json_integer(p->input.dim));
     rt_job_set(p->job, "element", json_string(rt_element_name(p->input.type)));
     rt_job_set(p->job, "lists", json_integer(plan->leaves));
     rt_job_set(p->job, "levels", levels);
-    rt_job_set(p->job, "sample_rows", bytes_json(plan->sample_rows));
+    rt_job_set(p->job, "sample_rows", rt_plan_table_number(plan->sample_rows));
     rt_job_set(p->job, "fits", json_boolean(plan->fits));
-    rt_job_set(p->job, "memory_bytes", bytes_json(plan->peak_bytes));
+    rt_job_set(p->job, "memory_bytes", rt_plan_table_number(plan->peak_bytes));
     rt_job_set(p->job, "budget_bytes",
-               plan->budget_bytes ? bytes_json(plan->budget_bytes) : json_null());
-    rt_job_set(p->job, "shared_bytes", bytes_json(plan->phase[plan->peak_phase].shared_bytes));
-    rt_job_set(p->job, "phases", phases_json(plan));
+               plan->budget_bytes ? rt_plan_table_number(plan->budget_bytes) : json_null());
+    rt_job_set(p->job, "shared_bytes",
+               rt_plan_table_number(plan->phase[plan->peak_phase].shared_bytes));
+    rt_job_set(p->job, "phases", rt_plan_table_json(rt_phase_names, plan->phase, RT_N_PHASES));
     rt_job_set(p->job, "options", rt_options_json(p->job->options, RT_CLASS_NONE));
 }
 
@@ -255,15 +150,17 @@ static void answer(const struct planner *p)
         return;
     }
     show_rows(p);
-    show_phases(p);
+    rt_plan_table_phases(p->job, rt_phase_names, p->plan.phase, RT_N_PHASES, p->input.ranks);
     show_peak(p);
-    show_time(p);
+    rt_plan_table_time(p->job, &p->rates, p->plan.phase, RT_N_PHASES);
 }
 
 enum rt_status rt_plan_run(struct rt_job *job, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct planner p = {.job = job};
+    if (job->options->planned != RT_JOB_BUILD)
+        return rt_plan_edit_run(job, err);
     rt_plan_phase_machine(job, &p.input);
     if (job->rank == 0)
         RT_LOCAL(make_plan(&p, err));

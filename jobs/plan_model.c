@@ -28,7 +28,6 @@
 #define PEER_BYTES ((uint64_t)64 << 10) /* and for each peer */
 #define PUBLISH_BYTES ((uint64_t)4 << 20)
 #define SCATTER_BYTES ((uint64_t)16 << 20) /* pieces under way to a rank */
-#define BLOCK_BYTES ((uint64_t)4 << 20)    /* --block-rows auto */
 #define MOST_AUTO_TAPES 256u
 #define READ_BACK_BYTES ((uint64_t)64 << 20) /* of a dataset, at most, before publishing */
 
@@ -108,6 +107,22 @@ uint64_t rt_plan_auto_memory(const struct rt_plan_input *input)
     return input->node_bytes / input->ranks_per_node / 5 * 4;
 }
 
+void rt_plan_take_ranks(const struct rt_options *options, struct rt_plan_input *input)
+{
+    if (options->origin[RT_OPT_ranks] == RT_FROM_GIVEN)
+        input->ranks = (uint32_t)options->ranks;
+    if (options->origin[RT_OPT_ranks_per_node] == RT_FROM_GIVEN)
+        input->ranks_per_node = (uint32_t)options->ranks_per_node;
+    if (input->ranks_per_node > input->ranks)
+        input->ranks_per_node = input->ranks;
+}
+
+uint64_t rt_plan_base(const struct rt_plan_input *input)
+{
+    uint64_t own = input->base_bytes > LEAST_BASE ? input->base_bytes : LEAST_BASE;
+    return own + input->ranks * PEER_BYTES;
+}
+
 static void complete(const struct rt_plan_input *input, struct rt_options *options,
                      const struct rt_plan *plan)
 {
@@ -121,10 +136,9 @@ static void complete(const struct rt_plan_input *input, struct rt_options *optio
         options->tapes = input->ranks < MOST_AUTO_TAPES ? input->ranks : MOST_AUTO_TAPES;
     if (is_auto(options, RT_OPT_chooser))
         options->chooser = input->ranks == 1 ? RT_CHOOSER_ZERO : RT_CHOOSER_ID;
-    if (is_auto(options, RT_OPT_block_rows)) {
-        options->block_rows = BLOCK_BYTES / row_bytes(input);
-        options->block_rows += options->block_rows == 0;
-    }
+    if (is_auto(options, RT_OPT_block_rows))
+        options->block_rows = rt_insert_block_rows(
+            row_bytes(input), (uint64_t)plan->leaves * input->dim * sizeof(float));
     if (is_auto(options, RT_OPT_memory))
         options->memory = rt_plan_auto_memory(input);
     if (is_auto(options, RT_OPT_ranks))
@@ -247,8 +261,7 @@ static void begin_model(const struct rt_plan_input *input, const struct rt_optio
     m->nodes = up(m->ranks, input->ranks_per_node);
     m->rows_local = up(m->n, m->ranks);
     m->travels = (double)(m->ranks - 1) / (double)m->ranks;
-    m->base =
-        (input->base_bytes > LEAST_BASE ? input->base_bytes : LEAST_BASE) + m->ranks * PEER_BYTES;
+    m->base = rt_plan_base(input);
     measure_tree(m);
     measure_files(m);
 }
@@ -372,20 +385,24 @@ static void plan_train(const struct model *m, struct rt_plan_cost *cost)
     cost->bytes_exchanged = (uint64_t)train_exchange(m);
 }
 
-static double insert_flops(const struct model *m)
+double rt_plan_descent_flops(uint64_t n_rows, uint32_t dim, const uint32_t *lists,
+                             uint32_t n_levels, double beam)
 {
-    const struct rt_plan *plan = m->plan;
-    double d = m->in->dim;
-    double pairs = plan->lists[0];
-    double beam = is_auto(m->options, RT_OPT_beam) ? GUESSED_BEAM : (double)m->options->beam;
-    for (uint32_t l = 1; l < plan->n_levels; l++) {
-        double kept = beam < plan->lists[l - 1] ? beam : plan->lists[l - 1];
-        pairs += kept * plan->lists[l] / plan->lists[l - 1];
+    double pairs = lists[0];
+    for (uint32_t l = 1; l < n_levels; l++) {
+        double kept = beam < lists[l - 1] ? beam : lists[l - 1];
+        pairs += kept * lists[l] / lists[l - 1];
     }
     double steps = 1; /* of a Walsh-Hadamard transform, and the signs */
-    for (uint32_t p = 1; p < m->in->dim; p *= 2)
+    for (uint32_t p = 1; p < dim; p *= 2)
         steps++;
-    return (double)m->n * d * (2 * pairs + ROTATION_ROUNDS * steps + 8);
+    return (double)n_rows * dim * (2 * pairs + ROTATION_ROUNDS * steps + 8);
+}
+
+static double insert_flops(const struct model *m)
+{
+    double beam = is_auto(m->options, RT_OPT_beam) ? GUESSED_BEAM : (double)m->options->beam;
+    return rt_plan_descent_flops(m->n, m->in->dim, m->plan->lists, m->plan->n_levels, beam);
 }
 
 static void plan_insert(const struct model *m, struct rt_plan_cost *cost)
@@ -437,18 +454,18 @@ static void plan_compact(const struct model *m, struct rt_plan_cost *cost)
                                 sizeof(struct rt_h5_layout) * (m->ranks - 1);
 }
 
-/* Read back of a file with so many large datasets. */
-static uint64_t read_back(const struct model *m, uint64_t bytes, uint64_t n_datasets)
+uint64_t rt_plan_read_back(const struct rt_options *options, uint64_t bytes, uint64_t n_datasets)
 {
-    bool is_whole = m->options->verify_writes || bytes < n_datasets * READ_BACK_BYTES;
+    bool is_whole = options->verify_writes || bytes < n_datasets * READ_BACK_BYTES;
     return is_whole ? bytes : n_datasets * READ_BACK_BYTES;
 }
 
 static void plan_publish(const struct model *m, struct rt_plan_cost *cost)
 {
     cost->memory_bytes = m->base + tree_of_rank(m) + PUBLISH_BYTES;
-    cost->bytes_read = read_back(m, m->tree_bytes, 1) + read_back(m, m->frozen_bytes, 4) +
-                       read_back(m, m->vector_bytes, 3);
+    cost->bytes_read = rt_plan_read_back(m->options, m->tree_bytes, 1) +
+                       rt_plan_read_back(m->options, m->frozen_bytes, 4) +
+                       rt_plan_read_back(m->options, m->vector_bytes, 3);
     cost->bytes_written = (uint64_t)1 << 20;
 }
 
@@ -512,6 +529,10 @@ enum rt_status rt_plan_make(const struct rt_plan_input *input, struct rt_options
         plan.sample_native = true; /* the same bits in less memory */
         add_up(&model);
     }
+    if (!plan.fits && plan.peak_phase == RT_PHASE_INSERT && is_auto(options, RT_OPT_block_rows)) {
+        options->block_rows = plan.block_rows = rt_insert_block_rows(row_bytes(input), 0);
+        add_up(&model);
+    }
     *out = plan;
 done:
     return st;
@@ -524,20 +545,21 @@ static double time_of(double amount, double rate)
     return amount > 0 && rate > 0 ? amount / rate : 0;
 }
 
+double rt_plan_seconds(const struct rt_plan_rates *rates, uint32_t ranks, bool overlaps,
+                       const struct rt_plan_cost *cost)
+{
+    double compute = time_of(cost->flops, rates->assign_flops * ranks);
+    double move = time_of((double)cost->bytes_read, rates->read_bytes * ranks) +
+                  time_of((double)cost->bytes_written, rates->write_bytes * ranks);
+    double exchange = time_of((double)cost->bytes_exchanged, rates->exchange_bytes * ranks);
+    return exchange + (overlaps ? fmax(compute, move) : compute + move);
+}
+
 void rt_plan_add_times(const struct rt_plan_rates *rates, struct rt_plan *plan)
 {
-    double ranks = plan->input.ranks;
-    for (int p = 0; p < RT_N_PHASES; p++) {
-        struct rt_plan_cost *cost = &plan->phase[p];
-        double compute = time_of(cost->flops, rates->assign_flops * ranks);
-        double move = time_of((double)cost->bytes_read, rates->read_bytes * ranks) +
-                      time_of((double)cost->bytes_written, rates->write_bytes * ranks);
-        double exchange = time_of((double)cost->bytes_exchanged, rates->exchange_bytes * ranks);
-        /* insert reads, computes and writes at the same time */
-        cost->seconds = p == RT_PHASE_INSERT && compute > move ? compute + exchange
-                        : p == RT_PHASE_INSERT                 ? move + exchange
-                                                               : compute + move + exchange;
-    }
+    for (int p = 0; p < RT_N_PHASES; p++)
+        plan->phase[p].seconds =
+            rt_plan_seconds(rates, plan->input.ranks, p == RT_PHASE_INSERT, &plan->phase[p]);
 }
 
 /* ---- refusal ---- */

@@ -86,6 +86,11 @@ void rt_plan_auto_lists(uint64_t n_rows, struct rt_numbers *out);
 /* --memory auto, of a rank: four fifths of its part of the node's; 0 where that is not known. */
 uint64_t rt_plan_auto_memory(const struct rt_plan_input *input);
 
+/* --ranks and --ranks-per-node in place of those that plan runs on. */
+void rt_plan_take_ranks(const struct rt_options *options, struct rt_plan_input *input);
+/* Private bytes of a rank that has done nothing yet (J1). */
+uint64_t rt_plan_base(const struct rt_plan_input *input);
+
 /* Checks the options against the rows, fills every auto value that needs no data (lists, training,
  * spherical, tapes, chooser, block-rows, memory where the share is known; beam and refinements stay
  * auto: they are measured), and adds up the costs. Options keep their origin. What cannot fit is no
@@ -93,7 +98,15 @@ uint64_t rt_plan_auto_memory(const struct rt_plan_input *input);
  * not growing, too many levels, kmeans-dimension over dim..), RT_INPUT (no rows). */
 enum rt_status rt_plan_make(const struct rt_plan_input *input, struct rt_options *options,
                             struct rt_plan *out, struct rt_error *err) RT_MUST_CHECK;
-/* Sets the seconds of each phase from measured rates. */
+/* Bytes read back before publishing, of files of so many bytes in so many large datasets. */
+uint64_t rt_plan_read_back(const struct rt_options *options, uint64_t bytes, uint64_t n_datasets);
+/* Multiplications and additions of n_rows rows down a tree of these levels, rotation included. */
+double rt_plan_descent_flops(uint64_t n_rows, uint32_t dim, const uint32_t *lists,
+                             uint32_t n_levels, double beam);
+/* Seconds of a phase from measured rates. overlaps: it reads, computes and writes at a time. */
+double rt_plan_seconds(const struct rt_plan_rates *rates, uint32_t ranks, bool overlaps,
+                       const struct rt_plan_cost *cost);
+/* Sets the seconds of each phase likewise. */
 void rt_plan_add_times(const struct rt_plan_rates *rates, struct rt_plan *plan);
 /* Where the plan does not fit: "needs 9.8 GiB a rank in train, has 7.5 GiB; try --sample-per-list
  * 128 (6.1 GiB) or 96 ranks", the remedies found by planning again. */

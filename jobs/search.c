@@ -24,9 +24,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BATCH_QUERIES 1024u /* of a rank */
-#define BATCH_RANKS 16u     /* that get so many; more share what these would have */
-#define ENOUGH_SECONDS 0.2  /* of a sweep at one point */
+#define BATCH_QUERIES 16384u /* of all ranks: many, as threads and ranks meet after each batch */
+#define ENOUGH_SECONDS 0.2   /* of a sweep at one point */
 #define MOST_RUNS 3
 #define BATCH_ENTRIES (UINT64_C(1) << 22) /* of lists, or of hits: 64 MiB or so a thread */
 
@@ -227,12 +226,6 @@ done:
     return st;
 }
 
-static uint64_t most_of_ranks(const struct search *s)
-{
-    uint64_t n_ranks = (uint64_t)s->job->n_ranks;
-    return BATCH_QUERIES * (n_ranks < BATCH_RANKS ? n_ranks : BATCH_RANKS);
-}
-
 /* Answers do not depend on the batch; its memory does, on what one query takes. */
 static uint32_t batch_of(const struct search *s, uint32_t n_probes, uint64_t most)
 {
@@ -346,7 +339,7 @@ static enum rt_status measure_points(struct search *s, struct rt_sweep *sweep, s
     for (uint64_t probes = 1;; probes *= 2) {
         RT_TRY(rt_index_probes(s->view, &probes, 1, s->options.probes, err));
         s->options.batch =
-            batch_of(s, s->options.probes[s->view->tree.tree.n_levels - 1], most_of_ranks(s));
+            batch_of(s, s->options.probes[s->view->tree.tree.n_levels - 1], BATCH_QUERIES);
         for (int e = 0; e < RT_SWEEP_EPSILONS; e++) {
             s->options.epsilon = rt_sweep_epsilons[e];
             RT_TRY(measure_point(s, sweep, err));
@@ -508,8 +501,7 @@ enum rt_status rt_search_run(struct rt_job *job, struct rt_error *err)
         RT_TRY(run_sweep(&s, err));
         goto done;
     }
-    s.options.batch =
-        batch_of(&s, s.options.probes[s.view->tree.tree.n_levels - 1], most_of_ranks(&s));
+    s.options.batch = batch_of(&s, s.options.probes[s.view->tree.tree.n_levels - 1], BATCH_QUERIES);
     RT_TRY(run_queries(&s, err));
     if (job->options->sample_truth)
         RT_TRY(find_truth(&s, err));

@@ -9,7 +9,6 @@
 #include "jobs/phases/drift.h"
 #include "jobs/phases/edit.h"
 #include "jobs/phases/fold_phase.h"
-#include "jobs/phases/plan_phase.h"
 #include "jobs/phases/tidy_phase.h"
 #include "jobs/phases/vacuum_survey.h"
 #include "jobs/phases/vectors_phase.h"
@@ -17,10 +16,7 @@
 #include "mpi/partition.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
-
-#define MOST_ROUND_BYTES (UINT64_C(256) << 20) /* of frozen blocks a rank writes in a round */
 
 struct vacuum {
     struct rt_edit edit;
@@ -37,74 +33,19 @@ struct vacuum {
     struct rt_tidy_output records, tombstones;
 };
 
-static uint64_t bytes_of(const struct rt_manifest *m)
-{
-    uint64_t bytes = 0;
-    for (size_t i = 0; i < m->n_files; i++)
-        bytes += m->files[i].size;
-    return bytes;
-}
-
-/* Slots or records in use, as the manifest says. */
-static uint64_t rows_of(const struct rt_index_view *view, enum rt_file_kind kind, uint64_t number)
-{
-    const struct rt_manifest_file *file = rt_manifest_find(view->manifest, kind, number);
-    return file ? file->rows : 0;
-}
-
 /* ---- what is to be done in a round ---- */
 
-static int by_size(const void *a, const void *b)
-{
-    const uint64_t *x = a;
-    const uint64_t *y = b;
-    return x[0] != y[0] ? (x[0] > y[0]) - (x[0] < y[0]) : (x[1] > y[1]) - (x[1] < y[1]);
-}
-
-/* Small files go together with those written anew: from the smallest, each of at most twice what is
- * held so far, so that nightly inserts leave a logarithm of files (H3). */
-static void join_small(struct vacuum *v, uint64_t (*sizes)[2])
-{
-    const struct rt_index_view *view = v->edit.view;
-    uint64_t held = 0;
-    size_t n = 0;
-    for (size_t i = 0; i < view->n_vectors; i++) {
-        uint64_t used = rows_of(view, RT_FILE_VECTORS, view->vectors[i].shape.generation);
-        uint64_t dead = v->survey.n_dead_slots[i];
-        sizes[i][0] =
-            used > dead ? used - dead : 0; /* what it will be: a second vacuum finds the same */
-        sizes[i][1] = i;
-    }
-    if (view->n_vectors)
-        qsort(sizes, view->n_vectors, sizeof *sizes, by_size);
-    while (n < view->n_vectors && (n == 0 || sizes[n][0] / 2 <= held))
-        held += sizes[n++][0];
-    for (size_t i = 0; i < n && n > 1; i++)
-        v->rewrites[sizes[i][1]] = true;
-}
-
-/* Vectors files with too many dead rows, or with any under --full; and small ones. */
 static enum rt_status choose_vectors(struct vacuum *v, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const struct rt_index_view *view = v->edit.view;
     const struct rt_options *options = v->edit.job->options;
-    uint64_t(*sizes)[2] = NULL;
-    size_t n = 0;
     RT_TRY(rt_array_zero(view->n_vectors, sizeof *v->rewrites, &v->rewrites, err));
-    RT_TRY(rt_array_new(view->n_vectors, sizeof *sizes, &sizes, err));
-    for (size_t i = 0; i < view->n_vectors; i++) {
-        uint64_t dead = v->survey.n_dead_slots[i];
-        uint64_t used = rows_of(view, RT_FILE_VECTORS, view->vectors[i].shape.generation);
-        v->rewrites[i] = dead > 0 && (options->full || dead >= used ||
-                                      (double)dead > options->dead_fraction * (double)used);
-    }
-    join_small(v, sizes);
+    RT_TRY(rt_vectors_choose(view, v->survey.n_dead_slots, options->full, options->dead_fraction,
+                             v->rewrites, err));
     for (size_t i = 0; i < view->n_vectors; i++)
-        n += v->rewrites[i];
-    v->rewrites_any = n > 0;
+        v->rewrites_any = v->rewrites_any || v->rewrites[i];
 done:
-    rt_array_free(sizes);
     return st;
 }
 
@@ -122,7 +63,8 @@ static void choose_records(struct vacuum *v)
     uint64_t n_stored = 0;
     bool any_pair = false;
     for (size_t i = 0; i < view->n_appendable; i++)
-        n_stored += rows_of(view, RT_FILE_APPENDABLE, view->appendable[i].shape.generation);
+        n_stored += rt_manifest_rows(view->manifest, RT_FILE_APPENDABLE,
+                                     view->appendable[i].shape.generation);
     for (size_t i = 0; i < view->manifest->n_files; i++)
         any_pair = any_pair || view->manifest->files[i].is_pair;
     v->joins_records = view->n_appendable > 1 || n_gone > 0 || n_stored > n_counting ||
@@ -134,16 +76,15 @@ static enum rt_status plan_round(struct vacuum *v, struct rt_error *err)
     enum rt_status st = RT_OK;
     const struct rt_job *job = v->edit.job;
     const struct rt_index_view *view = v->edit.view;
-    uint64_t row_bytes = view->code_bytes + 4 * view->n_factors + UINT64_C(16);
     bool is_dry = job->options->dry_run;
-    uint64_t round = v->edit.context.budget_bytes / 4;
-    round = round < MOST_ROUND_BYTES ? round : MOST_ROUND_BYTES;
-    rt_min_u64(job->comm, &round, 1);
+    uint64_t budget = v->edit.context.budget_bytes;
+    rt_min_u64(job->comm, &budget, 1);
+    uint64_t round_rows = rt_survey_round_rows(view, budget, job->n_ranks);
     struct rt_survey_choice choice = {.full = job->options->full,
                                       .dead_fraction = job->options->dead_fraction,
                                       .since = v->since,
-                                      .most_rows =
-                                          is_dry ? 0 : round / row_bytes * (uint64_t)job->n_ranks};
+                                      .round_rows = round_rows,
+                                      .most_rows = is_dry ? 0 : round_rows};
     RT_TRY(rt_survey_make(&v->edit.context, view, &v->survey, err));
     rt_survey_choose(view, &choice, &v->survey);
     v->rewrites_any = v->joins_records = v->trims = false;
@@ -198,6 +139,16 @@ static void drop_all(struct rt_manifest *m, enum rt_file_kind kind)
             rt_manifest_drop_file(m, kind, m->files[i].number);
 }
 
+/* Places of what was folded are in lists from now on: an insert must not give it new ones (H3). */
+static void part_pairs(struct rt_manifest *m, const struct rt_survey *s)
+{
+    uint64_t n_folded = 0;
+    for (uint32_t list = 0; list < s->n_lists; list++)
+        n_folded += s->is_chosen[list] ? s->n_live[list] : 0;
+    for (size_t i = 0; i < m->n_files && n_folded > 0; i++)
+        m->files[i].is_pair = false;
+}
+
 /* Rank 0: files that hold nothing any more are named no longer. */
 static void fill_manifest(struct vacuum *v)
 {
@@ -213,6 +164,7 @@ static void fill_manifest(struct vacuum *v)
         for (size_t f = 0; f < view->n_frozen; f++)
             if (!is_list_there(v, view->frozen[f].shape.generation))
                 rt_manifest_drop_file(m, RT_FILE_FROZEN, view->frozen[f].shape.generation);
+        part_pairs(m, s);
     }
     for (size_t f = 0; f < view->n_vectors && v->rewrites_any; f++)
         if (v->rewrites[f])
@@ -367,13 +319,12 @@ enum rt_status rt_vacuum_run(struct rt_job *job, struct rt_error *err)
     bool more = true;
     struct vacuum v = {.n_rounds = 0};
     RT_TRY(rt_edit_begin(job, job->options->argument[0], RT_CHECK_ALL, &v.edit, err));
-    rt_plan_phase_memory(job);
-    v.edit.context.budget_bytes = job->options->memory;
+    RT_TRY(rt_edit_foresee(&v.edit, 0, 0, err));
     v.since = v.edit.context.generation;
-    v.bytes_before = bytes_of(v.edit.view->manifest);
+    v.bytes_before = rt_manifest_bytes(v.edit.view->manifest);
     while (more)
         RT_TRY(run_round(&v, &more, err));
-    v.bytes_after = bytes_of(v.edit.view->manifest);
+    v.bytes_after = rt_manifest_bytes(v.edit.view->manifest);
     RT_TRY(rt_drift_measure(&v.edit.context, v.edit.view, &v.drift, err));
     say(&v);
     RT_TRY(rt_edit_tell(&v.edit, err));

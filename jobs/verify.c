@@ -14,6 +14,7 @@
 #include "io/index_verify.h"
 #include "io/lock.h"
 #include "jobs/first_run.h"
+#include "jobs/phases/index_view.h"
 #include "mpi/agree.h"
 #include "mpi/partition.h"
 
@@ -46,14 +47,12 @@ static void report(void *context, const char *text)
         (void)snprintf(v->told + (size_t)v->n_told++ * LINE, LINE, "%s", text);
 }
 
-static enum rt_status open_index(struct verifier *v, struct rt_error *err)
+static enum rt_status prepare(struct verifier *v, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    const struct rt_options *options = v->job->options;
-    RT_TRY(rt_array_zero(MOST_TOLD, LINE, &v->told, err));
-    RT_TRY(rt_index_open(options->argument[0], RT_CHECK_ALL, &v->view, err));
     const struct rt_manifest *m = v->view->manifest;
-    RT_TRY(rt_heap_vectors_open(m, &options->heap, &v->heap, err));
+    RT_TRY(rt_array_zero(MOST_TOLD, LINE, &v->told, err));
+    RT_TRY(rt_heap_vectors_open(m, &v->job->options->heap, &v->heap, err));
     RT_TRY(rt_recoder_new(&v->view->tree.tree, m->element, &v->recoder, err));
     RT_TRY(rt_array_new(m->dim, rt_element_size(m->element), &v->native, err));
     RT_TRY(rt_array_new(v->view->code_bytes, 1, &v->code, err));
@@ -353,7 +352,8 @@ enum rt_status rt_verify_run(struct rt_job *job, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct verifier v = {.job = job};
-    RT_LOCAL(open_index(&v, err));
+    RT_TRY(rt_index_view_open(job, job->options->argument[0], RT_CHECK_ALL, &v.view, err));
+    RT_LOCAL(prepare(&v, err));
     RT_AGREE(job->comm);
     RT_TRY(check(&v, err));
     if (job->options->clean && job->rank == 0)

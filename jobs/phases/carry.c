@@ -24,23 +24,26 @@ static bool is_taken(const struct rt_carry *carry, uint64_t number)
     return false;
 }
 
-static enum rt_status choose_pairs(struct rt_carry *carry, uint64_t n_rows, struct rt_error *err)
+uint64_t rt_carry_choose(const struct rt_manifest *manifest, uint64_t n_rows, uint64_t *files,
+                         size_t *n_files)
 {
-    enum rt_status st = RT_OK;
-    const struct rt_manifest *manifest = carry->view->manifest;
     uint64_t held = n_rows;
-    RT_TRY(rt_array_new(manifest->n_files, sizeof *carry->files, &carry->files, err));
+    *n_files = 0;
     if (manifest->rerank_in_heap)
-        goto done; /* segments are runs of heap rows: there is nothing to bring together */
+        return 0; /* segments are runs of heap rows: there is nothing to bring together */
     for (size_t i = manifest->n_files; i-- > 0;) { /* sorted: the youngest of a kind is its last */
         const struct rt_manifest_file *file = &manifest->files[i];
         if (file->kind != RT_FILE_APPENDABLE || !file->is_pair || file->rows / 2 > held)
             continue;
-        carry->files[carry->n_files++] = file->number;
+        files[(*n_files)++] = file->number;
         held += file->rows;
     }
-done:
-    return st;
+    return held - n_rows;
+}
+
+uint64_t rt_carry_bytes(uint64_t n_records)
+{
+    return (n_records / BLOCK_RECORDS + 1) * (sizeof(struct rt_carry_block) + sizeof(uint64_t));
 }
 
 static enum rt_status cut_blocks(struct rt_carry *carry, struct rt_error *err)
@@ -48,7 +51,8 @@ static enum rt_status cut_blocks(struct rt_carry *carry, struct rt_error *err)
     enum rt_status st = RT_OK;
     uint64_t n = 0;
     for (size_t i = 0; i < carry->view->n_appendable; i++)
-        n += carry->view->appendable[i].records.n_records / BLOCK_RECORDS + 1;
+        if (is_taken(carry, carry->view->appendable[i].shape.generation))
+            n += carry->view->appendable[i].records.n_records / BLOCK_RECORDS + 1;
     RT_TRY(rt_array_zero((size_t)n, sizeof *carry->blocks, &carry->blocks, err));
     for (size_t i = 0; i < carry->view->n_appendable; i++) {
         const struct rt_tape_view *tape = &carry->view->appendable[i];
@@ -106,7 +110,9 @@ enum rt_status rt_carry_new(struct rt_phase_context *context, const struct rt_in
     RT_LOCAL(rt_array_zero(1, sizeof *carry, &carry, err));
     if (st == RT_OK)
         carry->view = view;
-    RT_LOCAL(choose_pairs(carry, n_rows, err));
+    RT_LOCAL(rt_array_new(view->manifest->n_files, sizeof *carry->files, &carry->files, err));
+    if (st == RT_OK)
+        (void)rt_carry_choose(view->manifest, n_rows, carry->files, &carry->n_files);
     RT_LOCAL(cut_blocks(carry, err));
     RT_AGREE(comm);
     RT_TRY(count_rows(context, carry, err));

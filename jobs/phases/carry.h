@@ -24,6 +24,13 @@ enum rt_status rt_carry_new(struct rt_phase_context *context, const struct rt_in
                             struct rt_error *err) RT_MUST_CHECK;
 void rt_carry_free(struct rt_carry *carry); /* NULL is fine */
 
+/* Which pairs go along, and nothing else: their generations into files, which has room for the
+ * manifest's n_files, their count into *n_files. Returns their records, dead ones included. */
+uint64_t rt_carry_choose(const struct rt_manifest *manifest, uint64_t n_rows, uint64_t *files,
+                         size_t *n_files);
+/* Private bytes of a rank for n_records taken. */
+uint64_t rt_carry_bytes(uint64_t n_records);
+
 struct rt_carry_columns { /* of n rows, as a tape's records and a vectors file's slots */
     uint32_t *lists;
     uint64_t *ids;

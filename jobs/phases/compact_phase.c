@@ -262,7 +262,7 @@ static enum rt_status make_file(struct compactor *c, struct rt_compact_output *o
                                   .n_factors = c->n_factors};
     uint64_t share_blocks = rt_list_share_blocks(&shape);
     out->n_blocks = shape.n_blocks;
-    struct rt_durable_options durable = {.name = "compact",
+    struct rt_durable_options durable = {.name = RT_DURABLE_COMPACT,
                                          .n_units =
                                              (shape.n_blocks + share_blocks - 1) / share_blocks,
                                          .n_sums = RT_HASH128_LIMBS};

@@ -11,8 +11,11 @@
 #include "jobs/phases/chunk_work.h"
 #include "jobs/phases/phase.h"
 
+#define RT_DURABLE_INSERT "insert" /* names of states */
+#define RT_DURABLE_COMPACT "compact"
+
 struct rt_durable_options {
-    const char *name; /* of the states: "insert" */
+    const char *name; /* of the states */
     uint64_t n_units;
     size_t n_sums; /* 64-bit, added modulo 2^64 */
     size_t n_most; /* f32 that are not negative: the greatest */
@@ -53,5 +56,11 @@ enum rt_status rt_durable_end(struct rt_durable *durable, enum rt_status st,
 void rt_durable_take(const struct rt_durable *durable, uint64_t *sums, float *most,
                      uint64_t *largest);
 void rt_durable_free(struct rt_durable *durable); /* collective */
+
+/* Where a job with checkpoints fails with RT_DAMAGED, what its states tell of is not to be trusted:
+ * rank 0 removes those of insert and compact, and *err says that --resume puts all rows in anew.
+ * Other failures change nothing. Local; every rank calls it. */
+void rt_durable_distrust(const struct rt_phase_context *context, enum rt_status st,
+                         struct rt_error *err);
 
 #endif

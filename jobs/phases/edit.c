@@ -5,6 +5,9 @@
 #include "io/index_dir.h"
 #include "jobs/first_run.h"
 #include "jobs/job_record.h"
+#include "jobs/phases/index_view.h"
+#include "jobs/phases/plan_phase.h"
+#include "jobs/plan_edit_model.h"
 #include "mpi/agree.h"
 #include "mpi/partition.h"
 
@@ -44,10 +47,13 @@ static enum rt_status open_generation(struct rt_edit *e, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     MPI_Comm comm = e->job->comm;
-    RT_LOCAL(rt_index_open(e->context.dir, e->check, &e->view, err));
-    RT_AGREE(comm);
+    size_t before = rt_memory_now();
+    RT_TRY(rt_index_view_open(e->job, e->context.dir, e->check, &e->view, err));
+    e->view_bytes = rt_memory_now() - before;
     if (e->job->rank == 0)
-        RT_LOCAL(rt_index_dir_next(e->context.dir, &e->context.generation, err));
+        RT_LOCAL(e->job->options->dry_run
+                     ? rt_index_dir_next(e->context.dir, &e->context.generation, err)
+                     : rt_index_dir_claim(e->context.dir, &e->context.generation, err));
     RT_AGREE(comm);
     rt_bcast_bytes(comm, &e->context.generation, sizeof e->context.generation, 0);
     if (e->job->rank == 0)
@@ -81,12 +87,35 @@ done:
     return st;
 }
 
+enum rt_status rt_edit_foresee(struct rt_edit *edit, uint64_t n_rows, uint64_t n_ids,
+                               struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_options *options = edit->job->options;
+    struct rt_edit_plan plan = {.n_phases = 0};
+    struct rt_edit_plan_input input = {
+        .view = edit->view, .view_bytes = edit->view_bytes, .n_ids = n_ids};
+    rt_plan_phase_machine(edit->job, &input.machine);
+    input.machine.n_rows = n_rows;
+    if (options->origin[RT_OPT_memory] == RT_FROM_AUTO)
+        options->memory = rt_plan_auto_memory(&input.machine);
+    edit->context.budget_bytes = options->memory;
+    if (edit->job->rank == 0)
+        RT_LOCAL(rt_edit_plan_make(&input, options, &plan, err));
+    RT_AGREE(edit->job->comm);
+    edit->memory_planned = plan.peak_bytes;
+done:
+    return st;
+}
+
 enum rt_status rt_edit_go_on(struct rt_edit *edit, uint64_t generation, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
+    uint64_t claimed = edit->context.generation;
     edit->goes_on = true;
     edit->context.generation = generation;
     if (edit->job->rank == 0) {
+        rt_index_dir_disclaim(edit->context.dir, claimed);
         edit->manifest->generation = generation;
         RT_LOCAL(rt_index_unfinish_files(edit->context.dir, generation, err));
     }
@@ -211,8 +240,15 @@ enum rt_status rt_edit_tell(struct rt_edit *edit, struct rt_error *err)
     enum rt_status st = RT_OK;
     struct rt_job *job = edit->job;
     edit->is_told = true;
+    uint64_t memory[2] = {job->base_bytes + rt_memory_most(), job->base_bytes};
+    rt_max_u64(job->comm, memory, 2);
     rt_record_add_run(job, edit->record);
     if (edit->record) {
+        rt_edit_set(edit, "memory_bytes", json_integer((json_int_t)memory[0]));
+        if (edit->memory_planned)
+            rt_edit_set(edit, "memory_bytes_planned",
+                        json_integer((json_int_t)edit->memory_planned));
+        rt_edit_set(edit, "base_bytes", json_integer((json_int_t)memory[1]));
         rt_edit_set(edit, "job", json_string(job->name));
         rt_edit_set(edit, "generation",
                     json_integer((json_int_t)(edit->published ? edit->published

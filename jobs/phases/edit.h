@@ -22,6 +22,8 @@ struct rt_edit {
     uint64_t published;           /* the last generation this job has published; 0: none yet */
     json_t *record;               /* rank 0: what --json and --report tell */
     bool is_told;                 /* the work is done, and reports were begun */
+    uint64_t view_bytes;          /* private ones that the view takes */
+    uint64_t memory_planned;      /* of a rank; rank 0; 0: not known */
     double began;
     bool goes_on;   /* it has found what a run before has left */
     bool has_begun; /* rank 0: what it has done so far can be gone on with */
@@ -32,6 +34,11 @@ struct rt_edit {
  * every case. */
 enum rt_status rt_edit_begin(struct rt_job *job, const char *dir, enum rt_index_check check,
                              struct rt_edit *edit, struct rt_error *err) RT_MUST_CHECK;
+/* Completes --memory and, all other options being complete, plans the job, so that its report can
+ * set planned beside actual. n_rows, n_ids: of an insert's ROWS, of a delete's file. Collective.
+ * Fails with RT_NOMEM. */
+enum rt_status rt_edit_foresee(struct rt_edit *edit, uint64_t n_rows, uint64_t n_ids,
+                               struct rt_error *err) RT_MUST_CHECK;
 /* The job goes on with this generation, which a run before it has begun to write. Collective. */
 enum rt_status rt_edit_go_on(struct rt_edit *edit, uint64_t generation,
                              struct rt_error *err) RT_MUST_CHECK;

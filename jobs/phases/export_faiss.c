@@ -324,7 +324,7 @@ static enum rt_status check_vectors(struct rt_export *e, struct rt_error *err)
     const struct rt_job *job = e->context.job;
     for (size_t i = 0; i < e->view->n_vectors; i++) {
         const struct rt_vectors_view *file = &e->view->vectors[i];
-        struct rt_vectors_datasets datasets = rt_vectors_datasets(rt_h5_map_layout(file->map));
+        struct rt_vectors_datasets datasets = file->datasets;
         struct rt_range mine = rt_share(file->shape.n_slots, job->rank, job->n_ranks,
                                         rt_vectors_share_slots(&file->shape));
         uint64_t step = file->shape.cap_rows;

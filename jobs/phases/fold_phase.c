@@ -1,6 +1,7 @@
 #include "jobs/phases/fold_phase.h"
 
 #include "core/block.h"
+#include "core/code.h"
 #include "core/memory.h"
 #include "io/index_dir.h"
 #include "jobs/phases/pace.h"
@@ -30,6 +31,24 @@ struct folder {
     struct rt_place *places;
     uint64_t n_blocks; /* begun in it */
 };
+
+uint64_t rt_fold_output_bytes(uint32_t n_lists)
+{
+    return 2 * sizeof(uint64_t) * (uint64_t)n_lists;
+}
+
+uint64_t rt_fold_phase_bytes(uint32_t dim, enum rt_metric metric, uint32_t n_lists,
+                             uint64_t n_blocks, int n_ranks)
+{
+    struct rt_list_shape shape = {
+        .n_blocks = n_blocks, .dim = dim, .n_factors = rt_code_n_factors(metric)};
+    uint64_t share = rt_share_most(n_blocks, n_ranks, rt_list_share_blocks(&shape));
+    uint64_t piece =
+        rt_block_code_bytes(dim) + RT_BLOCK_ROWS * (shape.n_factors * sizeof(float) +
+                                                    sizeof(uint64_t) + sizeof(struct rt_place));
+    return rt_fold_output_bytes(n_lists) + n_lists * sizeof(uint64_t) + rt_code_bytes(dim) +
+           PIECE_BLOCKS * piece + rt_list_writer_bytes(&shape, share, WRITE_BUFFER_BYTES);
+}
 
 /* The directory of all lists: the chosen ones one behind the other in the new file. */
 static uint64_t make_directory(struct folder *f)

@@ -4,6 +4,7 @@
 #ifndef RT_JOBS_PHASES_FOLD_PHASE_H
 #define RT_JOBS_PHASES_FOLD_PHASE_H
 
+#include "core/metric.h"
 #include "io/list_file.h"
 #include "jobs/phases/phase.h"
 #include "jobs/phases/vacuum_survey.h"
@@ -22,6 +23,11 @@ struct rt_fold_output {
 enum rt_status rt_fold_phase(struct rt_phase_context *context, const struct rt_index_view *view,
                              const struct rt_survey *survey, struct rt_fold_output *out,
                              struct rt_error *err) RT_MUST_CHECK;
+/* Private bytes of a rank in this phase, beside the survey: in all, and of its output, which stays.
+ * n_blocks: to be written, by all ranks. */
+uint64_t rt_fold_phase_bytes(uint32_t dim, enum rt_metric metric, uint32_t n_lists,
+                             uint64_t n_blocks, int n_ranks);
+uint64_t rt_fold_output_bytes(uint32_t n_lists);
 void rt_fold_output_free(struct rt_fold_output *output);
 
 #endif

@@ -9,18 +9,23 @@
 #include "mpi/partition.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <string.h>
 
-#define QUERIES_A_RANK 8u /* so many, and ranks share a batch by queries */
-#define ASSIGN_ROWS 1024u
+#define QUERIES_A_RANK 8u   /* so many, and ranks share a batch by queries */
+#define MOST_AT_ONCE 1024u  /* queries that a thread answers together */
+#define LEAST_AT_ONCE 64u   /* while threads share them */
+#define PIECES_OF_WORKER 2u /* at least, of what is left */
 
 struct rt_index_search;
 
-/* One thread of a rank, and its part of the queries at hand. */
+/* One thread of a rank, and its part of the queries at hand: numbers of this rank's. */
 struct worker {
     struct rt_index_search *search;
     struct rt_index_scan *scan;
     struct rt_assigner *assigner;
+    float *rotated;  /* MOST_AT_ONCE x dim, of queries that no other rank knows */
+    uint32_t *lists; /* and theirs */
     struct rt_range range;
     enum rt_status st;
     struct rt_error err;
@@ -37,8 +42,8 @@ struct rt_index_search {
     struct rt_rotation *rotation;
     struct rt_tree_sets sets;
     uint32_t n_probes;
-    size_t n_local; /* queries that this rank searches for at once, at most */
-    float *rotated; /* n_local x dim */
+    size_t n_shared; /* queries whose lists' blocks ranks share, at most */
+    float *rotated;  /* n_shared x dim */
     uint32_t *lists;
     float *tau;
     struct rt_hit *hits; /* batch x k: this rank's, then all ranks' on rank 0 */
@@ -48,6 +53,8 @@ struct rt_index_search {
     /* the queries that the workers share out among themselves */
     const float *queries;
     size_t first; /* their first one's number in the batch */
+    size_t n_queries;
+    atomic_size_t n_taken; /* of them, by workers that take one piece after the other */
     task *task;
 };
 
@@ -66,20 +73,26 @@ static bool is_by_queries(const struct rt_index_search *s, size_t n_queries)
     return n_ranks == 1 || (!s->options.exact && n_queries / QUERIES_A_RANK >= n_ranks);
 }
 
-/* What is_by_queries leaves to one rank. */
-static size_t most_local(const struct rt_index_search *s)
+/* What is_by_queries leaves to blocks. */
+static size_t most_shared(const struct rt_index_search *s)
 {
     size_t n_ranks = (size_t)s->job->n_ranks;
     size_t batch = s->options.batch;
-    size_t share = (batch + n_ranks - 1) / n_ranks;
-    size_t few = s->options.exact ? batch : QUERIES_A_RANK * n_ranks;
-    few = few < batch ? few : batch;
-    return n_ranks == 1 || share > few ? share : few;
+    size_t few = QUERIES_A_RANK * n_ranks;
+    if (n_ranks == 1)
+        return 0;
+    return s->options.exact || batch < few ? batch : few;
+}
+
+static size_t most_at_once(const struct rt_index_search *s)
+{
+    return s->options.batch < MOST_AT_ONCE ? s->options.batch : MOST_AT_ONCE;
 }
 
 static uint32_t most_of_worker(const struct rt_index_search *s)
 {
-    return (uint32_t)((s->n_local + s->options.threads - 1) / s->options.threads);
+    size_t shared = (s->n_shared + s->options.threads - 1) / s->options.threads;
+    return (uint32_t)(shared > most_at_once(s) ? shared : most_at_once(s));
 }
 
 static struct rt_index_scan_source scan_source(const struct rt_index_search *s)
@@ -102,7 +115,7 @@ static struct rt_scan_options scan_options(const struct rt_index_search *s)
 static enum rt_status worker_new(struct rt_index_search *s, struct worker *w, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    const uint32_t n_part = most_of_worker(s);
+    const size_t n = most_at_once(s);
     uint32_t most = 1;
     for (uint32_t l = 0; l < s->tree->n_levels; l++)
         most = s->options.probes[l] > most ? s->options.probes[l] : most;
@@ -110,8 +123,9 @@ static enum rt_status worker_new(struct rt_index_search *s, struct worker *w, st
     const struct rt_scan_options scan = scan_options(s);
     w->search = s;
     RT_TRY(rt_index_scan_new(&source, &scan, &w->scan, err));
-    RT_TRY(rt_assigner_new(n_part < ASSIGN_ROWS ? n_part : ASSIGN_ROWS, s->tree->dim, most,
-                           RT_PROPOSE_AUTO, &w->assigner, err));
+    RT_TRY(rt_assigner_new(n, s->tree->dim, most, RT_PROPOSE_AUTO, &w->assigner, err));
+    RT_TRY(rt_array_zero(n, s->tree->dim * sizeof(float), &w->rotated, err));
+    RT_TRY(rt_array_zero(n, s->n_probes * sizeof(uint32_t), &w->lists, err));
 done:
     return st;
 }
@@ -120,12 +134,12 @@ static enum rt_status allocate(struct rt_index_search *s, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     size_t batch = s->options.batch;
-    s->n_local = most_local(s);
+    s->n_shared = most_shared(s);
     RT_TRY(rt_rotation_new(s->tree->rotation_seed, s->tree->dim, &s->rotation, err));
     /* zeros, so that the first batch does not stop at each page */
-    RT_TRY(rt_array_zero(s->n_local, s->tree->dim * sizeof(float), &s->rotated, err));
-    RT_TRY(rt_array_zero(s->n_local, s->n_probes * sizeof(uint32_t), &s->lists, err));
-    RT_TRY(rt_array_zero(s->n_local, sizeof *s->tau, &s->tau, err));
+    RT_TRY(rt_array_zero(s->n_shared, s->tree->dim * sizeof(float), &s->rotated, err));
+    RT_TRY(rt_array_zero(s->n_shared, s->n_probes * sizeof(uint32_t), &s->lists, err));
+    RT_TRY(rt_array_zero(s->n_shared, sizeof *s->tau, &s->tau, err));
     RT_TRY(rt_array_zero(batch, s->options.k * sizeof *s->hits, &s->hits, err));
     RT_TRY(rt_array_zero(batch, sizeof *s->counts, &s->counts, err));
     RT_TRY(rt_array_zero(s->options.threads, sizeof *s->workers, &s->workers, err));
@@ -170,6 +184,8 @@ void rt_index_search_free(struct rt_index_search *s)
     for (uint32_t t = 0; s->workers && t < s->options.threads; t++) {
         rt_index_scan_free(s->workers[t].scan);
         rt_assigner_free(s->workers[t].assigner);
+        rt_array_free(s->workers[t].rotated);
+        rt_array_free(s->workers[t].lists);
     }
     rt_array_free(s->workers);
     rt_tree_sets_free(&s->sets);
@@ -191,7 +207,8 @@ static void *work(void *context)
     return NULL;
 }
 
-/* The workers share queries [first, first + n) of the batch; the calling thread is one of them. */
+/* The workers share queries [first, first + n) of the batch, in parts or piece by piece; the
+ * calling thread is one of them. */
 static enum rt_status run_workers(struct rt_index_search *s, task *what, size_t first, size_t n,
                                   struct rt_error *err)
 {
@@ -202,6 +219,8 @@ static enum rt_status run_workers(struct rt_index_search *s, task *what, size_t 
     RT_TRY(rt_array_new(s->options.threads, sizeof *threads, &threads, err));
     s->task = what;
     s->first = first;
+    s->n_queries = n;
+    atomic_store(&s->n_taken, 0);
     for (uint32_t t = 0; t < n_workers; t++)
         s->workers[t].range = rt_share(n, (int)t, (int)n_workers, 1);
     struct rt_error ignored; /* no more threads to be had: their parts are done here */
@@ -229,17 +248,17 @@ static size_t count_of(const struct worker *w)
     return (size_t)rt_range_count(w->range);
 }
 
-/* A worker's queries as a scanner takes them. Rotated ones and lists are those of this rank's
- * queries, from the first of them on; hits and counts those of the batch. */
-static struct rt_scan_batch batch_of(const struct worker *w)
+/* A worker's queries as a scanner takes them. */
+static struct rt_scan_batch batch_of(const struct worker *w, const float *rotated,
+                                     const uint32_t *lists)
 {
     const struct rt_index_search *s = w->search;
     return (struct rt_scan_batch){.n_queries = count_of(w),
                                   .n_probes = s->n_probes,
                                   .queries =
                                       s->queries + (s->first + w->range.begin) * s->tree->dim,
-                                  .rotated = s->rotated + w->range.begin * s->tree->dim,
-                                  .lists = s->lists + w->range.begin * s->n_probes,
+                                  .rotated = rotated,
+                                  .lists = lists,
                                   .n_parts = 1};
 }
 
@@ -253,39 +272,66 @@ static struct rt_scan_count *counts_of(const struct worker *w)
     return w->search->counts + w->search->first + w->range.begin;
 }
 
-/* ---- each rank its own queries ---- */
-
-static enum rt_status rotate(struct worker *w, struct rt_error *err)
+static void rotate(const struct worker *w, float *rotated)
 {
     const struct rt_index_search *s = w->search;
     const uint32_t dim = s->tree->dim;
-    float *rotated = s->rotated + w->range.begin * dim;
-    (void)err;
     memcpy(rotated, s->queries + (s->first + w->range.begin) * dim,
            count_of(w) * dim * sizeof *rotated);
     rt_rotation_apply(s->rotation, rotated, count_of(w));
-    return RT_OK;
 }
 
-/* The lists of rotated queries `range`. */
-static void choose_lists(struct worker *w, struct rt_range range)
+/* The lists of n rotated queries. */
+static void choose_lists(struct worker *w, const float *rotated, size_t n, uint32_t *lists)
 {
     const struct rt_index_search *s = w->search;
-    for (size_t q = range.begin, n = 0; q < range.end; q += n) {
-        n = range.end - q < ASSIGN_ROWS ? (size_t)(range.end - q) : ASSIGN_ROWS;
-        rt_assign_tree_best(w->assigner, s->tree, s->sets.sets, s->options.probes,
-                            s->rotated + q * s->tree->dim, n, s->n_probes,
-                            s->lists + q * s->n_probes, NULL);
-    }
+    const size_t at_once = most_at_once(s);
+    for (size_t q = 0; q < n; q += at_once)
+        rt_assign_tree_lists(w->assigner, s->tree, s->sets.sets, s->options.probes,
+                             rotated + q * s->tree->dim, n - q < at_once ? n - q : at_once,
+                             s->n_probes, lists + q * s->n_probes);
+}
+
+/* ---- each rank its own queries ---- */
+
+/* Of n_queries, where n_left are to be had. Many queries at once take less time each, but the last
+ * pieces are small, so that no thread waits long for another. */
+static size_t piece_of(const struct rt_index_search *s, size_t n_left)
+{
+    const size_t n_workers = s->options.threads;
+    const size_t least = (s->n_queries + n_workers - 1) / n_workers;
+    size_t n = n_workers == 1 ? n_left : n_left / (PIECES_OF_WORKER * n_workers);
+    n = n < LEAST_AT_ONCE ? LEAST_AT_ONCE : n;
+    n = n < least ? n : least;
+    n = n < most_at_once(s) ? n : most_at_once(s);
+    return n < n_left ? n : n_left;
+}
+
+/* The next piece for a worker; false: all are taken. */
+static bool take_piece(struct worker *w)
+{
+    struct rt_index_search *s = w->search;
+    size_t n;
+    size_t begin = atomic_load(&s->n_taken);
+    do {
+        n = piece_of(s, s->n_queries - begin);
+    } while (!atomic_compare_exchange_weak(&s->n_taken, &begin, begin + n));
+    w->range = (struct rt_range){begin, begin + n};
+    return n > 0;
 }
 
 static enum rt_status answer(struct worker *w, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    const struct rt_scan_batch batch = batch_of(w);
-    RT_TRY(rotate(w, err));
-    choose_lists(w, w->range);
-    RT_TRY(rt_scan(rt_index_scanner(w->scan), &batch, hits_of(w), counts_of(w), err));
+    const uint32_t k = w->search->options.k;
+    while (take_piece(w)) {
+        const struct rt_scan_batch batch = batch_of(w, w->rotated, w->lists);
+        rotate(w, w->rotated);
+        choose_lists(w, w->rotated, count_of(w), w->lists);
+        RT_TRY(rt_scan(rt_index_scanner(w->scan), &batch, hits_of(w), counts_of(w), err));
+        for (size_t q = 0; q < count_of(w); q++)
+            rt_topk_show(hits_of(w) + q * k, k);
+    }
 done:
     return st;
 }
@@ -307,7 +353,9 @@ done:
 
 static struct rt_scan_batch part_of(const struct worker *w)
 {
-    struct rt_scan_batch batch = batch_of(w);
+    const struct rt_index_search *s = w->search;
+    struct rt_scan_batch batch = batch_of(w, s->rotated + w->range.begin * s->tree->dim,
+                                          s->lists + w->range.begin * s->n_probes);
     batch.part = (uint32_t)w->search->job->rank;
     batch.n_parts = (uint32_t)w->search->job->n_ranks;
     return batch;
@@ -325,11 +373,19 @@ static enum rt_status round2(struct worker *w, struct rt_error *err)
                           counts_of(w), err);
 }
 
-static enum rt_status choose(struct worker *w, struct rt_error *err)
+static enum rt_status rotate_part(struct worker *w, struct rt_error *err)
 {
     (void)err;
-    struct rt_range range = {w->search->first + w->range.begin, w->search->first + w->range.end};
-    choose_lists(w, range);
+    rotate(w, w->search->rotated + w->range.begin * w->search->tree->dim);
+    return RT_OK;
+}
+
+static enum rt_status choose(struct worker *w, struct rt_error *err)
+{
+    const struct rt_index_search *s = w->search;
+    const size_t begin = s->first + w->range.begin;
+    (void)err;
+    choose_lists(w, s->rotated + begin * s->tree->dim, count_of(w), s->lists + begin * s->n_probes);
     return RT_OK;
 }
 
@@ -341,7 +397,7 @@ static enum rt_status share_lists(struct rt_index_search *s, size_t n_queries, s
     struct rt_range mine = rt_share(n_queries, s->job->rank, n_ranks, 1);
     uint64_t *counts = NULL;
     RT_LOCAL(rt_array_new((size_t)n_ranks, sizeof *counts, &counts, err));
-    RT_LOCAL(run_workers(s, rotate, 0, n_queries, err));
+    RT_LOCAL(run_workers(s, rotate_part, 0, n_queries, err));
     RT_LOCAL(run_workers(s, choose, mine.begin, (size_t)rt_range_count(mine), err));
     RT_AGREE(s->job->comm);
     for (int r = 0; r < n_ranks; r++)
@@ -369,6 +425,9 @@ static enum rt_status search_by_blocks(struct rt_index_search *s, size_t n_queri
     RT_LOCAL(run_workers(s, round2, 0, n_queries, err));
     RT_AGREE(comm);
     RT_TRY(rt_merge_hits(comm, s->hits, n_queries, k, err));
+    if (s->job->rank == 0)
+        for (size_t q = 0; q < n_queries; q++)
+            rt_topk_show(s->hits + q * k, k);
 done:
     return st;
 }
@@ -392,10 +451,7 @@ enum rt_status rt_index_search_run(struct rt_index_search *s, const float *queri
         memcpy(counts, s->counts, n_queries * sizeof *counts);
     }
     if (s->job->rank == 0)
-        for (size_t q = 0; q < n_queries; q++) {
-            memcpy(hits + q * k, s->hits + q * k, k * sizeof *hits);
-            rt_topk_show(hits + q * k, k);
-        }
+        memcpy(hits, s->hits, n_queries * k * sizeof *hits);
 done:
     return st;
 }

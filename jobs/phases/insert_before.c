@@ -11,7 +11,7 @@ enum rt_status rt_insert_before_look(struct rt_inserter *in, const struct rt_vec
 {
     enum rt_status st = RT_OK;
     const struct rt_slot_layout *slots = in->out->slots;
-    struct rt_durable_options durable = {.name = "insert",
+    struct rt_durable_options durable = {.name = RT_DURABLE_INSERT,
                                          .n_units = slots->chunks.n_chunks,
                                          .n_sums = in->n_sums,
                                          .n_most = in->n_counted};
@@ -96,10 +96,8 @@ enum rt_status rt_insert_before_recount(struct rt_inserter *in, struct rt_error 
         for (uint64_t record = entry[0]; record < entry[0] + entry[1]; record++) {
             uint32_t list = tape.records.lists[record];
             if (list >= in->n_lists)
-                RT_FAIL(RT_DAMAGED,
-                        "'%s' is damaged: record %" PRIu64 " is of list %" PRIu32
-                        "; --force builds anew",
-                        path, record, list);
+                RT_FAIL(RT_DAMAGED, "'%s' is damaged: record %" PRIu64 " is of list %" PRIu32, path,
+                        record, list);
             in->out->list_rows[list]++;
         }
     }

@@ -79,6 +79,8 @@ static enum rt_status make_tape_file(struct rt_inserter *in, struct rt_error *er
     RT_AGREE(job->comm);
     RT_TRY(rt_phase_open_file(in->context, path, rt_durable_before(in->durable) != NULL,
                               &out->tape_layout, &in->tape_file, err));
+    if (!in->input->carry) /* compaction reads it next */
+        rt_h5_write_past_cache(in->tape_file, false);
 done:
     return st;
 }

@@ -52,7 +52,7 @@ struct rt_insert_output {
     struct rt_h5_layout vectors_layout;
     uint64_t *list_rows; /* this rank's rows of each list; both only where leaves are counted */
     struct rt_leaf_statistics leaves;
-    struct rt_hash128 rows_hash; /* of the new rows of all ranks, where there is a carry (K1) */
+    struct rt_hash128 rows_hash; /* of the new rows of all ranks (K1) */
     uint64_t n_rows;             /* of all ranks, without skipped and carried ones */
     uint64_t n_skipped;          /* of all ranks */
     uint64_t largest_id;         /* of all ranks; 0 where all rows are bad */
@@ -68,21 +68,27 @@ enum rt_status rt_insert_phase(struct rt_phase_context *context,
                                struct rt_error *err) RT_MUST_CHECK;
 void rt_insert_output_free(struct rt_insert_output *output);
 
+/* Few rows beside the leaves of a tree descend by exact distances, without sets (H7). */
+bool rt_insert_is_few(uint64_t n_rows, uint32_t n_leaves);
+
 /* Private bytes of a rank in this phase, J1: for plan, and for sizing the buffers here. */
 struct rt_insert_sizes {
     uint32_t dim;
     enum rt_element element;
     enum rt_metric metric;
     bool in_heap;    /* vectors stay there */
-    uint64_t n_rows; /* of all ranks */
+    uint64_t n_rows; /* of all ranks, carried ones included */
     uint32_t n_ranks;
     uint64_t block_rows;
-    uint32_t n_lists;
-    uint32_t beam;
+    uint32_t n_lists; /* whose statistics are wanted; 0: an insert into a published index */
+    uint32_t beam;    /* 0: few rows, without sets */
     uint32_t tapes_of_rank;
 };
 uint64_t rt_insert_phase_bytes(const struct rt_insert_sizes *sizes);
-/* What its checkpoints add to that, and to the node's shared memory, of a build of n_rows. */
+/* Rows that are read and assigned at once unless somebody says how many: 4 MiB of them, and up to
+ * 8,192 where leaves take so much more memory that their codes should be read less often. */
+uint64_t rt_insert_block_rows(uint64_t row_bytes, uint64_t leaf_bytes);
+/* What its checkpoints add to that, and to the node's shared memory. n_lists likewise. */
 uint64_t rt_insert_phase_kept_bytes(uint64_t n_rows, uint32_t n_lists, int ranks_per_node);
 
 #endif

@@ -1,5 +1,5 @@
 /* The state of an insert phase on one rank, shared by its parts only: the rows' way
- * (insert_phase.c), the files they go to (insert_files.h) and what earlier runs have done
+ * (insert_chunks.h), the files they go to (insert_files.h) and what earlier runs have done
  * (insert_before.h). */
 #ifndef RT_JOBS_PHASES_INSERTER_H
 #define RT_JOBS_PHASES_INSERTER_H
@@ -11,6 +11,13 @@
 #include "jobs/phases/row_coder.h"
 #include "kmeans/means.h"
 
+#define RT_INSERT_BUFFER_BYTES ((size_t)8 << 20) /* of each file being written */
+
+/* Of each tape's writer: a rank's buffers are as large however many tapes it writes. */
+static inline size_t rt_inserter_vectors_buffer(uint32_t tapes_of_rank)
+{
+    return RT_INSERT_BUFFER_BYTES / tapes_of_rank;
+}
 #define RT_DIRECTORY_CHUNKS 1024u /* whose entries wait to be written */
 
 struct rt_inserter;

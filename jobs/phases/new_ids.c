@@ -21,6 +21,12 @@ struct looking {
     uint64_t row, other; /* its rows here; other NONE: it is in the index already */
 };
 
+uint64_t rt_new_ids_bytes(uint64_t n_rows, bool sorts, uint64_t budget_bytes, int n_ranks)
+{
+    return PIECE_IDS * sizeof(uint64_t) +
+           (sorts ? rt_pair_sort_bytes(budget_bytes, n_rows, n_ranks) : 0);
+}
+
 /* One pass over this rank's ids: do they ascend, where do they begin and end? */
 static enum rt_status scan_ids(struct looking *l, uint64_t ends[2], uint64_t *falls,
                                uint64_t *least, uint64_t *largest, struct rt_error *err)

@@ -22,4 +22,8 @@ enum rt_status rt_new_ids_check(struct rt_phase_context *context, uint64_t n_row
                                 bool may_replace, struct rt_new_ids *out,
                                 struct rt_error *err) RT_MUST_CHECK;
 
+/* Private bytes of a rank while n_rows ids are checked; sorts: they do not ascend above those of
+ * the index. budget_bytes as in the context. */
+uint64_t rt_new_ids_bytes(uint64_t n_rows, bool sorts, uint64_t budget_bytes, int n_ranks);
+
 #endif

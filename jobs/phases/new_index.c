@@ -24,6 +24,8 @@ enum rt_status rt_new_index_begin(const char *dir, const struct rt_options *opti
     RT_TRY(refuse_locked(dir, options, err));
     RT_TRY(rt_index_dir_begin(dir, options->force, options->resume, begin, err));
     RT_TRY(rt_lock_take(dir, &how, lock, err));
+    if (begin->generation > 1) /* others may have published before the lock was ours */
+        RT_TRY(rt_index_dir_next(dir, &begin->generation, err));
 done:
     return st;
 }

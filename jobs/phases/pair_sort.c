@@ -5,13 +5,18 @@
 #include "mpi/exchange.h"
 #include "mpi/partition.h"
 
-#include <stdlib.h>
+#include <math.h>
 #include <string.h>
 
 #define PIECE 16384u                  /* pairs asked of the source at once */
 #define MOST_ROOM (UINT64_C(1) << 26) /* pairs of a rank, where the budget is larger */
 #define LEAST_ROOM (UINT64_C(1) << 16)
-#define SAMPLES_PER_RUN UINT64_C(64) /* runs differ by some 12 % then */
+/* Sampled pairs that decide the borders of a run: n of them make runs differ by a part of
+ * 1/sqrt(n). Every rank holds those of all runs for a moment. */
+#define MOST_SAMPLES UINT64_C(1024)
+#define LEAST_SAMPLES UINT64_C(64)
+#define ALL_SAMPLES (UINT64_C(1) << 17) /* 2 MiB, while there are few enough runs */
+#define SAMPLED_PART 64u                /* one pair of so many: the pairs themselves travel once */
 
 struct pairs { /* as large as the counts say; else grows by doubling */
     struct rt_pair *at;
@@ -23,6 +28,7 @@ struct sorter {
     MPI_Comm comm;
     int rank, n_ranks;
     uint64_t n_runs, n_passes;
+    uint64_t even_run;       /* pairs of a run, were they all alike, and some more */
     struct rt_pair *borders; /* n_runs - 1: the first pair of every run but the first */
     uint64_t *first;         /* n_runs + 1: pairs before the run, over all ranks */
     struct rt_pair *piece;
@@ -43,6 +49,78 @@ int rt_pair_compare(const void *a, const void *b)
     return x->value < y->value ? -1 : x->value > y->value;
 }
 
+/* ---- sorting in memory ---- */
+
+#define SHORT_RUN 16u
+
+static bool is_less(const struct rt_pair *x, const struct rt_pair *y)
+{
+    return x->key < y->key || (x->key == y->key && x->value < y->value);
+}
+
+static void sort_short(struct rt_pair *at, size_t n)
+{
+    for (size_t i = 1; i < n; i++) {
+        struct rt_pair pair = at[i];
+        size_t j = i;
+        for (; j > 0 && is_less(&pair, &at[j - 1]); j--)
+            at[j] = at[j - 1];
+        at[j] = pair;
+    }
+}
+
+static void merge(const struct rt_pair *a, size_t n_a, const struct rt_pair *b, size_t n_b,
+                  struct rt_pair *out)
+{
+    while (n_a && n_b) {
+        bool takes_b = is_less(b, a);
+        *out++ = takes_b ? *b : *a;
+        b += takes_b;
+        a += !takes_b;
+        n_b -= takes_b;
+        n_a -= !takes_b;
+    }
+    memcpy(out, n_a ? a : b, (n_a + n_b) * sizeof *out);
+}
+
+/* By merging runs that double, between the pairs and as many spare ones. (qsort takes the memory
+ * for that where nobody counts it.) */
+static void merge_sort(struct rt_pair *at, size_t n, struct rt_pair *spare)
+{
+    struct rt_pair *from = at;
+    struct rt_pair *to = spare;
+    for (size_t begin = 0; begin < n; begin += SHORT_RUN)
+        sort_short(at + begin, n - begin < SHORT_RUN ? n - begin : SHORT_RUN);
+    for (size_t run = SHORT_RUN; run < n; run *= 2) {
+        for (size_t begin = 0; begin < n; begin += 2 * run) {
+            size_t n_a = n - begin < run ? n - begin : run;
+            size_t n_b = n - begin - n_a < run ? n - begin - n_a : run;
+            merge(from + begin, n_a, from + begin + n_a, n_b, to + begin);
+        }
+        struct rt_pair *last = from;
+        from = to;
+        to = last;
+    }
+    if (from != at)
+        memcpy(at, from, n * sizeof *at);
+}
+
+/* `idle`: pairs of no meaning now, whose memory is used where it suffices; may be NULL. */
+static enum rt_status sort_pairs(struct pairs *pairs, const struct pairs *idle,
+                                 struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_pair *own = NULL;
+    if (pairs->n < 2)
+        return RT_OK;
+    if (!idle || idle->room < pairs->n)
+        RT_TRY(rt_array_new(pairs->n, sizeof *own, &own, err));
+    merge_sort(pairs->at, pairs->n, own ? own : idle->at);
+done:
+    rt_array_free(own);
+    return st;
+}
+
 static enum rt_status push(struct pairs *to, const struct rt_pair *pairs, size_t n,
                            struct rt_error *err)
 {
@@ -61,6 +139,13 @@ done:
 }
 
 /* ---- borders ---- */
+
+static uint64_t samples_of_run(uint64_t n_total, uint64_t n_runs)
+{
+    uint64_t n = ALL_SAMPLES / n_runs;
+    n = n < n_total / n_runs / SAMPLED_PART ? n : n_total / n_runs / SAMPLED_PART;
+    return n > MOST_SAMPLES ? MOST_SAMPLES : n < LEAST_SAMPLES ? LEAST_SAMPLES : n;
+}
 
 /* Which run takes a pair: the last whose border is not above it. */
 static uint64_t run_of(const struct sorter *s, struct rt_pair pair)
@@ -102,10 +187,10 @@ static enum rt_status choose_borders(struct sorter *s, uint64_t n_total, struct 
 {
     enum rt_status st = RT_OK;
     struct pairs mine = {0};
-    struct rt_pair *all = NULL;
+    struct pairs all = {0};
     uint64_t *bytes = NULL;
     uint64_t total = 0;
-    uint64_t step = n_total / (SAMPLES_PER_RUN * s->n_runs) + 1;
+    uint64_t step = n_total / (samples_of_run(n_total, s->n_runs) * s->n_runs) + 1;
     RT_LOCAL(sample(s, step, &mine, err));
     RT_LOCAL(rt_array_zero((size_t)s->n_ranks, sizeof *bytes, &bytes, err));
     RT_AGREE(s->comm);
@@ -113,21 +198,22 @@ static enum rt_status choose_borders(struct sorter *s, uint64_t n_total, struct 
     rt_sum_u64(s->comm, bytes, (size_t)s->n_ranks);
     for (int r = 0; r < s->n_ranks; r++)
         total += bytes[r];
-    size_t n = (size_t)(total / sizeof *all);
-    RT_LOCAL(rt_array_new(n, sizeof *all, &all, err));
+    size_t n = (size_t)(total / sizeof *all.at);
+    RT_LOCAL(rt_array_new(n, sizeof *all.at, &all.at, err));
     RT_AGREE(s->comm);
-    rt_allgatherv_bytes(s->comm, mine.at, all, bytes);
-    if (n)
-        qsort(all, n, sizeof *all, rt_pair_compare);
+    rt_allgatherv_bytes(s->comm, mine.at, all.at, bytes);
+    all.n = n;
+    RT_LOCAL(sort_pairs(&all, NULL, err));
+    RT_AGREE(s->comm);
     for (uint64_t run = 1; run < s->n_runs; run++) {
-        struct rt_pair border = n ? all[run * n / s->n_runs] : (struct rt_pair){0, 0};
+        struct rt_pair border = n ? all.at[run * n / s->n_runs] : (struct rt_pair){0, 0};
         if (s->sort->most_per_key)
             border.value = 0;
         s->borders[run - 1] = border;
     }
 done:
     rt_array_free(mine.at);
-    rt_array_free(all);
+    rt_array_free(all.at);
     rt_array_free(bytes);
     return st;
 }
@@ -147,17 +233,8 @@ done:
     return st;
 }
 
-static enum rt_status reserve(struct pairs *pairs, uint64_t n, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    RT_TRY(rt_array_resize((size_t)n, sizeof *pairs->at, &pairs->at, err));
-    pairs->room = (size_t)n;
-done:
-    return st;
-}
-
-/* Room for the most that leave this rank in a pass; s->first counts its own pairs by run. */
-static enum rt_status reserve_out(struct sorter *s, struct rt_error *err)
+/* The most that leave this rank in a pass; s->first counts its own pairs by run. */
+static uint64_t most_out(const struct sorter *s)
 {
     uint64_t most = 0;
     for (uint64_t pass = 0; pass < s->n_passes; pass++) {
@@ -166,17 +243,28 @@ static enum rt_status reserve_out(struct sorter *s, struct rt_error *err)
             n += s->first[pass * (uint64_t)s->n_ranks + r + 1];
         most = n > most ? n : most;
     }
-    return reserve(&s->out, most, err);
+    return most;
 }
 
-/* Room for the longest run that comes; s->first counts the pairs of all ranks. Where a key may be
- * thinned out, what comes may be far more than what stays. */
-static enum rt_status reserve_in(struct sorter *s, struct rt_error *err)
+/* The longest run that comes; s->first counts the pairs of all ranks. Where keys are thinned out,
+ * what comes may be far more than what stays. */
+static uint64_t most_in(const struct sorter *s)
 {
     uint64_t most = 0;
     for (uint64_t run = (uint64_t)s->rank; run < s->n_runs; run += (uint64_t)s->n_ranks)
         most = s->first[run + 1] > most ? s->first[run + 1] : most;
-    return s->sort->most_per_key ? RT_OK : reserve(&s->in, most, err);
+    return s->sort->most_per_key && most > s->even_run ? s->even_run : most;
+}
+
+/* The same for both ways, since each is the other's spare memory while it is sorted. */
+static enum rt_status reserve(struct sorter *s, uint64_t n, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    RT_TRY(rt_array_new((size_t)n, sizeof *s->out.at, &s->out.at, err));
+    RT_TRY(rt_array_new((size_t)n, sizeof *s->in.at, &s->in.at, err));
+    s->out.room = s->in.room = (size_t)n;
+done:
+    return st;
 }
 
 /* ---- passes ---- */
@@ -198,8 +286,7 @@ static enum rt_status collect(struct sorter *s, struct rt_error *err)
                 RT_TRY(push(&s->out, &s->piece[i], 1, err));
         }
     } while (n);
-    if (s->out.n)
-        qsort(s->out.at, s->out.n, sizeof *s->out.at, rt_pair_compare);
+    RT_TRY(sort_pairs(&s->out, &s->in, err));
     size_t at = 0;
     for (int r = 0; r < s->n_ranks; r++) {
         s->out_begin[r] = at;
@@ -231,30 +318,35 @@ static enum rt_status send_pairs(void *context, int to, void *buffer, size_t cap
     return RT_OK;
 }
 
-/* Of each key only the first most_per_key pairs stay. */
-static void thin(struct sorter *s)
+/* Sorts what has come; of each key only the first most_per_key pairs stay. */
+static enum rt_status thin(struct sorter *s, const struct pairs *idle, struct rt_error *err)
 {
+    enum rt_status st = RT_OK;
     struct pairs *in = &s->in;
     uint32_t most = s->sort->most_per_key;
     size_t n = 0;
-    if (in->n)
-        qsort(in->at, in->n, sizeof *in->at, rt_pair_compare);
+    RT_TRY(sort_pairs(in, idle, err));
     for (size_t i = 0; most && i < in->n; i++)
         if (n < most || in->at[n - most].key != in->at[i].key)
             in->at[n++] = in->at[i];
     if (most)
         in->n = n;
+done:
+    return st;
 }
 
 static enum rt_status take_pairs(void *context, int from, const void *bytes, size_t n_bytes,
                                  struct rt_error *err)
 {
     (void)from;
+    enum rt_status st = RT_OK;
     struct sorter *s = context;
     size_t n = n_bytes / sizeof(struct rt_pair);
     if (s->sort->most_per_key && s->in.n + n > s->in.room)
-        thin(s);
-    return push(&s->in, bytes, n, err);
+        RT_TRY(thin(s, NULL, err)); /* some of `out` is still to be sent */
+    RT_TRY(push(&s->in, bytes, n, err));
+done:
+    return st;
 }
 
 static enum rt_status run_pass(struct sorter *s, struct rt_exchange *exchange, struct rt_error *err)
@@ -266,7 +358,7 @@ static enum rt_status run_pass(struct sorter *s, struct rt_exchange *exchange, s
     s->to = -1;
     s->in.n = 0;
     RT_TRY(rt_exchange_round(exchange, NULL, send_pairs, take_pairs, s, err));
-    thin(s);
+    RT_LOCAL(thin(s, &s->out, err));
     RT_LOCAL(s->sort->sink(s->sort->context, s->first[run], s->in.at, s->in.n, err));
     RT_AGREE(s->comm);
 done:
@@ -279,23 +371,44 @@ static uint64_t room_within(uint64_t budget_bytes)
     return room > MOST_ROOM ? MOST_ROOM : room < LEAST_ROOM ? LEAST_ROOM : room;
 }
 
+static uint64_t passes_of(uint64_t n_total, uint64_t n_ranks, uint64_t room)
+{
+    return n_total / n_ranks / room + 1;
+}
+
+/* Of the longest of some runs: two deviations above the mean. */
+static uint64_t even_run(uint64_t n_total, uint64_t n_runs)
+{
+    uint64_t pairs = n_total / n_runs + 1;
+    double beyond = 2 / sqrt((double)samples_of_run(n_total, n_runs));
+    return n_runs > 1 ? pairs + (uint64_t)(beyond * (double)pairs) : pairs;
+}
+
 uint64_t rt_pair_sort_bytes(uint64_t budget_bytes, uint64_t n_total, int n_ranks)
 {
     uint64_t ranks = (uint64_t)n_ranks;
-    uint64_t passes = n_total / ranks / room_within(budget_bytes) + 1;
-    uint64_t pairs = n_total / ranks / passes + 1;
-    pairs += pairs / 8; /* SAMPLES_PER_RUN */
-    return (3 * pairs + PIECE) * sizeof(struct rt_pair) +
-           passes * ranks * (sizeof(struct rt_pair) + sizeof(uint64_t)) +
-           rt_exchange_bytes(n_ranks, 0);
+    uint64_t runs = passes_of(n_total, ranks, room_within(budget_bytes)) * ranks;
+    uint64_t pairs = 2 * even_run(n_total, runs) * sizeof(struct rt_pair);
+    uint64_t samples = runs > 1 ? runs * samples_of_run(n_total, runs) : 0;
+    samples = 2 * (samples < n_total ? samples : n_total) * sizeof(struct rt_pair);
+    pairs += rt_exchange_bytes(n_ranks, 0);
+    return (pairs > samples ? pairs : samples) + PIECE * sizeof(struct rt_pair) +
+           runs * (sizeof(struct rt_pair) + sizeof(uint64_t));
+}
+
+uint64_t rt_pair_sort_run(uint64_t budget_bytes, uint64_t n_total, int n_ranks)
+{
+    uint64_t ranks = (uint64_t)n_ranks;
+    return even_run(n_total, passes_of(n_total, ranks, room_within(budget_bytes)) * ranks);
 }
 
 static void size_runs(struct rt_phase_context *context, struct sorter *s, uint64_t n_total)
 {
     uint64_t room = s->sort->room ? s->sort->room : room_within(context->budget_bytes);
     rt_min_u64(s->comm, &room, 1);
-    s->n_passes = n_total / (uint64_t)s->n_ranks / room + 1;
+    s->n_passes = passes_of(n_total, (uint64_t)s->n_ranks, room);
     s->n_runs = s->n_passes * (uint64_t)s->n_ranks;
+    s->even_run = even_run(n_total, s->n_runs);
 }
 
 enum rt_status rt_pair_sort(struct rt_phase_context *context, const struct rt_pair_sort *sort,
@@ -318,10 +431,11 @@ enum rt_status rt_pair_sort(struct rt_phase_context *context, const struct rt_pa
     if (s.n_runs > 1)
         RT_TRY(choose_borders(&s, n_total, err));
     RT_LOCAL(count_runs(&s, err));
-    RT_LOCAL(reserve_out(&s, err));
     RT_AGREE(s.comm);
+    uint64_t leave = most_out(&s);
     rt_sum_u64(s.comm, s.first, (size_t)s.n_runs + 1);
-    RT_LOCAL(reserve_in(&s, err));
+    uint64_t come = most_in(&s);
+    RT_LOCAL(reserve(&s, leave > come ? leave : come, err));
     RT_AGREE(s.comm);
     for (uint64_t run = 0; run < s.n_runs; run++)
         s.first[run + 1] += s.first[run];

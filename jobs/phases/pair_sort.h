@@ -39,9 +39,11 @@ struct rt_pair_sort {
 enum rt_status rt_pair_sort(struct rt_phase_context *context, const struct rt_pair_sort *sort,
                             struct rt_error *err) RT_MUST_CHECK;
 
-/* Private bytes of a rank that sorts its part of n_total pairs: those that leave, those that come,
- * and as many again inside qsort. budget_bytes as in the context. */
+/* Private bytes of a rank that sorts its part of n_total pairs, spread evenly over the ranks: those
+ * that leave and those that come. budget_bytes as in the context. rt_pair_sort_run: pairs that the
+ * sink gets at once, at most about. */
 uint64_t rt_pair_sort_bytes(uint64_t budget_bytes, uint64_t n_total, int n_ranks);
+uint64_t rt_pair_sort_run(uint64_t budget_bytes, uint64_t n_total, int n_ranks);
 
 /* For qsort: by key, then value. */
 int rt_pair_compare(const void *a, const void *b);

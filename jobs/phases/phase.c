@@ -119,6 +119,8 @@ enum rt_status rt_phase_open_file(struct rt_phase_context *context, const char *
                               &file, err));
     st = rt_agree(comm, st, err);
     if (st == RT_OK)
+        rt_h5_write_past_cache(file, true);
+    if (st == RT_OK)
         *out = file;
     else /* on the ranks that could not open it too: closing is collective */
         st = rt_phase_close_file(context, file, st, err);

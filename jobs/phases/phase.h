@@ -82,7 +82,8 @@ enum rt_status rt_phase_end(struct rt_phase_context *context, const struct rt_ph
 enum rt_status rt_phase_check(struct rt_phase_context *context, struct rt_error *err) RT_MUST_CHECK;
 
 /* Rank 0 creates the file of *layout, all ranks open it for writing; *layout (offsets) is then the
- * same on all. With is_there a run before has created it: it must be as *layout says. Collective
+ * same on all, and large pieces go past the page cache. With is_there a run before has created it:
+ * it must be as *layout says. Collective
  * over the job's communicator; layout and is_there must agree. Fails with RT_IO, RT_DAMAGED. */
 enum rt_status rt_phase_open_file(struct rt_phase_context *context, const char *path, bool is_there,
                                   struct rt_h5_layout *layout, struct rt_h5_file **out,

@@ -18,6 +18,7 @@ struct publisher {
     struct rt_phase_context *context;
     const struct rt_publish_input *input;
     struct rt_publish_output *out;
+    bool resumes; /* machines may have failed since the bytes were written: all are read back */
 };
 
 static enum rt_status check_unit(struct rt_h5_file *file, uint32_t dataset, uint64_t unit,
@@ -40,6 +41,11 @@ done:
     return st;
 }
 
+uint64_t rt_publish_phase_bytes(void)
+{
+    return RT_UNIT_BYTES;
+}
+
 /* This rank reads what its neighbour wrote: units are dealt out one rank further than they were
  * written. */
 static enum rt_status check_dataset(struct publisher *p, struct rt_h5_file *file, uint32_t dataset,
@@ -51,7 +57,8 @@ static enum rt_status check_dataset(struct publisher *p, struct rt_h5_file *file
     uint64_t n_units = rt_h5_n_units(d);
     void *buffer = NULL;
     struct rt_range mine = rt_share(n_units, (job->rank + 1) % job->n_ranks, job->n_ranks, 1);
-    uint64_t step = job->options->verify_writes ? 1 : (n_units + SAMPLED_UNITS - 1) / SAMPLED_UNITS;
+    bool is_whole = job->options->verify_writes || p->resumes;
+    uint64_t step = is_whole ? 1 : (n_units + SAMPLED_UNITS - 1) / SAMPLED_UNITS;
     if (n_units == 0)
         goto done;
     RT_TRY(rt_array_new(d->unit_rows, rt_h5_row_bytes(d), &buffer, err));
@@ -221,7 +228,10 @@ enum rt_status rt_publish_phase(struct rt_phase_context *context,
 {
     enum rt_status st = RT_OK;
     struct rt_phase_clock clock;
-    struct publisher p = {.context = context, .input = input, .out = out};
+    struct publisher p = {.context = context,
+                          .input = input,
+                          .out = out,
+                          .resumes = context->checkpoint && context->checkpoint->resumes};
     const struct rt_job *job = context->job;
     *out = (struct rt_publish_output){.recall = -1};
     rt_phase_begin(context, "publish", "files", input->n_files, &clock);
@@ -231,8 +241,10 @@ enum rt_status rt_publish_phase(struct rt_phase_context *context,
         RT_LOCAL(rt_rows_check_unchanged(input->rows, err));
     if (input->rows && job->rank == 0)
         RT_LOCAL(rt_rows_check_sample(input->rows, err));
-    if (job->rank == 0)
+    if (job->rank == 0) {
+        RT_LOCAL(rt_lock_check(input->lock, err)); /* else the names may be another job's */
         RT_LOCAL(name_files(&p, err));
+    }
     RT_AGREE(job->comm);
     if (input->gate)
         RT_TRY(pass_gate(&p, err));

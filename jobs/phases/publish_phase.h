@@ -39,4 +39,7 @@ enum rt_status rt_publish_phase(struct rt_phase_context *context,
                                 const struct rt_publish_input *input, struct rt_publish_output *out,
                                 struct rt_error *err) RT_MUST_CHECK;
 
+/* Private bytes of a rank: of a unit that is read back. */
+uint64_t rt_publish_phase_bytes(void);
+
 #endif

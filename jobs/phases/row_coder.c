@@ -5,6 +5,9 @@
 
 #include <string.h>
 
+#define PREPARED                                                                                   \
+    32u /* rows that stay in the first caches from their conversion to their rotation */
+
 struct rt_row_coder {
     struct rt_row_coder_options options;
     struct rt_assigner *assigner; /* one of the two */
@@ -20,7 +23,7 @@ size_t rt_row_coder_bytes(uint32_t dim, uint32_t beam, size_t max_rows)
 {
     size_t a_row = (size_t)dim * sizeof(float) + sizeof(enum rt_row_verdict) + sizeof(uint32_t) +
                    sizeof(float);
-    return max_rows * a_row + rt_assigner_bytes(max_rows, dim, beam);
+    return max_rows * a_row + (beam ? rt_assigner_bytes(max_rows, dim, beam) : 0);
 }
 
 enum rt_status rt_row_coder_new(const struct rt_row_coder_options *options,
@@ -67,13 +70,17 @@ void rt_row_coder_free(struct rt_row_coder *coder)
     rt_array_free(coder);
 }
 
-/* Bad rows become zero rows for the time of the assignment, so that batches keep their shape. */
-static size_t prepare(struct rt_row_coder *coder, const void *native, size_t n_rows)
+/* Rows [begin, end), rotated. Bad rows become zero rows for the time of the assignment, so that
+ * batches keep their shape. Returns how many are good. */
+static size_t prepare(struct rt_row_coder *coder, const void *native, size_t begin, size_t end)
 {
     uint32_t dim = coder->options.tree->dim;
+    size_t row_bytes = dim * rt_element_size(coder->options.element);
+    float *rows = coder->rotated + begin * dim;
     size_t n_good = 0;
-    rt_element_to_f32(coder->options.element, native, coder->rotated, n_rows * dim);
-    for (size_t i = 0; i < n_rows; i++) {
+    rt_element_to_f32(coder->options.element, (const char *)native + begin * row_bytes, rows,
+                      (end - begin) * dim);
+    for (size_t i = begin; i < end; i++) {
         float *row = coder->rotated + i * dim;
         coder->verdicts[i] = rt_metric_prepare_row(coder->options.tree->metric, row, dim);
         if (coder->verdicts[i] == RT_ROW_GOOD)
@@ -81,6 +88,7 @@ static size_t prepare(struct rt_row_coder *coder, const void *native, size_t n_r
         else
             memset(row, 0, dim * sizeof *row);
     }
+    rt_rotation_apply(coder->options.rotation, rows, end - begin);
     return n_good;
 }
 
@@ -98,8 +106,9 @@ enum rt_status rt_row_coder_assign(struct rt_row_coder *coder, const void *nativ
                                    const struct rt_coded_rows **out, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    size_t n_good = prepare(coder, native, n_rows);
-    rt_rotation_apply(coder->options.rotation, coder->rotated, n_rows);
+    size_t n_good = 0;
+    for (size_t at = 0; at < n_rows; at += PREPARED)
+        n_good += prepare(coder, native, at, n_rows - at < PREPARED ? n_rows : at + PREPARED);
     if (coder->descent)
         RT_TRY(descend(coder, n_rows, err));
     else

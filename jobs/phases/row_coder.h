@@ -31,7 +31,7 @@ struct rt_row_coder_options {
 };
 
 struct rt_row_coder;
-/* Private bytes of a coder with these options. */
+/* Private bytes of a coder with these options; beam 0: without sets. */
 size_t rt_row_coder_bytes(uint32_t dim, uint32_t beam, size_t max_rows);
 enum rt_status rt_row_coder_new(const struct rt_row_coder_options *options,
                                 struct rt_row_coder **out, struct rt_error *err) RT_MUST_CHECK;

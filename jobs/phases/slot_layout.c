@@ -118,6 +118,12 @@ static uint64_t number_segments(struct rt_slot_layout *layout)
     return first - layout->first_segment;
 }
 
+uint64_t rt_slot_layout_bytes(int n_ranks, uint32_t tapes_of_rank)
+{
+    uint64_t n_parts = (uint64_t)n_ranks * tapes_of_rank;
+    return n_parts * (sizeof(struct rt_slot_part) + sizeof(uint32_t) + sizeof(uint64_t));
+}
+
 static enum rt_status allocate(struct rt_slot_layout *layout, struct rt_error *err)
 {
     enum rt_status st = RT_OK;

@@ -53,6 +53,8 @@ struct rt_slot_layout_options {
  * RT_NOMEM, RT_USAGE (more segments than 2^32). */
 enum rt_status rt_slot_layout_new(MPI_Comm comm, const struct rt_slot_layout_options *options,
                                   struct rt_slot_layout **out, struct rt_error *err) RT_MUST_CHECK;
+/* Private bytes of a layout, of a rank's tapes 1 unless rows are drawn (rng). */
+uint64_t rt_slot_layout_bytes(int n_ranks, uint32_t tapes_of_rank);
 void rt_slot_layout_free(struct rt_slot_layout *layout); /* NULL is fine */
 
 /* Rows of a rank of the layout. */

@@ -18,6 +18,11 @@ struct writing {
     uint64_t end;  /* of entries written so far, by any rank's run that came here */
 };
 
+uint64_t rt_sorted_ids_bytes(uint64_t budget_bytes, uint64_t n_ids, int n_ranks)
+{
+    return PIECE * sizeof(uint64_t) + rt_pair_sort_bytes(budget_bytes, n_ids, n_ranks);
+}
+
 static enum rt_status next_ids(void *context, bool rewind, struct rt_pair *pairs, size_t most,
                                size_t *n, struct rt_error *err)
 {

@@ -23,4 +23,7 @@ enum rt_status rt_sorted_ids_write(struct rt_phase_context *context,
                                    const struct rt_sorted_ids_input *input,
                                    struct rt_error *err) RT_MUST_CHECK;
 
+/* Private bytes of a rank while n_ids are sorted so. */
+uint64_t rt_sorted_ids_bytes(uint64_t budget_bytes, uint64_t n_ids, int n_ranks);
+
 #endif

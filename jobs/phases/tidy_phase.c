@@ -1,5 +1,6 @@
 #include "jobs/phases/tidy_phase.h"
 
+#include "core/code.h"
 #include "core/memory.h"
 #include "io/index_dir.h"
 #include "jobs/phases/chunk_work.h"
@@ -24,6 +25,31 @@ struct tidying {
     uint64_t n_mine; /* entries that stay */
     struct rt_h5_file *file_out;
 };
+
+/* ---- memory ---- */
+
+/* First all are judged, then those that stay are sorted: some_bytes a rank beside what sorting
+ * takes. */
+static uint64_t both_bytes(uint64_t n, uint64_t n_stay, uint64_t some_bytes, uint64_t budget_bytes,
+                           int n_ranks)
+{
+    uint64_t bits = rt_bit_words(n / (uint64_t)n_ranks + 1) * sizeof(uint64_t);
+    uint64_t judging = PIECE_RECORDS * sizeof(struct rt_pair);
+    uint64_t sorting = n_stay ? some_bytes + rt_pair_sort_bytes(budget_bytes, n_stay, n_ranks) : 0;
+    return bits + (judging > sorting ? judging : sorting);
+}
+
+uint64_t rt_tidy_records_bytes(uint64_t n_records, uint64_t n_stay, uint32_t dim,
+                               enum rt_metric metric, uint64_t budget_bytes, int n_ranks)
+{
+    uint64_t record = rt_tape_record_bytes(rt_code_bytes(dim), rt_code_n_factors(metric));
+    return both_bytes(n_records, n_stay, PIECE_RECORDS * record, budget_bytes, n_ranks);
+}
+
+uint64_t rt_tidy_tombstones_bytes(uint64_t n, uint64_t n_stay, uint64_t budget_bytes, int n_ranks)
+{
+    return both_bytes(n, n_stay, 0, budget_bytes, n_ranks);
+}
 
 /* ---- what both share ---- */
 

@@ -26,4 +26,10 @@ enum rt_status rt_tidy_tombstones(struct rt_phase_context *context,
                                   const struct rt_index_view *view, const bool *is_rewritten,
                                   struct rt_tidy_output *out, struct rt_error *err) RT_MUST_CHECK;
 
+/* Private bytes of a rank that tidies so many records, or tombstones, over all ranks, of which
+ * n_stay are written. budget_bytes as in the context. */
+uint64_t rt_tidy_records_bytes(uint64_t n_records, uint64_t n_stay, uint32_t dim,
+                               enum rt_metric metric, uint64_t budget_bytes, int n_ranks);
+uint64_t rt_tidy_tombstones_bytes(uint64_t n, uint64_t n_stay, uint64_t budget_bytes, int n_ranks);
+
 #endif

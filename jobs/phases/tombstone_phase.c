@@ -47,21 +47,28 @@ static const struct rt_tombstones_view *absorbed_file(const struct burying *b, s
     return NULL;
 }
 
-/* Older files of at most twice the entries held so far go along (H3). */
-static enum rt_status choose_absorbed(struct burying *b, uint64_t n_ids, struct rt_error *err)
+uint64_t rt_tombstones_absorbed(const struct rt_index_view *view, uint64_t n_ids, uint64_t *numbers,
+                                size_t *n)
 {
-    enum rt_status st = RT_OK;
-    const struct rt_index_view *view = b->input->view;
     uint64_t held = n_ids;
-    RT_TRY(rt_array_new(view->n_tombstones, sizeof *b->out->absorbed, &b->out->absorbed, err));
+    *n = 0;
     for (size_t f = view->n_tombstones; f-- > 0;) {
         if (view->tombstones[f].shape.n / 2 > held)
             continue;
-        b->out->absorbed[b->out->n_absorbed++] = view->tombstones[f].shape.generation;
+        numbers[(*n)++] = view->tombstones[f].shape.generation;
         held += view->tombstones[f].shape.n;
     }
-done:
-    return st;
+    return held - n_ids;
+}
+
+uint64_t rt_tombstone_phase_bytes(uint64_t n_pairs, uint64_t n_dead, uint64_t budget_bytes,
+                                  int n_ranks)
+{
+    uint64_t run = rt_pair_sort_run(budget_bytes, n_pairs, n_ranks);
+    uint64_t dead_run = n_dead < run ? n_dead : run;
+    return rt_pair_sort_bytes(budget_bytes, n_pairs, n_ranks) +
+           run * (sizeof(struct rt_tombstone) + sizeof(struct rt_pair)) +
+           rt_pair_sort_bytes(budget_bytes, dead_run * (uint64_t)n_ranks, n_ranks);
 }
 
 static uint64_t value_of(enum kind kind, uint64_t generation)
@@ -258,8 +265,12 @@ static enum rt_status make_room(struct burying *b, size_t n, struct rt_error *er
     enum rt_status st = RT_OK;
     if (n <= b->room)
         return RT_OK;
-    RT_TRY(rt_array_resize(n, sizeof *b->entries, &b->entries, err));
-    RT_TRY(rt_array_resize(n, sizeof *b->dead, &b->dead, err));
+    rt_array_free(b->entries); /* nothing of the run before is kept */
+    rt_array_free(b->dead);
+    b->entries = NULL;
+    b->dead = NULL;
+    RT_TRY(rt_array_new(n, sizeof *b->entries, &b->entries, err));
+    RT_TRY(rt_array_new(n, sizeof *b->dead, &b->dead, err));
     b->room = n;
 done:
     return st;
@@ -386,9 +397,10 @@ enum rt_status rt_tombstone_phase(struct rt_phase_context *context,
     struct burying b = {.context = context, .input = input, .out = out};
     rt_sum_u64(comm, &n_ids, 1);
     rt_phase_begin(context, "delete", "ids", n_ids, &clock);
-    RT_LOCAL(choose_absorbed(&b, n_ids, err));
+    RT_LOCAL(rt_array_new(input->view->n_tombstones, sizeof *out->absorbed, &out->absorbed, err));
     RT_LOCAL(rt_array_new(input->view->code_bytes, 1, &b.code, err));
     RT_AGREE(comm);
+    (void)rt_tombstones_absorbed(input->view, n_ids, out->absorbed, &out->n_absorbed);
     RT_TRY(go_through(&b, err)); /* how many entries there will be */
     uint64_t n_dead = out->n_dead;
     rt_sum_u64(comm, &n_dead, 1);

@@ -35,4 +35,14 @@ enum rt_status rt_tombstone_phase(struct rt_phase_context *context,
                                   struct rt_tombstone_output *out,
                                   struct rt_error *err) RT_MUST_CHECK;
 
+/* Older files whose entries go along with n_ids (H3): their generations into numbers, which has
+ * room for the view's n_tombstones, their count into *n. Returns the entries of all of them. */
+uint64_t rt_tombstones_absorbed(const struct rt_index_view *view, uint64_t n_ids, uint64_t *numbers,
+                                size_t *n);
+/* Private bytes of a rank in this phase, where n_pairs are sorted over all ranks (the ids given,
+ * entries absorbed and, where ids are to be kept, every slot), and of what one rank gets n_dead
+ * rows die at most. budget_bytes as in the context. */
+uint64_t rt_tombstone_phase_bytes(uint64_t n_pairs, uint64_t n_dead, uint64_t budget_bytes,
+                                  int n_ranks);
+
 #endif

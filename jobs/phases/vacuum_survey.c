@@ -6,7 +6,14 @@
 
 #include <string.h>
 
+#define MOST_ROUND_BYTES (UINT64_C(256) << 20) /* of frozen blocks a rank writes in a round */
 #define WORTH 64u /* appendable rows of a list: at least its rows over this (H2) */
+
+uint64_t rt_survey_bytes(uint32_t n_lists, size_t n_vectors)
+{
+    uint64_t a_list = 4 * sizeof(uint64_t) + sizeof(bool);
+    return n_lists * a_list + n_vectors * sizeof(uint64_t);
+}
 
 static enum rt_status allocate(const struct rt_index_view *view, struct rt_survey *s,
                                struct rt_error *err)
@@ -176,25 +183,57 @@ done:
 
 /* ---- choosing ---- */
 
+uint64_t rt_survey_round_rows(const struct rt_index_view *view, uint64_t budget_bytes, int n_ranks)
+{
+    uint64_t row_bytes = view->code_bytes + 4 * view->n_factors + UINT64_C(16);
+    uint64_t round = budget_bytes / 4;
+    round = round < MOST_ROUND_BYTES ? round : MOST_ROUND_BYTES;
+    return round / row_bytes * (uint64_t)n_ranks;
+}
+
+/* What lists that are not chosen use of a frozen file. */
+struct use {
+    uint64_t blocks, rows;
+};
+
+static bool is_in_file(const struct rt_index_view *view, const struct rt_list_shape *file,
+                       uint32_t list)
+{
+    return view->frozen[view->n_frozen - 1].files[list] == file->generation;
+}
+
+static struct use use_of_file(const struct rt_index_view *view, const struct rt_list_shape *file,
+                              const struct rt_survey *s)
+{
+    struct use use = {0, 0};
+    for (uint32_t list = 0; list < s->n_lists; list++)
+        if (is_in_file(view, file, list) && !s->is_chosen[list]) {
+            use.blocks += rt_block_count(s->rows[list]);
+            use.rows += s->rows[list];
+        }
+    return use;
+}
+
+static void choose_file(const struct rt_index_view *view, const struct rt_list_shape *file,
+                        struct rt_survey *s)
+{
+    for (uint32_t list = 0; list < s->n_lists; list++)
+        if (is_in_file(view, file, list) && s->rows[list] > 0)
+            s->is_chosen[list] = true;
+}
+
 /* Lists of a file of which too many blocks are unused go to the new one, so that the file goes
  * (H1). Where some of a file's lists stay it is no smaller: all or none. */
 static void choose_of_sparse_files(const struct rt_index_view *view,
                                    const struct rt_survey_choice *choice, struct rt_survey *s)
 {
-    const struct rt_list_view *directory = &view->frozen[view->n_frozen - 1];
     for (size_t f = 0; f < view->n_frozen; f++) {
         const struct rt_list_shape *file = &view->frozen[f].shape;
-        uint64_t used = 0;
         if (file->generation >= choice->since)
             continue;
-        for (uint32_t list = 0; list < s->n_lists; list++)
-            if (directory->files[list] == file->generation && !s->is_chosen[list])
-                used += rt_block_count(s->rows[list]);
-        if (used == 0 || (double)used >= (1 - choice->dead_fraction) * (double)file->n_blocks)
-            continue;
-        for (uint32_t list = 0; list < s->n_lists; list++)
-            s->is_chosen[list] = s->is_chosen[list] ||
-                                 (directory->files[list] == file->generation && s->rows[list] > 0);
+        uint64_t used = use_of_file(view, file, s).blocks;
+        if (used > 0 && (double)used < (1 - choice->dead_fraction) * (double)file->n_blocks)
+            choose_file(view, file, s);
     }
 }
 
@@ -230,16 +269,32 @@ static void cut_round(uint64_t most_rows, struct rt_survey *s)
     }
 }
 
+/* Under full: files that are not as a build or a round of vacuum leaves them. One that is full of
+ * lists to leave alone, and that half a round would fill, stays, so that a vacuum that was stopped
+ * goes on where it was. */
+static void choose_of_old_files(const struct rt_index_view *view,
+                                const struct rt_survey_choice *choice, struct rt_survey *s)
+{
+    for (size_t f = 0; f < view->n_frozen; f++) {
+        const struct rt_list_shape *file = &view->frozen[f].shape;
+        if (file->generation >= choice->since)
+            continue;
+        struct use use = use_of_file(view, file, s);
+        if (use.blocks != file->n_blocks || use.rows < choice->round_rows / 2)
+            choose_file(view, file, s);
+    }
+}
+
 void rt_survey_choose(const struct rt_index_view *view, const struct rt_survey_choice *choice,
                       struct rt_survey *s)
 {
     bool all = choice->full && !is_as_built(view, s);
     for (uint32_t list = 0; list < s->n_lists; list++) {
-        bool is_old = rt_index_list_generation(view, list) < choice->since && s->rows[list] > 0;
         bool is_worth = s->n_live[list] > 0 && s->n_live[list] * WORTH >= s->rows[list];
-        s->is_chosen[list] =
-            s->n_dead[list] > 0 || is_worth || (all && (is_old || s->n_records[list] > 0));
+        s->is_chosen[list] = s->n_dead[list] > 0 || is_worth || (all && s->n_records[list] > 0);
     }
+    if (all)
+        choose_of_old_files(view, choice, s);
     choose_of_sparse_files(view, choice, s);
     cut_round(choice->most_rows, s);
 }

@@ -27,6 +27,9 @@ enum rt_status rt_survey_make(struct rt_phase_context *context, const struct rt_
                               struct rt_survey *out, struct rt_error *err) RT_MUST_CHECK;
 void rt_survey_free(struct rt_survey *survey);
 
+/* Private bytes of a rank that holds a survey. */
+uint64_t rt_survey_bytes(uint32_t n_lists, size_t n_vectors);
+
 /* rows[list]: live rows in the frozen file of every chosen list, exactly; 0 of the others. Lists
  * are dealt out by their rows; those without dead rows need no look. Collective over the job's
  * communicator. Fails with RT_DAMAGED. */
@@ -40,8 +43,11 @@ struct rt_survey_choice {
     double dead_fraction; /* of a frozen file's blocks that no list uses */
     uint64_t since;       /* lists in files of this generation and later are new: full and
                              dead_fraction leave them alone */
-    uint64_t most_rows;   /* rows to read in this round, about; 0: all */
+    uint64_t round_rows;  /* that a round reads, about: full leaves alone what fills half of one */
+    uint64_t most_rows;   /* to read in this one: round_rows, or 0: all */
 };
+/* round_rows: what ranks of this budget write within a quarter of it. */
+uint64_t rt_survey_round_rows(const struct rt_index_view *view, uint64_t budget_bytes, int n_ranks);
 /* Chooses; local, and the same on all ranks. */
 void rt_survey_choose(const struct rt_index_view *view, const struct rt_survey_choice *choice,
                       struct rt_survey *survey);

@@ -7,6 +7,7 @@
 #include "mpi/agree.h"
 #include "mpi/partition.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define WRITE_BUFFER_BYTES ((size_t)8 << 20)
@@ -33,6 +34,72 @@ struct rewriter {
     struct rt_unit_writer *writer;
     struct rt_pace pace;
 };
+
+uint64_t rt_vectors_phase_bytes(const struct rt_vectors_shape *shape, size_t n_segments,
+                                uint64_t budget_bytes, int n_ranks)
+{
+    struct rt_vectors_shape whole = *shape;
+    whole.cap_rows = UINT64_C(1) << rt_chunks_of(shape->n_slots).shift;
+    uint64_t share = rt_share_most(shape->n_slots, n_ranks, rt_vectors_share_slots(&whole));
+    uint64_t words = RT_SEGMENT_SLOTS / 64 * sizeof(struct rt_kept_word); /* of one at a time */
+    uint64_t ids =
+        shape->ids_ascend ? 0 : rt_sorted_ids_bytes(budget_bytes, shape->n_slots, n_ranks);
+    return n_segments * sizeof(struct segment) +
+           rt_vectors_writer_bytes(&whole, share, WRITE_BUFFER_BYTES) + (words > ids ? words : ids);
+}
+
+/* ---- choosing ---- */
+
+static int by_size(const void *a, const void *b)
+{
+    const uint64_t *x = a;
+    const uint64_t *y = b;
+    return x[0] != y[0] ? (x[0] > y[0]) - (x[0] < y[0]) : (x[1] > y[1]) - (x[1] < y[1]);
+}
+
+/* Small files go together with those written anew: from the smallest, each of at most twice what is
+ * held so far. */
+static void join_small(const struct rt_index_view *view, const uint64_t *n_dead_slots,
+                       uint64_t (*sizes)[2], bool *is_chosen)
+{
+    uint64_t held = 0;
+    size_t n = 0;
+    for (size_t i = 0; i < view->n_vectors; i++) {
+        uint64_t used =
+            rt_manifest_rows(view->manifest, RT_FILE_VECTORS, view->vectors[i].shape.generation);
+        sizes[i][0] = used > n_dead_slots[i] ? used - n_dead_slots[i] : 0; /* what it will be: a
+                                                                second vacuum finds the same */
+        sizes[i][1] = i;
+    }
+    if (view->n_vectors)
+        qsort(sizes, view->n_vectors, sizeof *sizes, by_size);
+    while (n < view->n_vectors && (n == 0 || sizes[n][0] / 2 <= held))
+        held += sizes[n++][0];
+    for (size_t i = 0; i < n && n > 1; i++)
+        is_chosen[sizes[i][1]] = true;
+}
+
+enum rt_status rt_vectors_choose(const struct rt_index_view *view, const uint64_t *n_dead_slots,
+                                 bool full, double dead_fraction, bool *is_chosen,
+                                 struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    uint64_t(*sizes)[2] = NULL;
+    RT_TRY(rt_array_new(view->n_vectors, sizeof *sizes, &sizes, err));
+    for (size_t i = 0; i < view->n_vectors; i++) {
+        uint64_t dead = n_dead_slots[i];
+        uint64_t used =
+            rt_manifest_rows(view->manifest, RT_FILE_VECTORS, view->vectors[i].shape.generation);
+        is_chosen[i] =
+            dead > 0 && (full || dead >= used || (double)dead > dead_fraction * (double)used);
+    }
+    join_small(view, n_dead_slots, sizes, is_chosen);
+done:
+    rt_array_free(sizes);
+    return st;
+}
+
+/* ---- writing ---- */
 
 static uint64_t words_of(uint64_t n_slots)
 {
@@ -200,7 +267,7 @@ static enum rt_status copy_run(struct rewriter *r, const struct rt_vectors_view 
 {
     enum rt_status st = RT_OK;
     size_t row_bytes = rt_element_size(file->shape.element) * file->shape.dim;
-    struct rt_vectors_datasets datasets = rt_vectors_datasets(rt_h5_map_layout(file->map));
+    const struct rt_vectors_datasets datasets = file->datasets;
     const unsigned char *vectors = file->vectors;
     if (n == 0)
         return RT_OK;

@@ -21,4 +21,15 @@ enum rt_status rt_vectors_phase(struct rt_phase_context *context, const struct r
                                 const bool *is_chosen, struct rt_vectors_output *out,
                                 struct rt_error *err) RT_MUST_CHECK;
 
+/* Which files to write anew: those with any dead rows under `full`, else with a part of more than
+ * dead_fraction; and small ones, so that nightly inserts leave a logarithm of files (H3).
+ * n_dead_slots and is_chosen (all false at first): by vectors file of the view. Local. */
+enum rt_status rt_vectors_choose(const struct rt_index_view *view, const uint64_t *n_dead_slots,
+                                 bool full, double dead_fraction, bool *is_chosen,
+                                 struct rt_error *err) RT_MUST_CHECK;
+/* Private bytes of a rank that writes a file of this shape (n_slots, dim, element, has_vectors and
+ * ids_ascend count) from an index of so many segments. budget_bytes as in the context. */
+uint64_t rt_vectors_phase_bytes(const struct rt_vectors_shape *shape, size_t n_segments,
+                                uint64_t budget_bytes, int n_ranks);
+
 #endif

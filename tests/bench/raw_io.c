@@ -1,9 +1,12 @@
-/* What a build reads and writes, and nothing else, for bench_io to hold the phases against:
- *   mpirun -n N bench_raw_io ROWS READ_BYTES WRITTEN_BYTES FOLDER
- * Each rank reads its equal part of READ_BYTES of ROWS and writes its equal part of WRITTEN_BYTES
- * to one new file, in turns of BLOCK_BYTES written, and at last all sync that file: plain pread,
- * pwrite and fdatasync. Prints one JSON object: seconds of the slowest rank, from the first byte to
- * the end of the syncs. READ_BYTES may be 0. */
+/* What the phases of a build read and write, and nothing else, for bench_io to hold them against:
+ *   mpirun -n N bench_raw_io ROWS FOLDER READ_BYTES WRITTEN_BYTES [READ_BYTES WRITTEN_BYTES]..
+ * Step by step, each rank reads its equal part of READ_BYTES of ROWS and writes its equal part of
+ * WRITTEN_BYTES to one new file, in turns of BLOCK_BYTES written, and at last all sync that file:
+ * plain pread, pwrite and fdatasync. Files go away at the end: a step finds the page cache as the
+ * steps before it have left it, as a phase of a build does (pages that were just given back take
+ * writes several times faster than pages that no one has touched for long). Prints one JSON object:
+ * of each step the seconds of the slowest rank, from the first byte to the end of the syncs.
+ * READ_BYTES may be 0. */
 #define _FILE_OFFSET_BITS 64
 #include <fcntl.h>
 #include <mpi.h>
@@ -26,7 +29,7 @@ static uint64_t number(const char *text)
     char *end = NULL;
     uint64_t value = strtoull(text, &end, 10);
     if (!*text || *end)
-        stop("usage: bench_raw_io ROWS READ_BYTES WRITTEN_BYTES FOLDER");
+        stop("usage: bench_raw_io ROWS FOLDER READ_BYTES WRITTEN_BYTES ..");
     return value;
 }
 
@@ -49,30 +52,24 @@ static void transfer(int fd, char *buffer, uint64_t *at, uint64_t end, uint64_t 
     }
 }
 
-int main(int argc, char **argv)
+static int open_new(const char *folder, int step, uint64_t n_bytes, int rank)
 {
-    int rank = 0;
-    int n_ranks = 1;
-    MPI_Init(&argc, &argv);
-    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-    MPI_Comm_size(MPI_COMM_WORLD, &n_ranks);
-    if (argc != 5)
-        stop("usage: bench_raw_io ROWS READ_BYTES WRITTEN_BYTES FOLDER");
-    uint64_t n_read = number(argv[2]);
-    uint64_t n_written = number(argv[3]);
     char path[4096];
-    (void)snprintf(path, sizeof path, "%s/bench_raw_io.bytes", argv[4]);
-    int from = open(argv[1], O_RDONLY);
-    int to = rank == 0 ? open(path, O_CREAT | O_TRUNC | O_RDWR, 0600) : -1;
-    if (rank == 0 && (to < 0 || ftruncate(to, (off_t)n_written) != 0))
+    (void)snprintf(path, sizeof path, "%s/bench_raw_io.%d", folder, step);
+    int fd = rank == 0 ? open(path, O_CREAT | O_TRUNC | O_RDWR, 0600) : -1;
+    if (rank == 0 && (fd < 0 || ftruncate(fd, (off_t)n_bytes) != 0))
         stop("cannot make a file in FOLDER");
     MPI_Barrier(MPI_COMM_WORLD);
-    to = rank == 0 ? to : open(path, O_RDWR);
-    char *buffer = malloc(BLOCK_BYTES);
-    if (from < 0 || to < 0 || !buffer)
-        stop("cannot open ROWS or the new file");
-    memset(buffer, 1, BLOCK_BYTES);
+    fd = rank == 0 ? fd : open(path, O_RDWR);
+    if (fd < 0)
+        stop("cannot open the new file");
+    return fd;
+}
 
+/* Seconds of the slowest rank. */
+static double run(int from, int to, char *buffer, uint64_t n_read, uint64_t n_written, int rank,
+                  int n_ranks)
+{
     uint64_t part = (uint64_t)rank;
     uint64_t n = (uint64_t)n_ranks;
     uint64_t read_at = border(n_read, part, n);
@@ -91,12 +88,40 @@ int main(int argc, char **argv)
         stop("a sync failed");
     seconds = MPI_Wtime() - seconds;
     MPI_Allreduce(MPI_IN_PLACE, &seconds, 1, MPI_DOUBLE, MPI_MAX, MPI_COMM_WORLD);
-    if (rank == 0) {
-        (void)unlink(path);
-        (void)printf("{\"seconds\": %.6f}\n", seconds);
+    return seconds;
+}
+
+int main(int argc, char **argv)
+{
+    int rank = 0;
+    int n_ranks = 1;
+    MPI_Init(&argc, &argv);
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &n_ranks);
+    if (argc < 5 || argc % 2 == 0)
+        stop("usage: bench_raw_io ROWS FOLDER READ_BYTES WRITTEN_BYTES ..");
+    int from = open(argv[1], O_RDONLY);
+    char *buffer = malloc(BLOCK_BYTES);
+    if (from < 0 || !buffer)
+        stop("cannot open ROWS");
+    memset(buffer, 1, BLOCK_BYTES);
+    for (int step = 0; 3 + 2 * step < argc; step++) {
+        uint64_t n_written = number(argv[4 + 2 * step]);
+        int to = open_new(argv[2], step, n_written, rank);
+        double seconds =
+            run(from, to, buffer, number(argv[3 + 2 * step]), n_written, rank, n_ranks);
+        if (rank == 0)
+            (void)printf("%s%.6f", step ? ", " : "{\"seconds\": [", seconds);
+        (void)close(to);
     }
+    for (int step = 0; rank == 0 && 3 + 2 * step < argc; step++) {
+        char path[4096];
+        (void)snprintf(path, sizeof path, "%s/bench_raw_io.%d", argv[2], step);
+        (void)unlink(path);
+    }
+    if (rank == 0)
+        (void)printf("]}\n");
     (void)close(from);
-    (void)close(to);
     free(buffer);
     MPI_Finalize();
     return 0;

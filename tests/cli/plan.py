@@ -110,6 +110,47 @@ def test_calibrate():
     check(not [name for name in os.listdir() if "calibrate" in name], "and no file is left")
 
 
+def test_edits():
+    """plan of a job that changes an index: the words and options of that job, from headers alone."""
+    run("synth old.u8bin --rows 6000 --dim 32")
+    run("synth new.u8bin --rows 2000 --dim 32 --seed 3")
+    run("build old.u8bin index --iterations 1 --quiet")
+    before = {name: os.stat(f"index/{name}").st_mtime_ns for name in os.listdir("index")}
+    vacuum = plan("vacuum index --full --ranks 64 --ranks-per-node 32 --memory 1G")
+    insert = plan("insert index new.u8bin --replace --ranks 4 --ranks-per-node 4")
+    with open("dead.u64", "wb") as f:
+        f.write(b"".join(i.to_bytes(8, "little") for i in range(100)))
+    delete = plan("delete index --ids dead.u64", ranks=2)
+    check([p["name"] for p in insert["phases"]] == ["ids", "delete", "insert", "publish"], "phases of an insert")
+    check([p["name"] for p in delete["phases"]] == ["delete", "publish"], "phases of a delete")
+    check([p["name"] for p in vacuum["phases"]] == ["survey", "publish"], "a vacuum with nothing to do")
+    for answer, planned in ((vacuum, "vacuum"), (insert, "insert"), (delete, "delete")):
+        check(answer["planned"] == planned and answer["rows"] == 6000 and answer["dimension"] == 32, f"{planned}: the index")
+        check(answer["fits"] is True and answer["memory_bytes"] > answer["base_bytes"] > 0, f"{planned}: memory")
+        check(answer["disk_bytes_now"] == sum(os.path.getsize(f"index/{n}") for n in before if n.endswith(".h5")), "disk now")
+        check(all(set(p) == {"name", "memory_bytes", "flops", "bytes_read", "bytes_written", "bytes_exchanged", "seconds"}
+                  for p in answer["phases"]), f"{planned}: keys of phases")
+    check(delete["options"]["ranks"] == {"value": 2, "source": "auto"}, "ranks as started")
+    check(vacuum["options"]["full"]["value"] is True and "lists" not in vacuum["options"], "options of vacuum")
+    check(insert["disk_bytes_more"] > 2000 * 32 and vacuum["disk_bytes_more"] == 0, "disk of what is written")
+    check({name: os.stat(f"index/{name}").st_mtime_ns for name in os.listdir("index")} == before, "nothing is written, no lock taken")
+    run("insert index new.u8bin --quiet")
+    run("delete index --ids dead.u64 --quiet")
+    vacuum = plan("vacuum index --full")
+    check([p["name"] for p in vacuum["phases"]] == ["survey", "fold", "vectors", "records", "tombstones", "publish"], "phases of a vacuum")
+    check(plan("vacuum index --full --memory 1M")["fits"] is False, "what cannot fit is told with exit 0")
+    text = run("plan vacuum index --full --memory 1M").stdout
+    for word in ("7,900 x 32 u8", "2,000 rows not in them yet, 100 tombstones", "survey", "tombstones", "fits        no: needs", "disk"):
+        check(word in text, f"'{word}' is shown")
+    check(max(map(len, text.splitlines())) <= 120, "lines are not too wide")
+    timed = plan("insert index new.u8bin --calibrate")
+    check(timed["phases"][1]["seconds"] > 0, "--calibrate adds times")
+    for words, said in (("vacuum none", "none"), ("insert index old.fbin", "old.fbin"), ("delete index", "--ids"),
+                        ("vacuum index --replace", "--replace is no option of vacuum")):
+        done = run(f"plan {words}", status=2)
+        check(said in "".join(ours(done)), f"plan {words}: {done.stderr}")
+
+
 def test_help():
     text = run("--help").stdout
     check(all(f"  {job} " in text for job in JOBS), "every job is named")
@@ -131,7 +172,7 @@ def test_help():
     check(full.returncode == 1 and "standard output" in full.stderr, "a full disk behind stdout is no success")
 
 
-for test in (test_keys, test_rows, test_fits, test_refusals, test_calibrate, test_help):
+for test in (test_keys, test_rows, test_fits, test_refusals, test_calibrate, test_edits, test_help):
     before = failures
     test()
     print("ok    " if failures == before else "FAILED", test.__name__)

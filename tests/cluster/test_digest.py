@@ -53,6 +53,8 @@ elif which == "layout":
     for more in (("--scatter",), ("--pin", "off"), ("--rerank-in-heap",), ("--io", "mpio"), ("--verify-writes",)):
         same(" ".join(more), one, build("rows.fbin", *options, *more, ranks=3))
     same("records sent", one, build("rows.fbin", *options, ranks=3, environment={"RANKTAPE_FAULT": "near:all"}))
+    same("past the page cache", one, build("rows.fbin", *options, ranks=3, environment={"RANKTAPE_FAULT": "past_cache:all"}))
+    ok("verify", f"index{n_built}", "--full", ranks=2)
     check(build("rows.fbin", *options, "--seed", "5") != one, "another seed gives the same digest")
 elif which == "machine":
     options = ("--lists", "4,40")

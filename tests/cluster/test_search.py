@@ -64,6 +64,15 @@ if which == "answers":
                     check(search(index, *asked, "--threads", threads, ranks=ranks) == one,
                           f"{index} {asked}: other answers on {ranks} ranks x {threads} threads")
                 check(search(index + ".heap", *asked, ranks=2) == one, f"{index} {asked}: other answers from the heap")
+        many = search(f"{metric}.off", queries="rows.fbin")  # more pieces than threads
+        for ranks, threads in ((1, 3), (2, 2)):
+            check(search(f"{metric}.off", "--threads", threads, ranks=ranks, queries="rows.fbin") == many,
+                  f"{metric}: other answers to many queries on {ranks} ranks x {threads} threads")
+        here = search(f"{metric}.off.heap", ranks=2)
+        os.makedirs("elsewhere", exist_ok=True)
+        os.chdir("elsewhere")  # the heap is found from any folder
+        check(search(f"../{metric}.off.heap", ranks=2, queries="../queries.fbin") == here, f"{metric}: other answers from another folder")
+        os.chdir("..")
         few = search(f"{metric}.off", queries="few.fbin")
         for ranks, threads in ((2, 1), (3, 2)):  # so few are shared by blocks, not by queries
             check(search(f"{metric}.off", "--threads", threads, ranks=ranks, queries="few.fbin") == few,

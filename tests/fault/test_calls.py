@@ -132,7 +132,7 @@ elif which == "queries":
     ok("build", "rows.fbin", "heap", "--lists", "30", "--rerank-in-heap", ranks=2)
     ok("search", "heap", "query.fbin", ranks=2)
     os.rename("rows.fbin", "moved.fbin")
-    asked(["rows.fbin"], "query.fbin", index="heap")
+    asked(["rows.fbin", "heap file 0", "--heap 0="], "query.fbin", index="heap")
     ok("search", "heap", "query.fbin", "--heap", "0=moved.fbin", ranks=2)
     wrong(["--heap"], "search", "heap", "query.fbin", "--heap", "7=moved.fbin", job="search")
     wrong(["--heap"], "search", "heap", "query.fbin", "--heap", "moved.fbin", job="search")

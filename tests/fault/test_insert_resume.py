@@ -134,6 +134,13 @@ elif which == "refusals":
     IDS = ("--ids", "ids.u64", "--from-row", "2000", "--replace")
     ok("insert", copy("whole"), "rows.fbin", *IDS, ranks=2)
     want = digest("whole")
+    # what cannot be gone on with is not left behind
+    with open(f"{copy('shut')}/checkpoint", "w") as f:
+        f.write("not ours")
+    held_to("no first state", run("insert", "shut", "rows.fbin", "--block-rows", 64, *OFTEN, ranks=2), 1, ["shut/checkpoint"],
+            job="insert")
+    os.remove("shut/checkpoint")
+    same_files("no first state", "start", "shut")
     # where nothing is there it begins; where the same insert is there it is done; on purpose twice it is not
     finished("nothing there", copy("first"), want, *IDS, ranks=2, goes_on=False)
     first = ok("insert", "first", "rows.fbin", *IDS, "--resume", "--json", ranks=2).json()

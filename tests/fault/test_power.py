@@ -133,7 +133,8 @@ def begin_disk(job):
 
 
 def powered(job, ranks, at=None):
-    environment = {"LD_PRELOAD": LIBRARY, "POWER_ROOT": DISK, "POWER_STATE": STATE, **({"POWER_AT": str(at)} if at else {})}
+    environment = {"LD_PRELOAD": LIBRARY, "POWER_ROOT": DISK, "POWER_STATE": STATE, "RANKTAPE_FAULT": "past_cache:all",  # as large files
+                   **({"POWER_AT": str(at)} if at else {})}
     return run(*JOBS[job], ranks=ranks, environment=environment)
 
 

@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 
+import h5py
 from faults import all_gone, check, clustered, end, finish, gone, held_to, ok, processes, run, start, stopped_process, write_bin
 from ranktape_cli import digest
 
@@ -22,6 +23,17 @@ def interrupt(index, fault, *options, ranks=2, rows="rows.fbin", environment=Non
     check(not os.path.exists(f"{index}/CURRENT"), f"{fault}: published")
     if os.path.exists(f"{index}/LOCK"):
         os.remove(f"{index}/LOCK")
+
+
+def interrupt_later(index, pause, fault, *options):
+    """As interrupt, but rank 1 is held in its writing for so long that the phase's end is worth a state."""
+    job = start("build", "rows.fbin", index, *options, *OFTEN, ranks=2, environment={"RANKTAPE_FAULT": f"{pause},{fault}"})
+    pid = stopped_process()
+    time.sleep(1.5)
+    os.kill(pid, signal.SIGCONT)
+    finish(job)
+    all_gone(fault)
+    os.remove(f"{index}/LOCK")
 
 
 def interrupt_refinement(index, *options):
@@ -60,6 +72,18 @@ def record(index):
     return sorted(n for n in os.listdir(f"{index}/checkpoint") if n != "progress.json" and not n.endswith(".before"))
 
 
+def flip(path, dataset, row):
+    """Another bit in that row, as a disk or a lost page would leave it."""
+    with h5py.File(path, "r") as file:
+        of = file[dataset]
+        at = of.id.get_offset() + row * (of.nbytes // of.shape[0])
+    with open(path, "r+b") as file:
+        file.seek(at)
+        byte = file.read(1)
+        file.seek(at)
+        file.write(bytes([byte[0] ^ 4]))
+
+
 if which == "phases":
     # killed at the begin of each phase, and while insert and compact write
     write_bin("rows.fbin", clustered(20000, 16, seed=4))
@@ -68,9 +92,29 @@ if which == "phases":
     want = digest("whole")
     for n, (fault, ranks) in enumerate((("train:1:1:kill", 3), ("insert:0:1:kill", 1), ("write:1:9:kill", 3),
                                         ("compact:0:1:kill", 3), ("publish:1:1:kill", 1), ("rename:0:4:kill", 3))):
-        interrupt(f"index{n}", fault, *LISTS)
+        interrupt(f"index{n}", fault if n % 2 else f"{fault},past_cache:all", *LISTS)
         finished(fault, f"index{n}", want, *LISTS, ranks=ranks)
         same_files(fault, "whole", f"index{n}", ("tree", "frozen", "vectors"))
+elif which == "flips":
+    # what a checkpoint tells of is not on the disk as it was written: told, and put in anew by the next run
+    write_bin("rows.fbin", clustered(20000, 16, seed=4))
+    LISTS = ("--lists", "4,30", "--iterations", "2")
+    ok("build", "rows.fbin", "whole", *LISTS, ranks=2)
+    want = digest("whole")
+    for n, (phase, pause, fault, kind, dataset, row, words) in enumerate((
+            ("insert", "write:1:9:stop", "compact:0:1:kill", "appendable", "codes", 300, ["records", "put in"]),
+            ("insert", "write:1:9:stop", "compact:0:1:kill", "appendable", "lists", 300, ["put in"]),
+            ("insert", "write:1:9:stop", "compact:0:1:kill", "vectors", "vectors", 300, ["dataset vectors", "rows 256 to 511"]),
+            ("compact", "write:1:20:stop", "publish:0:1:kill", "frozen", "factors", 9, ["dataset factors"]))):
+        interrupt_later(f"index{n}", pause, fault, *LISTS)
+        check(any(name.startswith(phase) for name in record(f"index{n}")), f"{phase}: nothing is kept: {record(f'index{n}')}")
+        flip(f"index{n}/{kind}-1.h5.partial", dataset, row)
+        result = run("build", "rows.fbin", f"index{n}", *LISTS, *OFTEN, "--resume", ranks=3)
+        held_to(f"{kind}, {dataset}", result, 1, [f"{kind}-1.h5.partial", "--resume", *words])
+        check("goes on" in result.out, f"{kind}: did not go on: {result.out}")
+        check(not any(name.startswith(("insert", "compact")) for name in record(f"index{n}")), f"{kind}: {record(f'index{n}')}")
+        check("trained" in record(f"index{n}"), f"{kind}: nothing is left of training: {record(f'index{n}')}")
+        finished(f"{kind}, {dataset}", f"index{n}", want, *LISTS)
 elif which == "training":
     # killed in its training: after a state of iterations, of refinement over few and over many leaves, and with some cells done
     write_bin("rows.fbin", clustered(60000, 48, clusters=300, seed=9))

@@ -101,6 +101,32 @@ RT_TEST("what was left to the program is filled in and still says so")
     CHECK(options.tapes == 256);
 }
 
+RT_TEST("blocks are larger where leaves take far more memory, unless memory is short")
+{
+    struct rt_plan_input input = million();
+    input.dim = 768;
+    input.type = RT_F32;
+    input.ranks = input.ranks_per_node = 1;
+    begin();
+    set(RT_OPT_lists, "64,4096");
+    REQUIRE(make(&input) == RT_OK);
+    CHECK(options.block_rows == (4u << 20) / 3072);
+    input.ranks = input.ranks_per_node = 64; /* little is left to train and compact */
+    begin();
+    set(RT_OPT_lists, "400,160000");
+    set(RT_OPT_sample_per_list, "1");
+    REQUIRE(make(&input) == RT_OK);
+    REQUIRE(plan.peak_phase == RT_PHASE_INSERT && options.block_rows == 8192);
+    char text[32];
+    (void)snprintf(text, sizeof text, "%llu", (unsigned long long)(plan.peak_bytes - 1));
+    begin();
+    set(RT_OPT_lists, "400,160000");
+    set(RT_OPT_sample_per_list, "1");
+    set(RT_OPT_memory, text);
+    REQUIRE(make(&input) == RT_OK);
+    CHECK(options.block_rows == (4u << 20) / 3072 && plan.fits);
+}
+
 RT_TEST("no automatic choice that the digest sees depends on ranks or memory")
 {
     struct rt_plan_input input = million();

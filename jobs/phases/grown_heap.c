@@ -1,0 +1,111 @@
+#include "jobs/phases/grown_heap.h"
+
+#include "core/block.h"
+#include "core/code.h"
+#include "core/memory.h"
+#include "core/recode.h"
+#include "io/index_rows.h"
+#include "io/input_file.h"
+
+#include <string.h>
+
+#define LOOKS 128u /* into lists, and into each appendable file */
+
+struct looking {
+    const struct rt_index_view *view;
+    struct rt_rows *rows;
+    const char *name;
+    struct rt_recoder *recoder;
+    void *native;
+    uint8_t *code;
+};
+
+static enum rt_status look_at(struct looking *l, uint32_t list, struct rt_place place,
+                              const uint8_t *code, const float *factors, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_place_view there;
+    RT_TRY(rt_index_place(l->view, place.segment, place.slot, &there, err));
+    bool is_same = there.heap_row < rt_rows_info(l->rows)->n_rows;
+    if (is_same) {
+        RT_TRY(rt_rows_read(l->rows, there.heap_row, 1, l->native, err));
+        is_same = rt_recode(l->recoder, l->native, list, code, factors) == RT_RECODE_SAME;
+    }
+    if (!is_same)
+        RT_FAIL(RT_INPUT,
+                "row %s of '%s' is not the row that the index has read there: --from-row takes its "
+                "heap, grown",
+                RT_GROUPED(there.heap_row), l->name);
+done:
+    return st;
+}
+
+/* The list's first live row. */
+static enum rt_status look_into_list(struct looking *l, uint32_t list, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_index_view *view = l->view;
+    uint32_t dim = view->manifest->dim;
+    uint64_t generation = rt_index_list_generation(view, list);
+    struct rt_list_blocks blocks;
+    float factors[RT_MAX_FACTORS];
+    uint64_t n_rows = 0;
+    uint64_t i = 0;
+    RT_TRY(rt_index_list(view, list, &blocks, &n_rows, err));
+    while (i < n_rows && !rt_index_is_live(view, blocks.ids[i], generation))
+        i++;
+    if (i == n_rows)
+        goto done;
+    uint64_t block = i / RT_BLOCK_ROWS;
+    uint32_t row = (uint32_t)(i % RT_BLOCK_ROWS);
+    RT_TRY(rt_index_check_blocks(view, list, block, 1, err));
+    rt_block_get(blocks.codes + block * rt_block_code_bytes(dim), dim, row, l->code);
+    for (uint32_t f = 0; f < view->n_factors; f++)
+        factors[f] = blocks.factors[(block * view->n_factors + f) * RT_BLOCK_ROWS + row];
+    RT_TRY(look_at(l, list, blocks.places[i], l->code, factors, err));
+done:
+    return st;
+}
+
+static enum rt_status look_into_tape(struct looking *l, const struct rt_tape_view *tape,
+                                     struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_index_view *view = l->view;
+    const struct rt_tape_records *r = &tape->records;
+    for (uint64_t i = 0; i < r->n_records; i += r->n_records / LOOKS + 1) {
+        RT_TRY(rt_index_check_records(tape, i, i + 1, err));
+        if (r->lists[i] >= view->n_lists ||
+            rt_index_list_generation(view, r->lists[i]) > tape->shape.generation ||
+            !rt_index_is_live(view, r->ids[i], tape->shape.generation))
+            continue;
+        RT_TRY(look_at(l, r->lists[i], r->places[i], r->codes + i * view->code_bytes,
+                       r->factors + i * view->n_factors, err));
+    }
+done:
+    return st;
+}
+
+enum rt_status rt_grown_heap_check(const struct rt_index_view *view, struct rt_rows *rows,
+                                   const char *name, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_manifest *m = view->manifest;
+    struct looking l = {.view = view, .rows = rows, .name = name};
+    if (rt_rows_info(rows)->n_rows < m->next_row)
+        RT_FAIL(RT_INPUT,
+                "'%s' has %s rows, the heap of the index %s: --from-row takes its heap, grown",
+                name, RT_GROUPED(rt_rows_info(rows)->n_rows), RT_GROUPED(m->next_row));
+    RT_TRY(rt_recoder_new(&view->tree.tree, m->element, &l.recoder, err));
+    RT_TRY(rt_array_new(m->dim, rt_element_size(m->element), &l.native, err));
+    RT_TRY(rt_array_new(view->code_bytes, 1, &l.code, err));
+    for (uint32_t list = 0; list < view->n_lists; list += view->n_lists / LOOKS + 1)
+        RT_TRY(look_into_list(&l, list, err));
+    for (size_t i = 0; i < view->n_appendable; i++)
+        RT_TRY(look_into_tape(&l, &view->appendable[i], err));
+done:
+    rt_recoder_free(l.recoder);
+    rt_array_free(l.native);
+    rt_array_free(l.code);
+    return st;
+}
