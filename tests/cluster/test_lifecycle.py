@@ -2,6 +2,7 @@
 import math
 import os
 import resource
+import shutil
 import sys
 import time
 import traceback
@@ -158,7 +159,7 @@ def cpu_seconds():
 
 
 def one_by_one(n_built, n_changes):
-    """Rows inserted one by one: few files, a search that reads as much and takes less than twice as long as after vacuum, and
+    """Rows inserted one by one: few files, a search that reads as much and takes less than half as long again as after vacuum, and
     the last inserts cost what the first ones did."""
     dim, tenth = 16, n_changes // 10
     rows = clustered(n_built + n_changes, dim, seed=5)
@@ -176,18 +177,25 @@ def one_by_one(n_built, n_changes):
     check(last < 1.5 * first, f"an insert took {first * 1000:.0f} ms of CPU at first, {last * 1000:.0f} ms in the end")
     ok("verify", "index", "--full", ranks=2)
 
-    def search():
-        said = [ok("search", "index", "query.fbin", "--out", "found.ibin", "--json", ranks=0).json() for _ in range(5)]
-        with open("found.ibin", "rb") as f:
-            return min(s["seconds"] for s in said), [said[0][key] for key in ("lists_scanned", "rows_scanned", "reranked")], f.read()
-
-    lived, digest = search(), manifest_of("index")["digest"]
+    shutil.copytree("index", "lived")
+    digest = manifest_of("index")["digest"]
     ok("vacuum", "index", "--full", ranks=2)
-    whole = search()
+
+    def search(index):
+        said = ok("search", index, "query.fbin", "--out", "found.ibin", "--json", ranks=0).json()
+        with open("found.ibin", "rb") as f:
+            return said["seconds"], [said[key] for key in ("lists_scanned", "rows_scanned", "reranked")], f.read()
+
+    # In turns, and up to forty of them: whatever else the machine does falls on both.
+    pairs, slower = [], 9
+    while len(pairs) < 5 or (slower >= 1.5 and len(pairs) < 40):
+        pairs.append((search("lived"), search("index")))
+        slower = min(lived[0] for lived, _ in pairs) / min(whole[0] for _, whole in pairs)
     print(f"{n_changes} inserts: at most {most} files, {first * 1000:.0f} ms, then {last * 1000:.0f} ms of CPU; "
-          f"search {lived[0]:.3f} s, {whole[0]:.3f} s after vacuum")
+          f"search takes {slower:.2f} times what it does after vacuum")
+    lived, whole = pairs[0]
     check(lived[1:] == whole[1:], f"search before and after vacuum: {lived[1]}, {whole[1]}")
-    check(lived[0] < 2 * whole[0], f"search takes {lived[0]:.3f} s, {whole[0]:.3f} s after vacuum")
+    check(slower < 1.5, f"search takes {slower:.2f} times what it does after vacuum")
     after = manifest_of("index")
     check(after["digest"] == digest and after["rows_frozen"] == len(rows) and after["rows_appendable"] == 0,
           f"after vacuum: {after['rows_frozen']} rows in lists, {after['rows_appendable']} not")
