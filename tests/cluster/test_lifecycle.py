@@ -37,8 +37,8 @@ def live(name, seed, n_steps):
     return len(jobs)
 
 
-def model(n_lives, n_steps):
-    seeds = [int(s) for s in os.environ.get("RANKTAPE_TEST_SEED", f"1 {time.time_ns() % 10**9}").split()]
+def model(n_lives, n_steps, seed=1):
+    seeds = [int(s) for s in os.environ.get("RANKTAPE_TEST_SEED", f"{seed} {time.time_ns() % 10**9}").split()]
     print(f"seeds {seeds}", flush=True)
     with ThreadPoolExecutor(4) as pool:  # a job of a few rows mostly waits for MPI to start
         lives = [pool.submit(live, f"life{seed}.{i}", [seed, i], n_steps) for seed in seeds for i in range(n_lives)]
@@ -202,7 +202,7 @@ def one_by_one(n_built, n_changes):
     ok("verify", "index", "--full", ranks=2)
 
 
-PARTS = {"model": lambda: model(4, 20), "models": lambda: model(12, 150), "many": lambda: many(2000, 120),
+PARTS = {"model": lambda: model(4, 20), "models": lambda: model(2, 150, int(sys.argv[2])), "many": lambda: many(2000, 120),
          "thousand": lambda: many(5000, 1000), "foreseen": foreseen, "reborn": reborn, "rounds": rounds,
          "singles": lambda: one_by_one(20000, 80), "ten_thousand": lambda: one_by_one(20000, 10000)}
 PARTS[sys.argv[1]]()
