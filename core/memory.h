@@ -22,6 +22,10 @@ enum rt_status rt_array_zero(size_t count, size_t size, void *out,
 enum rt_status rt_array_resize(size_t count, size_t size, void *array,
                                struct rt_error *err) RT_MUST_CHECK;
 void rt_array_free(void *array); /* NULL is fine */
+/* From now on pages of large arrays that are freed are kept for the next ones, as far as more has
+ * been held since the last rt_memory_reset_peak; or no longer, and all go back. For jobs that make
+ * and free many. */
+void rt_memory_keep(bool keep);
 /* Bytes of the whole cache lines that so many take: parts of one array begin lines of their own. */
 static inline size_t rt_whole_lines(size_t bytes)
 {

@@ -412,6 +412,7 @@ enum rt_status rt_train_phase(struct rt_phase_context *context, const struct rt_
     struct rt_hash128 fingerprint;
     memset(out, 0, sizeof *out);
     rt_phase_begin(context, "train", "rows", 0, &clock);
+    rt_memory_keep(true);
     RT_LOCAL(rt_rotation_new(job->options->seed, info->dim, &out->rotation, err));
     RT_AGREE(job->comm);
     RT_TRY(rt_trained_state_read(context, &is_trained, out, &fingerprint, err));
@@ -445,6 +446,7 @@ done:
     rt_sample_free(t.sample);
     for (size_t i = 0; i < sizeof t.given_arrays / sizeof *t.given_arrays; i++)
         rt_array_free(t.given_arrays[i]);
+    rt_memory_keep(false);
     return st;
 }
 

@@ -3,6 +3,10 @@
 
 #include <limits.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 RT_TEST("arrays are aligned, zeroed where asked for, and may be empty")
 {
@@ -71,6 +75,87 @@ RT_TEST("bytes held and their peak are counted")
     rt_array_free(b);
     CHECK(rt_memory_now() == begin);
 }
+
+static long page_faults(void)
+{
+    struct rusage used;
+    getrusage(RUSAGE_SELF, &used);
+    return used.ru_minflt;
+}
+
+static size_t bytes_resident(void)
+{
+    size_t pages[2] = {0, 0};
+    FILE *f = fopen("/proc/self/statm", "r");
+    CHECK(f && fscanf(f, "%zu %zu", &pages[0], &pages[1]) == 2);
+    if (f)
+        fclose(f);
+    return pages[1] * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+#ifndef __SANITIZE_ADDRESS__ /* where nothing is kept */
+#define MIB ((size_t)1 << 20)
+
+static char *filled(size_t bytes, char with)
+{
+    struct rt_error err;
+    char *array = NULL;
+    CHECK(rt_array_new(bytes, 1, &array, &err) == RT_OK);
+    if (array)
+        memset(array, with, bytes);
+    return array;
+}
+
+RT_TEST("pages of freed arrays serve the next ones, larger or smaller")
+{
+    rt_memory_keep(true);
+    rt_array_free(filled(64 * MIB, 1));
+    long before = page_faults();
+    char *small = filled(24 * MIB, 2);
+    char *other = filled(38 * MIB, 3);
+    long reused = page_faults() - before;
+    CHECK(small[24 * MIB - 1] == 2 && other[0] == 3);
+    rt_array_free(small);
+    rt_array_free(other);
+    before = page_faults();
+    char *grown = filled(80 * MIB, 4);
+    long added = page_faults() - before;
+    rt_array_free(grown);
+    rt_memory_keep(false);
+    before = page_faults();
+    rt_array_free(filled(64 * MIB, 5));
+    long fresh = page_faults() - before;
+    CHECK(reused < fresh / 16);
+    CHECK(added < fresh);
+    CHECK(added >= 16 * 16); /* a page at least of 64 KiB each, if pages are so large */
+}
+
+RT_TEST("what is kept and what is held are no more than was held at once, and nothing in the end")
+{
+    uint64_t seed = 7;
+    enum { N = 12 };
+    char *arrays[N] = {NULL};
+    size_t sizes[N] = {0};
+    rt_memory_reset_peak();
+    size_t begin = rt_memory_now();
+    size_t resident = bytes_resident();
+    rt_memory_keep(true);
+    for (int step = 0; step < 400; step++) {
+        seed = seed * 6364136223846793005U + 1442695040888963407U;
+        size_t i = (size_t)(seed >> 33) % N;
+        for (size_t j = 0; j < sizes[i]; j += 4096)
+            CHECK(arrays[i][j] == (char)i);
+        rt_array_free(arrays[i]);
+        sizes[i] = MIB + (size_t)(seed >> 40) % (5 * MIB);
+        arrays[i] = filled(sizes[i], (char)i);
+        CHECK(bytes_resident() < resident + rt_memory_peak() - begin + 2 * MIB);
+    }
+    for (size_t i = 0; i < N; i++)
+        rt_array_free(arrays[i]);
+    rt_memory_keep(false);
+    CHECK(bytes_resident() < resident + 2 * MIB);
+}
+#endif
 
 RT_TEST("sums and products tell where they overflow")
 {
