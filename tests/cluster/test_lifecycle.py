@@ -161,7 +161,7 @@ def cpu_seconds():
 def one_by_one(n_built, n_changes):
     """Rows inserted one by one: few files, a search that reads as much and takes less than half as long again as after vacuum, and
     the last inserts cost what the first ones did."""
-    dim, tenth = 16, n_changes // 10
+    dim, fifth = 16, n_changes // 5
     rows = clustered(n_built + n_changes, dim, seed=5)
     ok("build", write_bin("rows.fbin", rows[:n_built]), "index", "--lists", 50, ranks=2)
     write_bin("query.fbin", rows[::max(1, len(rows) // 1000)])
@@ -173,7 +173,7 @@ def one_by_one(n_built, n_changes):
         most = max(most, len(manifest_of("index")["files"]))
     check(most < 64, f"up to {most} files in a generation")
     check(len(os.listdir("index")) < 128, f"{len(os.listdir('index'))} names in the index")
-    first, last = np.median(spent[:tenth]), np.median(spent[-tenth:])
+    first, last = (np.quantile(part, 0.2) for part in (spent[:fifth], spent[-fifth:]))  # a busy machine has odd ones
     check(last < 1.5 * first, f"an insert took {first * 1000:.0f} ms of CPU at first, {last * 1000:.0f} ms in the end")
     ok("verify", "index", "--full", ranks=2)
 
