@@ -13,7 +13,7 @@ import os
 import pathlib
 import platform
 
-FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "asimd", "asimddp")
+FLAGS = ("avx2", "avx512f", "avx512_vbmi", "avx512_vnni", "amx_int8", "asimd", "asimddp")
 
 
 def machine():
