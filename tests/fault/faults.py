@@ -101,7 +101,7 @@ def finish(job, timeout=60):
         out, err = job.communicate()
         check(False, f"{job.args}: not over after {timeout} s")
     beside.clear()
-    return Result(job.returncode, out, err, time.monotonic() - job.began)
+    return Result(ranktape_cli.exit_code(job.returncode, err), out, err, time.monotonic() - job.began)
 
 
 def stopped_process(timeout=30):
