@@ -78,6 +78,21 @@ static bool goes_along(const struct rt_index_view *view, const struct rt_tape_vi
            rt_index_is_live(view, id, tape->shape.generation);
 }
 
+static enum rt_status count_block(const struct rt_index_view *view,
+                                  const struct rt_carry_block *block, uint64_t *n,
+                                  struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_tape_view *tape = block->tape;
+    uint64_t n_records = block->end - block->begin;
+    RT_TRY(rt_h5_map_check_rows(tape->map, RT_TAPE_LISTS, block->begin, n_records, err));
+    RT_TRY(rt_h5_map_check_rows(tape->map, RT_TAPE_IDS, block->begin, n_records, err));
+    for (uint64_t i = block->begin; i < block->end; i++)
+        *n += goes_along(view, tape, i);
+done:
+    return st;
+}
+
 /* Every rank counts its share of the blocks. */
 static enum rt_status count_rows(struct rt_phase_context *context, struct rt_carry *carry,
                                  struct rt_error *err)
@@ -89,8 +104,8 @@ static enum rt_status count_rows(struct rt_phase_context *context, struct rt_car
     RT_LOCAL(rt_array_zero((size_t)carry->n_blocks, sizeof *counts, &counts, err));
     RT_AGREE(job->comm);
     for (uint64_t b = mine.begin; b < mine.end; b++)
-        for (uint64_t i = carry->blocks[b].begin; i < carry->blocks[b].end; i++)
-            counts[b] += goes_along(carry->view, carry->blocks[b].tape, i);
+        RT_LOCAL(count_block(carry->view, &carry->blocks[b], &counts[b], err));
+    RT_AGREE(job->comm);
     rt_sum_u64(job->comm, counts, (size_t)carry->n_blocks);
     for (uint64_t b = 0; b < carry->n_blocks; b++) {
         carry->blocks[b].n_before = carry->n_rows;
@@ -150,6 +165,7 @@ static enum rt_status take_record(const struct rt_carry *carry, const struct rt_
     struct rt_place place = from->places[record];
     struct rt_place_view there;
     RT_TRY(rt_index_place(view, place.segment, place.slot, &there, err));
+    RT_TRY(rt_index_check_place(&there, err));
     if (*there.id != from->ids[record] || *there.list != from->lists[record])
         RT_FAIL(RT_DAMAGED, "'%s' is damaged: the vector of row %" PRIu64 " is another row's",
                 rt_h5_map_path(tape->map), from->ids[record]);
@@ -174,6 +190,7 @@ enum rt_status rt_carry_read(const struct rt_carry *carry, uint64_t begin, size_
     uint64_t row = n ? carry->blocks[b].n_before : 0;
     for (; at < n && b < carry->n_blocks; b++) {
         const struct rt_carry_block *block = &carry->blocks[b];
+        RT_TRY(rt_index_check_records(block->tape, block->begin, block->end, err));
         for (uint64_t i = block->begin; i < block->end && at < n; i++) {
             if (!goes_along(carry->view, block->tape, i) || row++ < begin)
                 continue;

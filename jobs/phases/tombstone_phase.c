@@ -76,12 +76,16 @@ static uint64_t value_of(enum kind kind, uint64_t generation)
     return (uint64_t)kind << KIND_SHIFT | generation;
 }
 
-static void next_old(struct burying *b, struct rt_pair *pairs, size_t most, size_t *n)
+static enum rt_status next_old(struct burying *b, struct rt_pair *pairs, size_t most, size_t *n,
+                               struct rt_error *err)
 {
+    enum rt_status st = RT_OK;
     const struct rt_job *job = b->context->job;
     while (*n == 0 && b->file < b->out->n_absorbed) {
         const struct rt_tombstones_view *file = absorbed_file(b, b->file);
         struct rt_range mine = rt_share(file->shape.n, job->rank, job->n_ranks, 1);
+        RT_TRY(rt_h5_map_check_rows(file->map, RT_TOMBSTONES_ENTRIES, mine.begin,
+                                    rt_range_count(mine), err));
         for (; b->at < rt_range_count(mine) && *n < most; b->at++) {
             struct rt_tombstone entry = file->entries[mine.begin + b->at];
             pairs[(*n)++] = (struct rt_pair){entry.id, value_of(KIND_OLD, entry.generation)};
@@ -91,6 +95,8 @@ static void next_old(struct burying *b, struct rt_pair *pairs, size_t most, size
             b->file++;
         }
     }
+done:
+    return st;
 }
 
 static void next_live(struct burying *b, struct rt_pair *pairs, size_t most, size_t *n)
@@ -131,7 +137,7 @@ static enum rt_status next_pairs(void *context, bool rewind, struct rt_pair *pai
         }
     }
     if (b->kind == KIND_OLD) {
-        next_old(b, pairs, most, n);
+        RT_TRY(next_old(b, pairs, most, n, err));
         if (*n == 0) {
             b->kind = KIND_LIVE;
             b->file = 0;
@@ -200,6 +206,7 @@ static enum rt_status hash_frozen(struct burying *b, struct dead_rows *dead, str
         uint32_t row = (uint32_t)(i % RT_BLOCK_ROWS);
         if (!is_among(dead->pairs, dead->n, dead->list, blocks.ids[i]))
             continue;
+        RT_TRY(rt_index_check_blocks(view, dead->list, block, 1, err));
         rt_block_get(blocks.codes + block * rt_block_code_bytes(dim), dim, row, b->code);
         for (uint32_t f = 0; f < view->n_factors; f++)
             factors[f] = blocks.factors[(block * view->n_factors + f) * RT_BLOCK_ROWS + row];
@@ -209,18 +216,25 @@ done:
     return st;
 }
 
-static void hash_records(struct burying *b, struct dead_rows *dead, const struct rt_tape_view *tape,
-                         uint64_t chunk)
+static enum rt_status hash_records(struct burying *b, struct dead_rows *dead,
+                                   const struct rt_tape_view *tape, uint64_t chunk,
+                                   struct rt_error *err)
 {
+    enum rt_status st = RT_OK;
     const struct rt_index_view *view = b->input->view;
     const struct rt_tape_records *r = &tape->records;
     uint64_t begin = 0;
     uint64_t end = 0;
     rt_index_records(view, tape, chunk, dead->list, &begin, &end);
-    for (uint64_t i = begin; i < end; i++)
-        if (is_among(dead->pairs, dead->n, dead->list, r->ids[i]))
-            hash_row(b, dead, r->ids[i], tape->shape.generation, r->codes + i * view->code_bytes,
-                     r->factors + i * view->n_factors);
+    for (uint64_t i = begin; i < end; i++) {
+        if (!is_among(dead->pairs, dead->n, dead->list, r->ids[i]))
+            continue;
+        RT_TRY(rt_index_check_records(tape, i, i + 1, err));
+        hash_row(b, dead, r->ids[i], tape->shape.generation, r->codes + i * view->code_bytes,
+                 r->factors + i * view->n_factors);
+    }
+done:
+    return st;
 }
 
 /* Each of them is met once among the list's live rows. */
@@ -231,7 +245,7 @@ static enum rt_status hash_list(struct burying *b, struct dead_rows *dead, struc
     RT_TRY(hash_frozen(b, dead, err));
     for (size_t t = 0; t < view->n_appendable; t++)
         for (uint64_t chunk = 0; chunk < view->appendable[t].shape.n_chunks; chunk++)
-            hash_records(b, dead, &view->appendable[t], chunk);
+            RT_TRY(hash_records(b, dead, &view->appendable[t], chunk, err));
     if (dead->n_met != dead->n)
         RT_FAIL(RT_DAMAGED,
                 "'%s' is damaged: list %" PRIu32 " holds %zu of %zu rows that vectors files put "

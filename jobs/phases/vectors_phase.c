@@ -106,6 +106,21 @@ static uint64_t words_of(uint64_t n_slots)
     return n_slots / 64 + (n_slots % 64 != 0);
 }
 
+/* What tells which of its slots hold live rows. */
+static enum rt_status check_segment(const struct segment *segment, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_vectors_view *file = segment->file;
+    const struct rt_segment_entry *entry = segment->entry;
+    if (entry->first_kept != RT_ALL_KEPT)
+        RT_TRY(rt_h5_map_check_rows(file->map, (uint32_t)file->datasets.kept, entry->first_kept,
+                                    words_of(entry->n_slots), err));
+    RT_TRY(rt_h5_map_check_rows(file->map, (uint32_t)file->datasets.ids, entry->first_slot,
+                                rt_segment_stored(file, entry), err));
+done:
+    return st;
+}
+
 /* Slot in its file of a segment's slot `at` where a live row lies; else RT_NO_ROW. */
 static uint64_t live_slot(const struct rewriter *r, const struct segment *segment, uint64_t at)
 {
@@ -164,6 +179,9 @@ static enum rt_status count_rows(struct rewriter *r, struct rt_error *err)
     uint64_t before = 0;
     uint64_t falls = 0;
     RT_LOCAL(rt_array_zero(r->n_segments, sizeof *counts, &counts, err));
+    RT_AGREE(comm);
+    for (uint64_t i = r->mine.begin; i < r->mine.end; i++)
+        RT_LOCAL(check_segment(&r->segments[i], err));
     RT_AGREE(comm);
     for (uint64_t i = r->mine.begin; i < r->mine.end; i++)
         for (uint64_t at = 0; at < r->segments[i].entry->n_slots; at++) {
@@ -292,6 +310,7 @@ static enum rt_status copy_segment(struct rewriter *r, const struct segment *seg
     uint64_t n_before = 0; /* live rows met */
     uint64_t first = 0;
     uint64_t n = 0; /* of the run at hand */
+    RT_TRY(check_segment(segment, err));
     for (uint64_t at = 0; at < segment->entry->n_slots && n_before < end; at++) {
         uint64_t slot = live_slot(r, segment, at);
         if (slot == RT_NO_ROW || n_before++ < begin)
@@ -333,6 +352,7 @@ static enum rt_status write_bitmap(struct rewriter *r, const struct segment *seg
     struct rt_vectors_datasets datasets = rt_vectors_datasets(&r->out->layout);
     uint64_t n = words_of(segment->entry->n_slots);
     uint64_t n_before = 0;
+    RT_TRY(check_segment(segment, err));
     memset(words, 0, n * sizeof *words);
     for (uint64_t at = 0; at < segment->entry->n_slots; at++) {
         if (at % 64 == 0)

@@ -130,6 +130,38 @@ elif which == "bits":
         outside = np.flatnonzero(~covered)
         for at in [0, 40] + [int(x) for x in draw.choice(outside, 2)]:
             damaged(f"{name}, structure byte {at}", flip(name, at, int(draw.integers(0, 8))), [name], searches=at == 40)
+elif which == "copied":
+    # what a job takes over from older files is held to their checksums: damage is not given new ones
+    def ids(name, values):
+        np.array(values, "<u8").tofile(name)
+        return name
+
+    write_bin("more.fbin", rows[:200] + 1)
+    write_bin("pair.fbin", rows[:20] + 2)
+    write_bin("last.fbin", rows[:30] + 3)
+    ok("delete", "good", "--ids", ids("dead.u64", np.arange(0, 3000, 3)), ranks=1)
+    ok("vacuum", "good", "--dead-fraction", 0, ranks=1)  # vectors without the dead: bitmaps
+    ok("insert", "good", "pair.fbin", "--ids", ids("pair.u64", 5000 + np.arange(20) * 7 % 20), ranks=1)
+    ok("delete", "good", "--ids", ids("late.u64", [1, 5003]), ranks=1)
+    insert, vacuum = ("insert", "last.fbin"), ("vacuum", "--dead-fraction", 0)
+    delete, frozen = ("delete", "--ids", ids("one.u64", [5005])), ("delete", "--ids", ids("two.u64", np.arange(2, 3000, 3)))
+    for name, dataset, jobs in (
+            ("appendable-4.h5", "lists", (insert, vacuum)), ("appendable-4.h5", "ids", (insert, vacuum)),
+            ("appendable-4.h5", "codes", (insert, vacuum, delete)), ("appendable-4.h5", "factors", (insert, vacuum, delete)),
+            ("appendable-4.h5", "places", (insert, vacuum)), ("vectors-4.h5", "vectors", (insert,)),
+            ("vectors-4.h5", "ids", (insert,)), ("vectors-4.h5", "lists", (insert,)), ("vectors-3.h5", "kept", (vacuum,)),
+            ("vectors-3.h5", "ids", (vacuum,)), ("frozen-3.h5", "codes", (frozen,)), ("frozen-3.h5", "factors", (frozen,)),
+            ("tombstones-5.h5", "tombstones", (delete, vacuum))):
+        offset, n_bytes = ranges(name)[dataset]
+        for job, *arguments in jobs:
+            shutil.copytree("good", "broken")
+            flip(name, offset + n_bytes // 2)("broken")
+            result = run(job, "broken", *arguments, ranks=2)
+            what = f"{job} of a damaged {name}, {dataset}"
+            check(result.code == 1 and len(result.message()) == 1 and name in result.message()[0],
+                  f"{what}: exit {result.code}: {result.out}{result.err}")
+            check(read("CURRENT", "broken") == read("CURRENT"), f"{what}: published")
+            shutil.rmtree("broken")
 elif which == "lies":
     # files that were changed by somebody who can compute checksums: every value is still checked before use
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
