@@ -481,6 +481,23 @@ done:
     return st;
 }
 
+/* A job that was killed between its manifest and CURRENT has left one of a generation that never
+ * was the index: the history tells of every one, as far as it goes back. */
+static bool was_published(const struct rt_manifest *current, uint64_t generation)
+{
+    bool is_older = true; /* than the history */
+    size_t i = 0;
+    json_t *line = NULL;
+    json_array_foreach(current->history, i, line)
+    {
+        json_int_t told = json_integer_value(json_object_get(line, "generation"));
+        if (told > 0 && (uint64_t)told == generation)
+            return true;
+        is_older = is_older && (told <= 0 || (uint64_t)told > generation);
+    }
+    return is_older;
+}
+
 /* What rt_index_dir_keep keeps, and what it then does with the rest. */
 static enum rt_status keep_some(const char *dir, uint64_t n_generations, enum sweep how,
                                 uint64_t *n_swept, struct rt_error *err)
@@ -496,7 +513,7 @@ static enum rt_status keep_some(const char *dir, uint64_t n_generations, enum sw
     n_kept++;
     for (size_t i = 0; i < n && n_kept < n_generations; i++) {
         struct rt_error ignored; /* what cannot be read keeps nothing */
-        if (numbers[i] < keep[0]->generation &&
+        if (numbers[i] < keep[0]->generation && was_published(keep[0], numbers[i]) &&
             rt_manifest_read(dir, numbers[i], &keep[n_kept], &ignored) == RT_OK)
             n_kept++;
     }

@@ -56,8 +56,8 @@ enum rt_status rt_index_dir_clean(const char *dir, const struct rt_manifest *con
                                   size_t n_keep, uint64_t *n_removed,
                                   struct rt_error *err) RT_MUST_CHECK;
 
-/* The same, keeping the published generation and those before it whose manifests can be read,
- * n_generations in all (H6). */
+/* The same, keeping the published generation and those before it that were published and whose
+ * manifests can be read, n_generations in all (H6). */
 enum rt_status rt_index_dir_keep(const char *dir, uint64_t n_generations, uint64_t *n_removed,
                                  struct rt_error *err) RT_MUST_CHECK;
 

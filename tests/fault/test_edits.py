@@ -58,6 +58,11 @@ def answers():
         return f.read()
 
 
+def generation():
+    with open("index/CURRENT") as f:
+        return int(f.read().split()[0].split("-")[1].split(".")[0])
+
+
 def outcome(job):
     """Digest and answers after an undisturbed run."""
     afresh()
@@ -77,9 +82,13 @@ def is_whole(name, wanted):
 
 
 def finish_it(name, job, wanted):
-    """A second run gets there, however far the first one came; what the first has left goes."""
+    """A second run gets there, however far the first one came; what the first has left goes, but not the generation that
+    readers may have open."""
     is_new = is_whole(name, wanted)
+    found = generation()
     result = run(*JOBS[job], ranks=2)
+    kept = sorted(int(n.split("-")[1].split(".")[0]) for n in os.listdir("index") if n.startswith("manifest"))
+    check(generation() == found or kept == [found, generation()], f"{name}: of {found} and {generation()}, {kept} are kept")
     if is_new and job == "insert":
         check(result.code == 2 and "in the index already" in result.err, f"{name}: again: {result.code} {result.err}")
     else:
