@@ -149,16 +149,41 @@ static void job_names(const struct rt_manual *manual, FILE *out)
     (void)fputs("'\n", out);
 }
 
+/* What plan adds to the options of a job that it plans. */
+static bool is_of_plan_alone(const struct rt_option *option, int job)
+{
+    (void)job;
+    return option->jobs == RT_FOR_PLAN;
+}
+
+static void names_where(bool (*takes)(const struct rt_option *, int), int job, FILE *out)
+{
+    (void)fputs(") echo '", out);
+    for (int i = 0, n = 0; i < RT_N_OPTIONS; i++)
+        if (takes(&rt_option_table[i], job))
+            (void)fprintf(out, "%s--%s", n++ ? " " : "", rt_option_table[i].name);
+    (void)fputs("' ;;\n", out);
+}
+
 static void option_names(const struct rt_manual *manual, FILE *out)
 {
     (void)manual;
     for (int job = 0; job < RT_N_JOBS; job++) {
-        (void)fprintf(out, "    %s) echo '", rt_job_name((enum rt_job_id)job));
-        for (int i = 0, n = 0; i < RT_N_OPTIONS; i++)
-            if (has_job(&rt_option_table[i], job))
-                (void)fprintf(out, "%s--%s", n++ ? " " : "", rt_option_table[i].name);
-        (void)fputs("' ;;\n", out);
+        (void)fprintf(out, "    %s", rt_job_name((enum rt_job_id)job));
+        names_where(has_job, job, out);
     }
+    (void)fputs("    planned", out);
+    names_where(is_of_plan_alone, RT_JOB_PLAN, out);
+}
+
+static void planned_names(const struct rt_manual *manual, FILE *out)
+{
+    (void)manual;
+    (void)fputs("    local planned='", out);
+    for (int job = 0, n = 0; job < RT_N_JOBS; job++)
+        if (RT_FOR_EDITING & 1u << job)
+            (void)fprintf(out, "%s%s", n++ ? " " : "", rt_job_name((enum rt_job_id)job));
+    (void)fputs("'\n", out);
 }
 
 /* What stands behind an option: its words parted by '|', FILE, ANY, or "" for nothing. */
@@ -215,6 +240,7 @@ bool rt_manual_table(const struct rt_manual *manual, const char *name, FILE *out
                   {"see_also", see_also},
                   {"job_names", job_names},
                   {"option_names", option_names},
+                  {"planned_names", planned_names},
                   {"option_values", option_values}};
     for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++)
         if (strcmp(tables[i].name, name) == 0) {

@@ -40,6 +40,13 @@ offers 'rows.fbin' ranktape build rows.f
 offers 'rows.u8bin' ranktape insert index.rt --ids rows.u
 offers '' ranktape knit --a
 offers 'index.rt' ranktape build rows.fbin --resume in
+offers 'insert' ranktape plan ins
+offers 'rows.fbin' ranktape plan rows.f
+offers '--sample-per-list' ranktape plan --sample-
+offers '--ranks --ranks-per-node' ranktape plan vacuum --ran
+offers '--dead-fraction' ranktape plan vacuum index.rt --dead
+offers '' ranktape plan delete index.rt --dead
+offers 'index.rt' ranktape plan insert in
 # Every job and all its options, as --help has them.
 for job in $("$RANKTAPE" --help | sed -n 's/^  \([a-z]*\) .*/\1/p'); do
     offers "$job" ranktape "$job"
