@@ -120,7 +120,8 @@ static enum rt_status make_room(struct appended_blocks *to, const struct rt_inde
         return RT_OK;
     n = n > 2 * to->room ? n : 2 * to->room;
     RT_TRY(rt_array_resize(n, rt_block_code_bytes(view->manifest->dim), &to->codes, err));
-    RT_TRY(rt_array_resize(n, view->n_factors * RT_BLOCK_ROWS * sizeof(float), &to->factors, err));
+    RT_TRY(rt_array_resize(n, (size_t)view->n_factors * RT_BLOCK_ROWS * sizeof(float), &to->factors,
+                           err));
     RT_TRY(rt_array_resize(n, RT_BLOCK_ROWS * sizeof *to->ids, &to->ids, err));
     RT_TRY(rt_array_resize(n, RT_BLOCK_ROWS * sizeof *to->places, &to->places, err));
     to->room = n;
@@ -156,7 +157,8 @@ static enum rt_status lend_appended(struct rt_index_scan *s, size_t file, uint32
     uint64_t at = 0;
     RT_TRY(make_room(to, view, n, err));
     memset(to->codes, 0, n * rt_block_code_bytes(view->manifest->dim));
-    uint64_t block_factors = view->n_factors * RT_BLOCK_ROWS; /* the last block may not get full */
+    uint64_t block_factors =
+        (uint64_t)view->n_factors * RT_BLOCK_ROWS; /* the last block may not get full */
     memset(to->factors + (n - 1) * block_factors, 0, block_factors * sizeof *to->factors);
     for (uint64_t chunk = 0; chunk < tape->shape.n_chunks && at < end; chunk++) {
         uint64_t record = 0;

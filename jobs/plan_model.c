@@ -450,7 +450,7 @@ static void plan_compact(const struct model *m, struct rt_plan_cost *cost)
     cost->bytes_written = m->frozen_bytes;
     if (m->ranks > 1) /* beside records: counts of lists, where near ones lie, the file's layout */
         cost->bytes_exchanged = (uint64_t)times(far, records) +
-                                8 * most_leaves(m) * (2 * m->ranks + near - 1) +
+                                UINT64_C(8) * most_leaves(m) * (UINT64_C(2) * m->ranks + near - 1) +
                                 sizeof(struct rt_h5_layout) * (m->ranks - 1);
 }
 

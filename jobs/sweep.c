@@ -16,7 +16,7 @@ const float rt_sweep_epsilons[RT_SWEEP_EPSILONS] = {0, 1, 1.4F, 1.9F, 3};
 bool rt_sweep_gains(const struct rt_sweep *sweep)
 {
     size_t n = sweep->n;
-    return n < 3 * RT_SWEEP_EPSILONS || /* the first steps are small ones */
+    return n < (size_t)3 * RT_SWEEP_EPSILONS || /* the first steps are small ones */
            sweep->point[n - 1].recall - sweep->point[n - 1 - RT_SWEEP_EPSILONS].recall >=
                LEAST_GAIN;
 }

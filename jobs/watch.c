@@ -164,7 +164,8 @@ static void compose(struct frame *f, const char *dir, const struct rt_watch *w, 
     char name[512];
     (void)snprintf(name, sizeof name, "%s", dir);
     for (char *c = name; *c; c++)
-        *c = *c < 0x20 || *c > 0x7e ? '?' : *c;
+        if (*c < 0x20 || *c > 0x7e)
+            *c = '?';
     add_line(f, "index", NULL, 0, "%s", name);
     add_owner(f, w);
     if (w->generation)

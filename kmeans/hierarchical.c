@@ -529,7 +529,7 @@ uint64_t rt_hierarchical_bytes(uint64_t n_local, uint32_t k, uint32_t dim, uint6
         4 * sizeof(uint64_t) * n_ranks;
     uint64_t coarse_rows = RT_COARSE_ROWS_PER_CELL * n_cells / n_ranks;
     coarse_rows += coarse_rows / 16 + 1; /* they are drawn */
-    if (n_local <= 2 * RT_COARSE_ROWS_PER_CELL * n_cells / n_ranks)
+    if (n_local <= UINT64_C(2) * RT_COARSE_ROWS_PER_CELL * n_cells / n_ranks)
         coarse_rows = n_local;
     uint64_t coarse = coarse_rows * dim * sizeof(float) +
                       rt_lloyd_bytes(coarse_rows, (uint32_t)n_cells, dim, dim, n_ranks);

@@ -153,7 +153,7 @@ static enum rt_status take_leaves(void *context, int from, const void *bytes, si
     while (at < end) {
         struct span span;
         memcpy(&span, at, sizeof span);
-        size_t span_bytes = span.count * w->dim * sizeof *w->centroids;
+        size_t span_bytes = (size_t)span.count * w->dim * sizeof *w->centroids;
         memcpy(w->centroids + (size_t)span.first * w->dim, at + sizeof span, span_bytes);
         at += sizeof span + span_bytes;
     }

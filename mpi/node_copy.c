@@ -63,7 +63,7 @@ enum rt_status rt_node_copy_new(MPI_Comm comm, MPI_Comm node, size_t n_bytes,
     struct rt_node_copy *c = NULL;
     const struct rt_shared_options options = {.use_window = true};
     RT_LOCAL(rt_array_zero(1, sizeof *c, &c, err));
-    if (c) {
+    if (st == RT_OK) {
         c->comm = comm;
         c->place = node == MPI_COMM_NULL ? MPI_COMM_SELF : node;
         MPI_Comm_rank(comm, &c->rank);

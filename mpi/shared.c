@@ -181,7 +181,7 @@ enum rt_status rt_shared_new(MPI_Comm node, size_t n_bytes, const struct rt_shar
     struct rt_shared *s = NULL;
     RT_TRY(rt_same(node, &n_bytes, sizeof n_bytes, "n_bytes of shared memory", err));
     RT_LOCAL(rt_array_zero(1, sizeof *s, &s, err));
-    if (s) { /* ready to be freed where another rank has no memory */
+    if (st == RT_OK) { /* ready to be freed where another rank has no memory */
         s->comm = MPI_COMM_NULL;
         s->window = MPI_WIN_NULL;
         s->kind = RT_SHARED_PRIVATE;

@@ -135,7 +135,7 @@ static const uint8_t *pack_row(struct rt_block_window *w, uint64_t at, uint32_t 
 static void clear_columns(struct rt_block_window *w, uint64_t at)
 {
     memset(w->factors + at * w->n_factors * RT_BLOCK_ROWS, 0,
-           w->n_factors * RT_BLOCK_ROWS * sizeof *w->factors);
+           (size_t)w->n_factors * RT_BLOCK_ROWS * sizeof *w->factors);
     memset(w->ids + at * RT_BLOCK_ROWS, 0xff, RT_BLOCK_ROWS * sizeof *w->ids);
     memset(w->places + at * RT_BLOCK_ROWS, 0, RT_BLOCK_ROWS * sizeof *w->places);
 }

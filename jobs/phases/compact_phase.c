@@ -300,6 +300,7 @@ static uint64_t size_windows(struct compactor *c)
     c->window_blocks = (granules ? granules : 1) * granule;
     if (c->window_blocks > largest)
         c->window_blocks = largest ? largest : 1;
+    rt_assert(c->window_blocks > 0);
     return (largest + c->window_blocks - 1) / c->window_blocks;
 }
 

@@ -121,7 +121,7 @@ static enum rt_status write_piece(struct folder *f, struct rt_error *err)
                                     .ids = f->ids,
                                     .places = f->places};
     uint64_t bytes = f->n_blocks * (rt_block_code_bytes(f->view->manifest->dim) +
-                                    RT_BLOCK_ROWS * (4 * f->view->n_factors + UINT64_C(16)));
+                                    RT_BLOCK_ROWS * (UINT64_C(4) * f->view->n_factors + 16));
     RT_TRY(rt_list_append(f->writer, &blocks, err));
     rt_progress_add(f->context->progress, RT_COUNT_BYTES_WRITTEN, bytes);
     clear_piece(f);
@@ -252,7 +252,8 @@ static enum rt_status fold_lists(struct folder *f, struct rt_error *err)
     uint8_t *code = NULL;
     RT_TRY(rt_array_new(f->view->code_bytes, 1, &code, err));
     RT_TRY(rt_array_new(PIECE_BLOCKS, rt_block_code_bytes(m->dim), &f->codes, err));
-    RT_TRY(rt_array_new(PIECE_BLOCKS, f->view->n_factors * RT_BLOCK_ROWS * sizeof *f->factors,
+    RT_TRY(rt_array_new(PIECE_BLOCKS,
+                        (size_t)f->view->n_factors * RT_BLOCK_ROWS * sizeof *f->factors,
                         &f->factors, err));
     RT_TRY(rt_array_new(PIECE_BLOCKS, RT_BLOCK_ROWS * sizeof *f->ids, &f->ids, err));
     RT_TRY(rt_array_new(PIECE_BLOCKS, RT_BLOCK_ROWS * sizeof *f->places, &f->places, err));

@@ -91,6 +91,7 @@ static size_t most_at_once(const struct rt_index_search *s)
 
 static uint32_t most_of_worker(const struct rt_index_search *s)
 {
+    rt_assert(s->options.threads > 0);
     size_t shared = (s->n_shared + s->options.threads - 1) / s->options.threads;
     return (uint32_t)(shared > most_at_once(s) ? shared : most_at_once(s));
 }

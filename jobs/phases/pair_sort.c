@@ -113,9 +113,12 @@ static enum rt_status sort_pairs(struct pairs *pairs, const struct pairs *idle,
     struct rt_pair *own = NULL;
     if (pairs->n < 2)
         return RT_OK;
-    if (!idle || idle->room < pairs->n)
+    struct rt_pair *room = idle && idle->room >= pairs->n ? idle->at : NULL;
+    if (!room) {
         RT_TRY(rt_array_new(pairs->n, sizeof *own, &own, err));
-    merge_sort(pairs->at, pairs->n, own ? own : idle->at);
+        room = own;
+    }
+    merge_sort(pairs->at, pairs->n, room);
 done:
     rt_array_free(own);
     return st;

@@ -257,7 +257,7 @@ static enum rt_status load(void *ctx, const char *stage, const struct rt_sample 
     bool all = false;
     *out = NULL;
     RT_TRY(share_state(keep, &bytes, &n_bytes, err));
-    if (n_bytes < sizeof head)
+    if (!bytes || n_bytes < sizeof head)
         goto done;
     memcpy(&head, bytes, sizeof head);
     keep->sequence = (uint32_t)head.sequence;

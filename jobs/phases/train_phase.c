@@ -324,11 +324,12 @@ static enum rt_status adopt_array(struct trainer *t, const void *from, size_t n_
 {
     enum rt_status st = RT_OK;
     void *memory = NULL;
-    struct rt_range own;
+    struct rt_range own = {0, 0};
     *to = NULL;
     if (!from)
         return RT_OK;
     RT_TRY(share(t, n_bytes, &memory, &own, err));
+    rt_assert(memory);
     memcpy((char *)memory + own.begin, (const char *)from + own.begin, (size_t)rt_range_count(own));
     *to = memory;
 done:

@@ -56,7 +56,7 @@ static enum rt_status take(const unsigned char *bytes, size_t n_bytes, bool *fou
     struct rt_trained *trained = &output->trained;
     struct head head;
     *found = false;
-    if (n_bytes < sizeof head)
+    if (!bytes || n_bytes < sizeof head)
         goto done;
     memcpy(&head, bytes, sizeof head);
     size_t log_bytes = n_bytes - sizeof head;
