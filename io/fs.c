@@ -310,6 +310,8 @@ done:
     return st;
 }
 
+/* Into a file of its own: of a job that stood still meanwhile there may be an older one of the
+ * same name, which it may still write into. */
 static enum rt_status write_partial(const char *dir, const struct rt_fs_text *text, int *fd,
                                     struct rt_error *err)
 {
@@ -317,24 +319,43 @@ static enum rt_status write_partial(const char *dir, const struct rt_fs_text *te
     char final[RT_PATH_MAX];
     char partial[RT_PATH_MAX];
     RT_TRY(partial_name(dir, text->name, final, partial, err));
-    RT_TRY(rt_fs_open(partial, O_WRONLY | O_CREAT | O_TRUNC, fd, err));
+    RT_TRY(rt_fs_remove(partial, err));
+    RT_TRY(rt_fs_open(partial, O_WRONLY | O_CREAT | O_EXCL, fd, err));
     RT_TRY(rt_fs_write_at(*fd, partial, text->data, text->n_bytes, 0, err));
     RT_TRY(rt_fs_begin_sync(*fd, partial, 0, text->n_bytes, err));
 done:
     return st;
 }
 
-static enum rt_status settle(const char *dir, const char *name, int fd, struct rt_error *err)
+static enum rt_status sync_partial(const char *dir, const char *name, int fd, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     char final[RT_PATH_MAX];
     char partial[RT_PATH_MAX];
     RT_TRY(partial_name(dir, name, final, partial, err));
     RT_TRY(rt_fs_sync(fd, partial, err));
+done:
+    return st;
+}
+
+static enum rt_status settle(const char *dir, const char *name, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    char final[RT_PATH_MAX];
+    char partial[RT_PATH_MAX];
+    RT_TRY(partial_name(dir, name, final, partial, err));
     RT_TRY(rt_fs_rename(partial, final, err));
     RT_TRY(rt_fs_sync_dir(dir, err));
 done:
     return st;
+}
+
+/* Is this still the name of the file that is open? */
+static bool is_name_of(const char *path, int fd)
+{
+    struct stat named, open;
+    return stat(path, &named) == 0 && fstat(fd, &open) == 0 && named.st_ino == open.st_ino &&
+           named.st_dev == open.st_dev;
 }
 
 static void close_partial(const char *dir, const char *name, int fd, enum rt_status st)
@@ -344,20 +365,27 @@ static void close_partial(const char *dir, const char *name, int fd, enum rt_sta
     struct rt_error ignored;
     if (fd < 0)
         return;
-    (void)close(fd);
-    if (st != RT_OK && partial_name(dir, name, final, partial, &ignored) == RT_OK)
+    if (st != RT_OK && partial_name(dir, name, final, partial, &ignored) == RT_OK &&
+        is_name_of(partial, fd))
         (void)unlink(partial);
+    (void)close(fd);
 }
 
-enum rt_status rt_fs_replace_both(const char *dir, const struct rt_fs_text *first,
-                                  const struct rt_fs_text *second, struct rt_error *err)
+enum rt_status
+rt_fs_replace_both(const char *dir, const struct rt_fs_text *first, const struct rt_fs_text *second,
+                   enum rt_status (*may_go_on)(const void *context, struct rt_error *err),
+                   const void *context, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     int fds[2] = {-1, -1};
     RT_TRY(write_partial(dir, first, &fds[0], err));
     RT_TRY(write_partial(dir, second, &fds[1], err));
-    RT_TRY(settle(dir, first->name, fds[0], err));
-    RT_TRY(settle(dir, second->name, fds[1], err));
+    RT_TRY(sync_partial(dir, first->name, fds[0], err));
+    RT_TRY(settle(dir, first->name, err));
+    RT_TRY(sync_partial(dir, second->name, fds[1], err));
+    if (may_go_on)
+        RT_TRY(may_go_on(context, err));
+    RT_TRY(settle(dir, second->name, err));
 done:
     close_partial(dir, first->name, fds[0], st);
     close_partial(dir, second->name, fds[1], st);
@@ -371,7 +399,8 @@ enum rt_status rt_fs_replace(const char *dir, const char *name, const void *data
     int fd = -1;
     struct rt_fs_text text = {name, data, n_bytes};
     RT_TRY(write_partial(dir, &text, &fd, err));
-    RT_TRY(settle(dir, name, fd, err));
+    RT_TRY(sync_partial(dir, name, fd, err));
+    RT_TRY(settle(dir, name, err));
 done:
     close_partial(dir, name, fd, st);
     return st;

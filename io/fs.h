@@ -65,10 +65,12 @@ struct rt_fs_text {
 };
 /* The same with two, the second of which speaks of the first and of what else has got its name in
  * DIR before: nothing of that is lost where the second is there. Both are on their way to the disk
- * before the first is waited for. */
-enum rt_status rt_fs_replace_both(const char *dir, const struct rt_fs_text *first,
-                                  const struct rt_fs_text *second,
-                                  struct rt_error *err) RT_MUST_CHECK;
+ * before the first is waited for. may_go_on (NULL: nobody is asked) is asked at the last moment
+ * before the second gets its name. */
+enum rt_status
+rt_fs_replace_both(const char *dir, const struct rt_fs_text *first, const struct rt_fs_text *second,
+                   enum rt_status (*may_go_on)(const void *context, struct rt_error *err),
+                   const void *context, struct rt_error *err) RT_MUST_CHECK;
 
 /* The whole file mapped read-only (an empty one: size 0, data NULL). The file must not shrink
  * afterwards. */

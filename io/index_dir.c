@@ -499,8 +499,8 @@ static bool was_published(const struct rt_manifest *current, uint64_t generation
 }
 
 /* What rt_index_dir_keep keeps, and what it then does with the rest. */
-static enum rt_status keep_some(const char *dir, uint64_t n_generations, enum sweep how,
-                                uint64_t *n_swept, struct rt_error *err)
+static enum rt_status keep_some(const char *dir, const struct rt_lock *lock, uint64_t n_generations,
+                                enum sweep how, uint64_t *n_swept, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct rt_manifest **keep = NULL;
@@ -518,10 +518,12 @@ static enum rt_status keep_some(const char *dir, uint64_t n_generations, enum sw
             n_kept++;
     }
     const struct rt_manifest *const *kept = (const struct rt_manifest *const *)keep;
-    if (how == COUNT)
+    if (how == COUNT) {
         RT_TRY(sweep_files(dir, how, kept, n_kept, n_swept, err));
-    else
+    } else {
+        RT_TRY(rt_lock_check(lock, err));
         RT_TRY(rt_index_dir_clean(dir, kept, n_kept, n_swept, err));
+    }
 done:
     for (size_t i = 0; keep && i < n_kept; i++)
         rt_manifest_free(keep[i]);
@@ -530,17 +532,17 @@ done:
     return st;
 }
 
-enum rt_status rt_index_dir_keep(const char *dir, uint64_t n_generations, uint64_t *n_removed,
-                                 struct rt_error *err)
+enum rt_status rt_index_dir_keep(const char *dir, const struct rt_lock *lock,
+                                 uint64_t n_generations, uint64_t *n_removed, struct rt_error *err)
 {
-    return keep_some(dir, n_generations, REMOVE, n_removed, err);
+    return keep_some(dir, lock, n_generations, REMOVE, n_removed, err);
 }
 
 enum rt_status rt_index_dir_orphans(const char *dir, uint64_t n_generations, uint64_t *n,
                                     struct rt_error *err)
 {
     *n = 0;
-    return keep_some(dir, n_generations, COUNT, n, err);
+    return keep_some(dir, NULL, n_generations, COUNT, n, err);
 }
 
 enum rt_status rt_index_checkpoint_dir(const char *dir, char path[RT_PATH_MAX],

@@ -57,8 +57,10 @@ enum rt_status rt_index_dir_clean(const char *dir, const struct rt_manifest *con
                                   struct rt_error *err) RT_MUST_CHECK;
 
 /* The same, keeping the published generation and those before it that were published and whose
- * manifests can be read, n_generations in all (H6). */
-enum rt_status rt_index_dir_keep(const char *dir, uint64_t n_generations, uint64_t *n_removed,
+ * manifests can be read, n_generations in all (H6). Nothing goes where the lock is not ours any
+ * more (RT_USAGE): what its taker writes is named nowhere yet. */
+enum rt_status rt_index_dir_keep(const char *dir, const struct rt_lock *lock,
+                                 uint64_t n_generations, uint64_t *n_removed,
                                  struct rt_error *err) RT_MUST_CHECK;
 
 /* How many files that would remove; needs no lock, but a writer's files count as well. */

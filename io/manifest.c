@@ -237,8 +237,13 @@ static size_t current_line(uint64_t generation, struct rt_hash128 hash, char lin
     return (size_t)snprintf(line, CURRENT_BYTES, "%s %s\n", name, hex);
 }
 
+static enum rt_status check_lock(const void *lock, struct rt_error *err)
+{
+    return rt_lock_check(lock, err);
+}
+
 enum rt_status rt_manifest_publish(const char *dir, const struct rt_manifest *manifest,
-                                   struct rt_error *err)
+                                   const struct rt_lock *lock, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct rt_fs_text text = {.n_bytes = 0};
@@ -251,7 +256,7 @@ enum rt_status rt_manifest_publish(const char *dir, const struct rt_manifest *ma
     text.data = printed;
     struct rt_fs_text current = {.name = "CURRENT", .data = line};
     current.n_bytes = current_line(manifest->generation, rt_hash128(printed, text.n_bytes), line);
-    RT_TRY(rt_fs_replace_both(dir, &text, &current, err));
+    RT_TRY(rt_fs_replace_both(dir, &text, &current, lock ? check_lock : NULL, lock, err));
 done:
     rt_array_free(printed);
     return st;

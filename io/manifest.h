@@ -11,6 +11,7 @@
 #include "core/tree.h"
 #include "io/format.h"
 #include "io/hdf5_map.h"
+#include "io/lock.h"
 #include "io/rows.h"
 
 #include <jansson.h>
@@ -111,9 +112,10 @@ enum rt_status rt_manifest_parse(const char *name, const char *text, size_t n_by
                                  struct rt_manifest **out, struct rt_error *err) RT_MUST_CHECK;
 /* Writes manifest-G.json and then, the moment of publishing, lets CURRENT name it with its hash by
  * one rename. The names of the files it speaks of become durable with its own, their bytes must be
- * before. */
+ * before. The lock (NULL: nobody else writes here) must still be ours when all else is done: syncs
+ * may take any time. */
 enum rt_status rt_manifest_publish(const char *dir, const struct rt_manifest *manifest,
-                                   struct rt_error *err) RT_MUST_CHECK;
+                                   const struct rt_lock *lock, struct rt_error *err) RT_MUST_CHECK;
 /* manifest-G.json as it lies there; its hash is not checked, since only CURRENT has one. */
 enum rt_status rt_manifest_read(const char *dir, uint64_t generation, struct rt_manifest **out,
                                 struct rt_error *err) RT_MUST_CHECK;

@@ -410,8 +410,8 @@ static void clean(struct build *b)
                                  &failed) != RT_OK ||
          is_pending))
         return;
-    if (rt_index_dir_keep(b->context.dir, b->job->options->keep_generations, NULL, &failed) !=
-        RT_OK)
+    if (rt_index_dir_keep(b->context.dir, b->lock, b->job->options->keep_generations, NULL,
+                          &failed) != RT_OK)
         rt_job_warn(b->job, "files that are no longer needed could not be removed: %s",
                     failed.text);
 }

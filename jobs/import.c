@@ -178,8 +178,9 @@ done:
 static void clean(const struct import *im)
 {
     struct rt_error failed;
-    if (im->job->rank == 0 && rt_index_dir_keep(im->context.dir, im->job->options->keep_generations,
-                                                NULL, &failed) != RT_OK)
+    if (im->job->rank == 0 &&
+        rt_index_dir_keep(im->context.dir, im->lock, im->job->options->keep_generations, NULL,
+                          &failed) != RT_OK)
         rt_job_warn(im->job, "files that are no longer needed could not be removed: %s",
                     failed.text);
 }

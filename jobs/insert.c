@@ -217,7 +217,8 @@ static enum rt_status tell_published(struct insertion *in, struct rt_error *err)
     RT_TRY(rt_first_run_is_pending(in->edit.context.dir, in->edit.view->manifest->generation,
                                    &is_pending, err));
     if (!is_pending)
-        RT_TRY(rt_index_dir_keep(in->edit.context.dir, job->options->keep_generations, NULL, err));
+        RT_TRY(rt_index_dir_keep(in->edit.context.dir, in->edit.lock,
+                                 job->options->keep_generations, NULL, err));
     rt_job_row(job, "done", "%s holds these rows already: generation %" PRIu64,
                in->edit.context.dir, b->generation);
     tell_counts(in, b->n_inserted, b->n_skipped, b->n_replaced);

@@ -305,7 +305,7 @@ static enum rt_status clean(const struct verifier *v, struct rt_error *err)
     char count[RT_UNITS_TEXT];
     const char *dir = v->job->options->argument[0];
     RT_TRY(rt_lock_take(dir, &how, &lock, err));
-    RT_TRY(rt_index_dir_keep(dir, v->job->options->keep_generations, &n_removed, err));
+    RT_TRY(rt_index_dir_keep(dir, lock, v->job->options->keep_generations, &n_removed, err));
     rt_job_row(v->job, "removed", "%s files that no generation names",
                rt_units_count(n_removed, count));
     rt_job_set(v->job, "removed", json_integer((json_int_t)n_removed));

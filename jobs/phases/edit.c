@@ -188,8 +188,8 @@ enum rt_status rt_edit_publish(struct rt_edit *edit, const struct rt_new_file *f
     if (edit->job->rank == 0) {
         struct rt_error failed;
         tell_void(edit);
-        if (rt_index_dir_keep(edit->context.dir, edit->job->options->keep_generations, NULL,
-                              &failed) != RT_OK)
+        if (rt_index_dir_keep(edit->context.dir, edit->lock, edit->job->options->keep_generations,
+                              NULL, &failed) != RT_OK)
             rt_job_warn(edit->job, "files of old generations could not be removed: %s",
                         failed.text);
     }

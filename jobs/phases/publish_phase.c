@@ -213,15 +213,6 @@ done:
     return st;
 }
 
-static enum rt_status publish(struct publisher *p, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    RT_TRY(rt_lock_check(p->input->lock, err));
-    RT_TRY(rt_manifest_publish(p->context->dir, p->input->manifest, err));
-done:
-    return st;
-}
-
 enum rt_status rt_publish_phase(struct rt_phase_context *context,
                                 const struct rt_publish_input *input, struct rt_publish_output *out,
                                 struct rt_error *err)
@@ -235,6 +226,9 @@ enum rt_status rt_publish_phase(struct rt_phase_context *context,
     const struct rt_job *job = context->job;
     *out = (struct rt_publish_output){.recall = -1};
     rt_phase_begin(context, "publish", "files", input->n_files, &clock);
+    if (job->rank == 0) /* a taker removes files that it finds: let that not be the message */
+        RT_LOCAL(rt_lock_check(input->lock, err));
+    RT_AGREE(job->comm);
     RT_LOCAL(read_back(&p, err));
     RT_AGREE(job->comm);
     if (input->rows && (!input->rows_are_remote || job->rank == 0))
@@ -250,7 +244,7 @@ enum rt_status rt_publish_phase(struct rt_phase_context *context,
         RT_TRY(pass_gate(&p, err));
     RT_TRY(rt_phase_end(context, &clock, st, &out->record, err)); /* the last moment to stop */
     if (job->rank == 0)
-        RT_LOCAL(publish(&p, err));
+        RT_LOCAL(rt_manifest_publish(context->dir, input->manifest, input->lock, err));
     RT_AGREE(job->comm);
 done:
     return st;

@@ -4,10 +4,12 @@ import os
 import shutil
 import signal
 import sys
+import time
 
 import numpy as np
 
-from faults import (LAUNCHER, all_gone, check, clustered, end, finish, gone, held_to, ok, run, start, stopped_process, write_bin)
+from faults import (LAUNCHER, SECONDS, all_gone, check, clustered, end, finish, gone, held_to, ok, processes, run, start,
+                    stopped_process, write_bin)
 from ranktape_cli import digest
 
 which = sys.argv[1]
@@ -122,6 +124,65 @@ def rows_and_ids():
     refuses("there again", ["id 7", "row 1"], "insert", "index", five, "--ids", "again.u64")
 
 
+def halted(job, *others):
+    """The process of the job that a fault has stopped; None: it came to its end."""
+    until = time.monotonic() + SECONDS
+    while job.poll() is None and time.monotonic() < until:
+        for pid in set(processes()) - set(others):
+            try:
+                with open(f"/proc/{pid}/stat") as f:
+                    if f.read().rsplit(")", 1)[1].split()[0] == "T":
+                        return pid
+            except OSError:
+                pass
+        time.sleep(0.01)
+    return None
+
+
+def stands_still_while_publishing(point):
+    """An insert that stands still at each step of its publishing, while its lock is broken and rows are deleted: what either says
+    it has done is done."""
+    delete = ("delete", "slow", "--ids", ids_file("first.u64", [0, 1]), "--break-lock")
+    n = 0
+    while True:
+        n += 1
+        shutil.rmtree("slow", ignore_errors=True)
+        shutil.copytree("index", "slow")
+        job = start("insert", "slow", "more.fbin", environment={"RANKTAPE_FAULT": f"{point}:0:{n}:stop"})
+        pid = halted(job)
+        if pid is None:
+            check(finish(job).code == 0 and n > 2, f"{point} {n}: not reached")
+            break
+        with open("slow/CURRENT") as f:
+            is_published = "manifest-4" in f.read()
+        if is_published:  # what it tidies up must not be what its taker has written meanwhile
+            taker = start(*delete, environment={"RANKTAPE_FAULT": "publish:0:1:stop"})
+            taker_pid = halted(taker, pid)
+        elif os.path.exists("slow/vectors-4.h5"):
+            ok(*delete, ranks=0)
+        else:
+            os.kill(pid, signal.SIGCONT)
+            finish(job)
+            continue
+        os.kill(pid, signal.SIGCONT)
+        result = finish(job)
+        what = f"an insert that stood still at {point} {n}"
+        check(result.code == 0 if is_published else result.code in (1, 2), f"{what}: exit {result.code}: {result.err}")
+        if is_published:
+            os.kill(taker_pid, signal.SIGCONT)
+            result = finish(taker)
+            check(result.code == 0, f"{what}: its taker: exit {result.code}: {result.err}")
+        result = run("info", "slow", "--json", ranks=0)
+        check(result.code == 0 and result.json()["rows"] == (675 if is_published else 635), f"{what}: {result.out}{result.err}")
+        ok("verify", "slow", "--full", ranks=0)
+    all_gone("a job that stood still")
+
+
+def slow():
+    for point in ("write", "fsync", "rename"):
+        stands_still_while_publishing(point)
+
+
 def locks():
     before = tree("index")
     for job, arguments in (("insert", ("more.fbin",)), ("delete", ("--keep", "dead.u64"))):
@@ -200,6 +261,6 @@ def changes():
 
 
 np.save("negative.npy", np.array([3, -4]))
-{"calls": calls, "rows": rows_and_ids, "locks": locks, "changes": changes}[which]()
+{"calls": calls, "rows": rows_and_ids, "locks": locks, "slow": slow, "changes": changes}[which]()
 ok("verify", "index", "--full", ranks=2)
 end()

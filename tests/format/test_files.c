@@ -259,7 +259,7 @@ static void forge(enum rt_file_kind kind, const char *dataset, uint64_t row, con
     for (size_t i = 0; i < m->n_files; i++)
         if (m->files[i].number == 0)
             m->files[i] = m->files[--m->n_files];
-    CHECK_OK(rt_manifest_publish("t", m, &err));
+    CHECK_OK(rt_manifest_publish("t", m, NULL, &err));
     rt_manifest_free(m);
 }
 

@@ -238,7 +238,7 @@ RT_TEST("CURRENT names a manifest with its hash, and nothing else will do")
     char changed[200];
     REQUIRE(m);
     CHECK(mkdir("current", 0777) == 0);
-    CHECK_OK(rt_manifest_publish("current", m, &err));
+    CHECK_OK(rt_manifest_publish("current", m, NULL, &err));
     CHECK_OK(rt_manifest_read_current("current", &read, &err));
     CHECK(read && read->generation == 12);
     CHECK_OK(rt_fs_read_small("current/CURRENT", 200, &line, &n, &err));

@@ -400,7 +400,7 @@ static enum rt_status publish(struct tiny *t, struct rt_error *err)
     m->largest_id = UINT64_MAX - 1;
     m->next_row = m->n_rows;
     RT_TRY(rt_manifest_add_heap(m, &heap, err));
-    RT_TRY(rt_manifest_publish(t->dir, m, err));
+    RT_TRY(rt_manifest_publish(t->dir, m, NULL, err));
 done:
     return st;
 }

@@ -114,7 +114,7 @@ static void write_index(const struct sound_index *sound, const uint8_t *data, si
         lying_file_sign(INDEX, &files[i], manifest);
         free(files[i].bytes);
     }
-    FUZZ_CHECK(rt_manifest_publish(INDEX, manifest, &err) == RT_OK);
+    FUZZ_CHECK(rt_manifest_publish(INDEX, manifest, NULL, &err) == RT_OK);
     rt_manifest_free(manifest);
 }
 
