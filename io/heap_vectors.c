@@ -10,29 +10,50 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#define FEW_FILES 64u  /* are opened, and so checked, before any work */
+#define LEAST_OPEN 16u /* of those that come and go */
+
 struct rt_heap_vectors {
+    const struct rt_manifest *manifest;
+    const struct rt_texts *moved;
     size_t n_files;
-    struct rt_rows **files;
-    uint64_t *first_rows; /* n_files + 1 */
+    struct rt_rows **files; /* NULL where closed */
+    uint64_t *first_rows;   /* n_files + 1 */
+    size_t *comers;         /* round: those of them that come and go, plus 1; 0: none yet */
+    size_t next_comer, most_comers;
     pthread_mutex_t reading;
 };
 
-/* Path that --heap gives file `number`, or NULL. */
+/* "N=PATH": the file it is about, and where that lies. */
+static enum rt_status read_move(const char *text, size_t n_files, size_t *number, const char **path,
+                                struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    char *end = NULL;
+    unsigned long long n = strtoull(text, &end, 10);
+    if (end == text || *end != '=' || n >= n_files)
+        RT_FAIL(RT_USAGE, "--heap '%s': expected N=PATH with N from 0 to %zu", text, n_files - 1);
+    *number = (size_t)n;
+    *path = end + 1;
+done:
+    return st;
+}
+
+/* Path that --heap gives file `number`, or NULL; the last word counts. */
 static enum rt_status moved_path(const struct rt_texts *moved, size_t number, size_t n_files,
                                  const char **out, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     *out = NULL;
     for (uint32_t i = 0; i < moved->n; i++) {
-        char *end = NULL;
-        unsigned long long n = strtoull(moved->text[i], &end, 10);
-        if (end == moved->text[i] || *end != '=' || n >= n_files)
-            RT_FAIL(RT_USAGE, "--heap '%s': expected N=PATH with N from 0 to %zu", moved->text[i],
-                    n_files - 1);
+        size_t n = 0;
+        const char *path = NULL;
+        RT_TRY(read_move(moved->text[i], n_files, &n, &path, err));
         if (n == number)
-            *out = end + 1;
+            *out = path;
     }
 done:
     return st;
@@ -81,6 +102,35 @@ done:
     return st;
 }
 
+/* Half of what the process may open: mapped index files and sockets want some, too. */
+static size_t most_open(void)
+{
+    struct rlimit limit;
+    bool is_known = getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+    rlim_t most = is_known ? limit.rlim_cur / 2 : 1024;
+    return most > LEAST_OPEN ? (size_t)most : LEAST_OPEN;
+}
+
+static enum rt_status number_files(struct rt_heap_vectors *heap, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_manifest *m = heap->manifest;
+    size_t most = most_open();
+    const char *ignored = NULL;
+    heap->n_files = m->n_heaps;
+    heap->most_comers = most < m->n_heaps ? most : m->n_heaps;
+    RT_TRY(rt_array_zero(m->n_heaps, sizeof(struct rt_rows *), &heap->files, err));
+    RT_TRY(rt_array_zero(m->n_heaps + 1, sizeof *heap->first_rows, &heap->first_rows, err));
+    RT_TRY(rt_array_zero(heap->most_comers, sizeof *heap->comers, &heap->comers, err));
+    for (size_t i = 0; i < m->n_heaps; i++) {
+        heap->first_rows[i] = m->heaps[i].first_row;
+        heap->first_rows[i + 1] = m->heaps[i].first_row + m->heaps[i].n_rows;
+    }
+    RT_TRY(moved_path(heap->moved, 0, heap->n_files, &ignored, err)); /* all of them are N=PATH */
+done:
+    return st;
+}
+
 enum rt_status rt_heap_vectors_open(const struct rt_manifest *manifest,
                                     const struct rt_texts *moved, struct rt_heap_vectors **out,
                                     struct rt_error *err)
@@ -95,19 +145,34 @@ enum rt_status rt_heap_vectors_open(const struct rt_manifest *manifest,
         goto done;
     }
     RT_TRY(rt_array_zero(1, sizeof *heap, &heap, err));
+    heap->manifest = manifest;
+    heap->moved = moved;
     (void)pthread_mutex_init(&heap->reading, NULL);
-    RT_TRY(rt_array_zero(manifest->n_heaps, sizeof(struct rt_rows *), &heap->files, err));
-    RT_TRY(rt_array_zero(manifest->n_heaps + 1, sizeof *heap->first_rows, &heap->first_rows, err));
-    for (; heap->n_files < manifest->n_heaps; heap->n_files++) {
-        RT_TRY(open_file(manifest, heap->n_files, moved, &heap->files[heap->n_files], err));
-        heap->first_rows[heap->n_files] = manifest->heaps[heap->n_files].first_row;
-        heap->first_rows[heap->n_files + 1] =
-            heap->first_rows[heap->n_files] + manifest->heaps[heap->n_files].n_rows;
-    }
+    RT_TRY(number_files(heap, err));
+    for (size_t i = 0; i < heap->n_files; i++)
+        if (heap->n_files <= FEW_FILES || manifest->heaps[i].dataset)
+            RT_TRY(open_file(manifest, i, moved, &heap->files[i], err));
     *out = heap;
     heap = NULL;
 done:
     rt_heap_vectors_close(heap);
+    return st;
+}
+
+/* A file that is not open yet, or not any more; the one that has been open longest makes room. */
+static enum rt_status come(struct rt_heap_vectors *heap, size_t file, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    size_t *comer = &heap->comers[heap->next_comer];
+    if (*comer) {
+        rt_rows_close(heap->files[*comer - 1]);
+        heap->files[*comer - 1] = NULL;
+        *comer = 0;
+    }
+    RT_TRY(open_file(heap->manifest, file, heap->moved, &heap->files[file], err));
+    *comer = file + 1;
+    heap->next_comer = (heap->next_comer + 1) % heap->most_comers;
+done:
     return st;
 }
 
@@ -119,6 +184,7 @@ void rt_heap_vectors_close(struct rt_heap_vectors *heap)
         rt_rows_close(heap->files[i]);
     rt_array_free(heap->files);
     rt_array_free(heap->first_rows);
+    rt_array_free(heap->comers);
     (void)pthread_mutex_destroy(&heap->reading);
     rt_array_free(heap);
 }
@@ -132,7 +198,10 @@ enum rt_status rt_heap_vectors_read(struct rt_heap_vectors *heap, uint64_t row, 
         RT_FAIL(RT_DAMAGED, "the index names row %llu, which its heap does not have",
                 (unsigned long long)row);
     (void)pthread_mutex_lock(&heap->reading);
-    st = rt_rows_read(heap->files[file], row - heap->first_rows[file], 1, vector, err);
+    if (!heap->files[file])
+        st = come(heap, file, err);
+    if (st == RT_OK)
+        st = rt_rows_read(heap->files[file], row - heap->first_rows[file], 1, vector, err);
     (void)pthread_mutex_unlock(&heap->reading);
 done:
     return st;

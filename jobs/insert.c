@@ -420,7 +420,7 @@ static enum rt_status fill_manifest(struct insertion *in, struct rt_error *err)
         rt_manifest_drop_file(m, RT_FILE_APPENDABLE, number);
         rt_manifest_drop_file(m, RT_FILE_VECTORS, number);
     }
-    m->n_rows_appendable += in->carry->n_rows + in->out.n_rows;
+    m->n_rows_appendable += in->carry->n_live + in->out.n_rows;
     m->n_rows += in->out.n_rows;
     m->rows_hash = rt_hash128_add(m->rows_hash, in->out.rows_hash);
     m->n_rows_skipped += in->out.n_skipped;
@@ -436,10 +436,9 @@ done:
 static enum rt_status publish(struct insertion *in, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    uint64_t n_rows = in->carry->n_rows + in->out.n_rows;
+    uint64_t n_rows = in->carry->n_live + in->out.n_rows;
     struct rt_new_file files[] = {
-        {RT_FILE_APPENDABLE, &in->out.tape_layout, n_rows,
-         !in->edit.view->manifest->rerank_in_heap},
+        {RT_FILE_APPENDABLE, &in->out.tape_layout, n_rows, true},
         {RT_FILE_VECTORS, &in->out.vectors_layout, n_rows, false},
         {RT_FILE_TOMBSTONES, &in->dead.layout, in->dead.n_entries, false},
     };

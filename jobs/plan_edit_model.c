@@ -436,8 +436,31 @@ static uint64_t set_bytes(const struct model *m)
     return bytes;
 }
 
+struct carried {         /* older pairs that go along */
+    uint64_t n_rows;     /* of the insert phase */
+    uint64_t n_segments; /* where vectors stay in the heap */
+};
+
+/* Where vectors stay in the heap dead rows among them go along (heap_carry.h): at most all slots.
+ */
+static struct carried find_carried(const struct model *m, const uint64_t *files, size_t n_files)
+{
+    struct carried carried = {.n_rows = m->plan->n_carried};
+    if (!m->m->rerank_in_heap)
+        return carried;
+    carried.n_rows = 0;
+    for (size_t i = 0; i < m->view->n_vectors; i++)
+        for (size_t f = 0; f < n_files; f++)
+            if (m->view->vectors[i].shape.generation == files[f]) {
+                carried.n_rows += m->view->vectors[i].shape.n_slots;
+                carried.n_segments += m->view->vectors[i].shape.n_segments;
+            }
+    return carried;
+}
+
 /* Private bytes of a rank that puts the rows in. */
-static uint64_t inserting_bytes(const struct model *m, uint64_t n_all, bool is_few, bool ascend)
+static uint64_t inserting_bytes(const struct model *m, uint64_t n_all, uint64_t n_segments,
+                                bool is_few, bool ascend)
 {
     const struct rt_options *o = m->options;
     uint32_t tapes = o->chooser == RT_CHOOSER_RNG ? (uint32_t)o->tapes : 1;
@@ -458,7 +481,8 @@ static uint64_t inserting_bytes(const struct model *m, uint64_t n_all, bool is_f
     uint64_t most = rows > ids ? rows : ids;
     most = most > RT_UNIT_BYTES ? most
                                 : RT_UNIT_BYTES; /* the end: what is written in pieces is hashed */
-    return most + kept + (o->scatter ? SCATTER_BYTES : 0) + rt_slot_layout_bytes(m->ranks, tapes);
+    return most + kept + (o->scatter ? SCATTER_BYTES : 0) +
+           rt_slot_layout_bytes(m->ranks, tapes, n_segments);
 }
 
 /* Slots that parts of ranks in tapes leave unused, where rows are drawn: half a share each. */
@@ -474,24 +498,25 @@ static uint64_t unused_slots(const struct model *m, uint64_t n_all)
     return o->tapes * (uint64_t)m->ranks * rt_vectors_share_slots(&shape) / 2;
 }
 
-static void add_rows(struct model *m, uint64_t n_new, uint64_t n_carried)
+static void add_rows(struct model *m, uint64_t n_new, struct carried carried)
 {
     const struct rt_options *o = m->options;
     const struct rt_tree *tree = &m->view->tree.tree;
-    uint64_t n_all = n_new + n_carried;
+    uint64_t n_all = n_new + carried.n_rows;
     bool is_few = rt_insert_is_few(n_new, m->view->n_lists);
-    bool ascend = !have_ids(m) && n_carried == 0;
+    bool ascend = !have_ids(m) && carried.n_rows == 0;
     uint64_t sets = is_few ? 0 : set_bytes(m);
     bool shares = o->pin && m->in->machine.shm_bytes >= sets;
     uint32_t sharing = shares ? m->in->machine.ranks_per_node : 1;
-    struct rt_plan_cost *cost = add_phase(m, "insert",
-                                          rt_carry_bytes(n_carried) + sets / sharing +
-                                              inserting_bytes(m, n_all, is_few, ascend));
+    struct rt_plan_cost *cost =
+        add_phase(m, "insert",
+                  rt_carry_bytes(carried.n_rows, carried.n_segments) + sets / sharing +
+                      inserting_bytes(m, n_all, carried.n_segments, is_few, ascend));
     cost->shared_bytes = sharing > 1 ? sets : 0;
     cost->flops = rt_plan_descent_flops(n_new, m->m->dim, m->m->levels, tree->n_levels, m->m->beam);
     uint64_t row_bytes = (uint64_t)m->m->dim * rt_element_size(m->m->element);
     cost->bytes_read = n_new * (row_bytes + (have_ids(m) ? sizeof(uint64_t) : 0)) +
-                       n_carried * (m->record_bytes + m->slot_bytes);
+                       carried.n_rows * (m->record_bytes + m->slot_bytes);
     cost->bytes_written =
         n_all * (m->record_bytes + m->slot_bytes + (ascend ? 0 : sizeof(struct rt_id_slot))) +
         unused_slots(m, n_all) * m->slot_bytes;
@@ -516,7 +541,7 @@ static enum rt_status plan_insert(struct model *m, struct rt_error *err)
     if (m->options->replace)
         RT_TRY(
             add_delete(m, n_new, least(n_new, m->m->n_rows), rt_insert_judging_bytes(m->m), err));
-    add_rows(m, n_new, m->plan->n_carried);
+    add_rows(m, n_new, find_carried(m, files, n_files));
     add_publish(m, 0);
 done:
     rt_array_free(files);

@@ -136,6 +136,8 @@ static void complete(const struct rt_plan_input *input, struct rt_options *optio
         options->tapes = input->ranks < MOST_AUTO_TAPES ? input->ranks : MOST_AUTO_TAPES;
     if (is_auto(options, RT_OPT_chooser))
         options->chooser = input->ranks == 1 ? RT_CHOOSER_ZERO : RT_CHOOSER_ID;
+    if (options->rerank_in_heap && options->chooser == RT_CHOOSER_RNG)
+        options->chooser = RT_CHOOSER_ID; /* runs of heap rows */
     if (is_auto(options, RT_OPT_block_rows))
         options->block_rows = rt_insert_block_rows(
             row_bytes(input), (uint64_t)plan->leaves * input->dim * sizeof(float));

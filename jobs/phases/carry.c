@@ -2,6 +2,7 @@
 
 #include "core/find.h"
 #include "core/memory.h"
+#include "jobs/phases/heap_carry.h"
 #include "mpi/agree.h"
 #include "mpi/partition.h"
 
@@ -16,10 +17,10 @@ struct rt_carry_block { /* consecutive records of one tape */
     uint64_t n_before; /* live rows before it */
 };
 
-static bool is_taken(const struct rt_carry *carry, uint64_t number)
+bool rt_carry_is_taken(const struct rt_carry *carry, uint64_t generation)
 {
     for (size_t i = 0; i < carry->n_files; i++)
-        if (carry->files[i] == number)
+        if (carry->files[i] == generation)
             return true;
     return false;
 }
@@ -29,8 +30,6 @@ uint64_t rt_carry_choose(const struct rt_manifest *manifest, uint64_t n_rows, ui
 {
     uint64_t held = n_rows;
     *n_files = 0;
-    if (manifest->rerank_in_heap)
-        return 0; /* segments are runs of heap rows: there is nothing to bring together */
     for (size_t i = manifest->n_files; i-- > 0;) { /* sorted: the youngest of a kind is its last */
         const struct rt_manifest_file *file = &manifest->files[i];
         if (file->kind != RT_FILE_APPENDABLE || !file->is_pair || file->rows / 2 > held)
@@ -41,8 +40,10 @@ uint64_t rt_carry_choose(const struct rt_manifest *manifest, uint64_t n_rows, ui
     return held - n_rows;
 }
 
-uint64_t rt_carry_bytes(uint64_t n_records)
+uint64_t rt_carry_bytes(uint64_t n_records, uint64_t n_segments)
 {
+    if (n_segments)
+        return rt_heap_carry_bytes(n_records, n_segments);
     return (n_records / BLOCK_RECORDS + 1) * (sizeof(struct rt_carry_block) + sizeof(uint64_t));
 }
 
@@ -51,13 +52,13 @@ static enum rt_status cut_blocks(struct rt_carry *carry, struct rt_error *err)
     enum rt_status st = RT_OK;
     uint64_t n = 0;
     for (size_t i = 0; i < carry->view->n_appendable; i++)
-        if (is_taken(carry, carry->view->appendable[i].shape.generation))
+        if (rt_carry_is_taken(carry, carry->view->appendable[i].shape.generation))
             n += carry->view->appendable[i].records.n_records / BLOCK_RECORDS + 1;
     RT_TRY(rt_array_zero((size_t)n, sizeof *carry->blocks, &carry->blocks, err));
     for (size_t i = 0; i < carry->view->n_appendable; i++) {
         const struct rt_tape_view *tape = &carry->view->appendable[i];
         uint64_t n_records = tape->records.n_records;
-        for (uint64_t at = 0; at < n_records && is_taken(carry, tape->shape.generation);
+        for (uint64_t at = 0; at < n_records && rt_carry_is_taken(carry, tape->shape.generation);
              at += BLOCK_RECORDS)
             carry->blocks[carry->n_blocks++] = (struct rt_carry_block){
                 .tape = tape,
@@ -94,12 +95,14 @@ done:
 }
 
 /* Every rank counts its share of the blocks. */
-static enum rt_status count_rows(struct rt_phase_context *context, struct rt_carry *carry,
-                                 struct rt_error *err)
+static enum rt_status find_rows(struct rt_phase_context *context, struct rt_carry *carry,
+                                struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const struct rt_job *job = context->job;
     uint64_t *counts = NULL;
+    RT_LOCAL(cut_blocks(carry, err));
+    RT_AGREE(job->comm);
     struct rt_range mine = rt_share(carry->n_blocks, job->rank, job->n_ranks, 1);
     RT_LOCAL(rt_array_zero((size_t)carry->n_blocks, sizeof *counts, &counts, err));
     RT_AGREE(job->comm);
@@ -111,6 +114,7 @@ static enum rt_status count_rows(struct rt_phase_context *context, struct rt_car
         carry->blocks[b].n_before = carry->n_rows;
         carry->n_rows += counts[b];
     }
+    carry->n_live = carry->n_rows;
 done:
     rt_array_free(counts);
     return st;
@@ -128,9 +132,11 @@ enum rt_status rt_carry_new(struct rt_phase_context *context, const struct rt_in
     RT_LOCAL(rt_array_new(view->manifest->n_files, sizeof *carry->files, &carry->files, err));
     if (st == RT_OK)
         (void)rt_carry_choose(view->manifest, n_rows, carry->files, &carry->n_files);
-    RT_LOCAL(cut_blocks(carry, err));
     RT_AGREE(comm);
-    RT_TRY(count_rows(context, carry, err));
+    if (view->manifest->rerank_in_heap)
+        RT_TRY(rt_heap_carry_find(context, carry, err));
+    else
+        RT_TRY(find_rows(context, carry, err));
     *out = carry;
     carry = NULL;
 done:
@@ -144,6 +150,8 @@ void rt_carry_free(struct rt_carry *carry)
         return;
     rt_array_free(carry->files);
     rt_array_free(carry->blocks);
+    rt_array_free(carry->heap_blocks);
+    rt_array_free(carry->heap_runs);
     rt_array_free(carry);
 }
 
@@ -175,8 +183,7 @@ static enum rt_status take_record(const struct rt_carry *carry, const struct rt_
            view->code_bytes);
     memcpy(out->factors + at * view->n_factors, from->factors + record * view->n_factors,
            view->n_factors * sizeof(float));
-    if (there.vector)
-        memcpy(out->vectors + at * row_bytes, there.vector, row_bytes);
+    memcpy(out->vectors + at * row_bytes, there.vector, row_bytes);
 done:
     return st;
 }
@@ -186,6 +193,8 @@ enum rt_status rt_carry_read(const struct rt_carry *carry, uint64_t begin, size_
 {
     enum rt_status st = RT_OK;
     size_t at = 0;
+    if (carry->heap_blocks)
+        return rt_heap_carry_read(carry, begin, n, out, err);
     uint64_t b = block_of(carry, begin);
     uint64_t row = n ? carry->blocks[b].n_before : 0;
     for (; at < n && b < carry->n_blocks; b++) {

@@ -6,14 +6,20 @@
 
 #include "io/index_rows.h"
 #include "jobs/phases/phase.h"
+#include "jobs/phases/slot_layout.h"
 
 struct rt_carry {
     const struct rt_index_view *view; /* lent */
     uint64_t *files;                  /* generation numbers of the pairs taken, n_files of them */
     size_t n_files;
-    uint64_t n_rows; /* live ones, over all */
-    struct rt_carry_block *blocks;
+    uint64_t n_live; /* rows, over all */
+    uint64_t n_rows; /* the same; where vectors stay in the heap dead rows among them as well, which
+                        keep runs of heap rows in one piece */
     uint64_t n_blocks;
+    struct rt_carry_block *blocks;
+    struct rt_heap_block *heap_blocks; /* where vectors stay in the heap: these, instead, */
+    struct rt_heap_run *heap_runs;     /* and n_heap_runs of these */
+    size_t n_heap_runs;
 };
 
 /* Which pairs go along with n_rows new rows: every one of at most twice the rows held so far, from
@@ -28,8 +34,11 @@ void rt_carry_free(struct rt_carry *carry); /* NULL is fine */
  * manifest's n_files, their count into *n_files. Returns their records, dead ones included. */
 uint64_t rt_carry_choose(const struct rt_manifest *manifest, uint64_t n_rows, uint64_t *files,
                          size_t *n_files);
-/* Private bytes of a rank for n_records taken. */
-uint64_t rt_carry_bytes(uint64_t n_records);
+/* Does the pair of this generation go along? */
+bool rt_carry_is_taken(const struct rt_carry *carry, uint64_t generation);
+/* Private bytes of a rank for n_records taken (slots of n_segments, where vectors stay in the heap;
+ * else 0). */
+uint64_t rt_carry_bytes(uint64_t n_records, uint64_t n_segments);
 
 struct rt_carry_columns { /* of n rows, as a tape's records and a vectors file's slots */
     uint32_t *lists;
@@ -38,8 +47,9 @@ struct rt_carry_columns { /* of n rows, as a tape's records and a vectors file's
     float *factors;
     unsigned char *vectors;
 };
-/* Live rows [begin, begin + n) of those taken, in the order of files and records. Local. Fails with
- * RT_DAMAGED. */
+/* Rows [begin, begin + n) of those taken, in the order of files and records; where vectors stay in
+ * the heap in that of segments, and a dead one has id RT_NO_ID and list RT_NO_LIST and nothing
+ * else. Local. Fails with RT_DAMAGED. */
 enum rt_status rt_carry_read(const struct rt_carry *carry, uint64_t begin, size_t n,
                              const struct rt_carry_columns *out,
                              struct rt_error *err) RT_MUST_CHECK;

@@ -42,12 +42,12 @@ done:
 static void place_vectors(struct rt_inserter *in, uint64_t first_row, size_t n_rows,
                           struct rt_place *places)
 {
-    int rank = in->run.layout_rank;
     for (size_t i = 0, end = 0; i < n_rows;) {
         uint32_t tape = 0;
         end = (size_t)(end_of_tape_run(in, first_row + i, first_row + n_rows, &tape) - first_row);
         for (; i < end; i++)
-            places[i] = rt_slot_layout_place(in->out->slots, rank, tape, in->slot_next[tape]++);
+            places[i] =
+                rt_slot_layout_place(in->out->slots, tape, in->slot_next[tape]++, first_row + i);
     }
 }
 
@@ -163,8 +163,8 @@ static enum rt_status code_block(struct rt_inserter *in, uint64_t first_row, siz
     RT_TRY(append_vectors(in, first_row, n_rows, in->rows.ids + at, in->rows.lists + at,
                           in->rows.places + at, err));
     size_t record_bytes = rt_tape_record_bytes(in->code_bytes, in->n_factors);
-    size_t slot_bytes = sizeof(uint64_t) + sizeof(uint32_t) +
-                        (in->out->slots->segments_by_part ? 0 : in->row_bytes);
+    size_t slot_bytes =
+        sizeof(uint64_t) + sizeof(uint32_t) + (in->out->slots->heap_segments ? 0 : in->row_bytes);
     size_t id_bytes = rt_row_source_has_ids(in->input->source) ? sizeof(uint64_t) : 0;
     rt_progress_add(in->context->progress, RT_COUNT_BYTES_READ,
                     n_rows * (in->row_bytes + id_bytes));

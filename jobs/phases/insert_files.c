@@ -28,7 +28,8 @@ enum rt_status rt_insert_files_place(struct rt_inserter *in, struct rt_vectors_s
                                            .n_tapes = (uint32_t)options->tapes,
                                            .seed = options->seed,
                                            .share_slots = rt_vectors_share_slots(shape),
-                                           .segments_by_part = options->rerank_in_heap,
+                                           .heap_runs = in->heap_runs,
+                                           .n_heap_runs = in->n_heap_runs,
                                            .first_segment = in->input->first_segment};
     enum rt_status st = rt_slot_layout_new(in->context->job->comm, &slots, &in->out->slots, err);
     if (st == RT_OK) {
@@ -85,60 +86,54 @@ done:
     return st;
 }
 
-/* Vectors that stay in the heap: each layout rank's part is cut into segments of consecutive heap
+/* Vectors that stay in the heap: each rank writes its share of the segments of consecutive heap
  * rows (E5). */
-static enum rt_status write_segments_of(struct rt_inserter *in, int layout_rank,
-                                        struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    const struct rt_slot_layout *slots = in->out->slots;
-    struct rt_vectors_datasets datasets = rt_vectors_datasets(&in->out->vectors_layout);
-    struct rt_range rows = rt_slot_layout_rows(slots, layout_rank);
-    for (uint64_t row = rows.begin; row < rows.end; row += RT_SEGMENT_SLOTS) {
-        uint64_t left = rows.end - row;
-        uint32_t tape = rt_slot_layout_tape(slots, layout_rank, row);
-        uint64_t slot = rt_slot_layout_slot(slots, layout_rank, tape, row);
-        uint32_t segment = rt_slot_layout_place(slots, layout_rank, tape, slot).segment;
-        struct rt_segment_entry entry = {.number = segment,
-                                         .tape = tape,
-                                         .first_slot = slot,
-                                         .n_slots =
-                                             left < RT_SEGMENT_SLOTS ? left : RT_SEGMENT_SLOTS,
-                                         .first_row = in->input->first_heap_row + row,
-                                         .first_kept = RT_ALL_KEPT,
-                                         .born = in->context->generation};
-        RT_TRY(rt_h5_write(in->vectors_file, (uint32_t)datasets.segments,
-                           segment - slots->first_segment, 1, &entry, err));
-    }
-done:
-    return st;
-}
-
-static enum rt_status write_own_segments(struct rt_inserter *in, struct rt_error *err)
+static enum rt_status write_heap_segments(struct rt_inserter *in, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const struct rt_job *job = in->context->job;
     const struct rt_slot_layout *slots = in->out->slots;
     struct rt_vectors_datasets datasets = rt_vectors_datasets(&in->out->vectors_layout);
-    struct rt_range mine = rt_share((uint64_t)slots->n_ranks, job->rank, job->n_ranks, 1);
-    if (job->rank == 0)
-        RT_TRY(rt_h5_write(in->vectors_file, (uint32_t)datasets.tapes, 0, slots->n_tapes,
-                           slots->tapes, err));
-    for (uint64_t r = mine.begin; r < mine.end; r++)
-        RT_TRY(write_segments_of(in, (int)r, err));
+    struct rt_range mine = rt_share(slots->n_segments, job->rank, job->n_ranks, 1);
+    int of_rank = 0;
+    for (uint64_t i = mine.begin; i < mine.end; i++) {
+        const struct rt_heap_segment *segment = &slots->heap_segments[i];
+        uint64_t row = segment->run.first_row;
+        while (rt_slot_layout_rows(slots, of_rank).end <= row)
+            of_rank++;
+        uint32_t tape = rt_slot_layout_tape(slots, of_rank, row);
+        struct rt_segment_entry entry = {.number = segment->number,
+                                         .tape = tape,
+                                         .first_slot =
+                                             rt_slot_layout_slot(slots, of_rank, tape, row),
+                                         .n_slots = segment->n_rows,
+                                         .first_row = segment->run.heap_row,
+                                         .first_kept = RT_ALL_KEPT,
+                                         .born = in->context->generation};
+        RT_TRY(rt_h5_write(in->vectors_file, (uint32_t)datasets.segments,
+                           segment->number - slots->first_segment, 1, &entry, err));
+    }
 done:
     return st;
 }
 
 static enum rt_status write_directory(struct rt_inserter *in, struct rt_error *err)
 {
+    enum rt_status st = RT_OK;
+    bool is_first = in->context->job->rank == 0;
     const struct rt_slot_layout *slots = in->out->slots;
-    if (slots->segments_by_part)
-        return write_own_segments(in, err);
-    if (in->context->job->rank != 0)
+    struct rt_vectors_datasets datasets = rt_vectors_datasets(&in->out->vectors_layout);
+    if (!slots->heap_segments && is_first)
+        return rt_vectors_write_directory(in->vectors_file, slots->tapes, slots->n_tapes,
+                                          slots->first_segment, NULL, err);
+    if (!slots->heap_segments)
         return RT_OK;
-    return rt_vectors_write_directory(in->vectors_file, slots->tapes, slots->n_tapes,
-                                      slots->first_segment, NULL, err);
+    if (is_first)
+        RT_TRY(rt_h5_write(in->vectors_file, (uint32_t)datasets.tapes, 0, slots->n_tapes,
+                           slots->tapes, err));
+    RT_TRY(write_heap_segments(in, err));
+done:
+    return st;
 }
 
 static enum rt_status make_vectors_file(struct rt_inserter *in,

@@ -171,6 +171,26 @@ done:
     return st;
 }
 
+/* Where vectors stay in the heap: runs of rows that go along, and the source's. */
+static enum rt_status list_heap_runs(struct rt_inserter *in, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_carry *carry = in->input->carry;
+    struct rt_heap_run own = {.first_row = in->n_carried, .heap_row = in->input->first_heap_row};
+    size_t n = carry ? carry->n_heap_runs : 0;
+    if (!in->context->job->options->rerank_in_heap)
+        return RT_OK;
+    RT_TRY(rt_array_new(n + 1, sizeof *in->heap_runs, &in->heap_runs, err));
+    if (n)
+        memcpy(in->heap_runs, carry->heap_runs, n * sizeof *in->heap_runs);
+    const struct rt_heap_run *last = n ? &in->heap_runs[n - 1] : NULL;
+    if (!last || last->heap_row + (own.first_row - last->first_row) != own.heap_row)
+        in->heap_runs[n++] = own;
+    in->n_heap_runs = n;
+done:
+    return st;
+}
+
 /* All rows of this rank that no run before has made durable. */
 static enum rt_status insert_rows(struct rt_inserter *in, struct rt_error *err)
 {
@@ -274,6 +294,7 @@ static void release(struct rt_inserter *in)
 {
     rt_durable_free(in->durable);
     release_rows(in);
+    rt_array_free(in->heap_runs);
     rt_array_free(in->sums);
 }
 
@@ -306,6 +327,8 @@ enum rt_status rt_insert_phase(struct rt_phase_context *context,
     uint64_t n_most = most_rows(&in.chunks, (uint64_t)context->job->n_ranks);
     size_blocks(input->block_rows, &in.chunks, n_most, &in.block_rows, &in.group_rows);
     rt_phase_begin(context, "insert", "rows", in.chunks.n_rows, &clock);
+    RT_LOCAL(list_heap_runs(&in, err));
+    RT_AGREE(comm);
     RT_TRY(rt_insert_files_place(&in, &shape, err));
     bool is_direct = context->way == RT_IO_DIRECT;
     RT_LOCAL(allocate(&in, is_direct && n_most > in.block_rows, err));

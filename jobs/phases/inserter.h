@@ -39,9 +39,11 @@ struct rt_inserter {
     uint32_t dim, code_bytes, n_factors, n_lists;
     size_t row_bytes;
     struct rt_chunks chunks;
-    uint64_t n_carried; /* rows before the first of the source */
-    size_t block_rows;  /* read and coded at once */
-    size_t group_rows;  /* whole chunks, and whole blocks: what the columns hold */
+    uint64_t n_carried;            /* rows before the first of the source */
+    struct rt_heap_run *heap_runs; /* n_heap_runs of all rows, where vectors stay in the heap */
+    size_t n_heap_runs;
+    size_t block_rows; /* read and coded at once */
+    size_t group_rows; /* whole chunks, and whole blocks: what the columns hold */
     struct rt_chunk_work work;
     struct rt_chunk_run run; /* the chunks at hand */
     uint64_t n_kept;         /* of the run's: handed in as done */

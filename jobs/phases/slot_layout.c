@@ -1,5 +1,6 @@
 #include "jobs/phases/slot_layout.h"
 
+#include "core/find.h"
 #include "core/memory.h"
 #include "mpi/agree.h"
 
@@ -102,26 +103,80 @@ static uint64_t number_segments(struct rt_slot_layout *layout)
 {
     uint64_t first = layout->first_segment;
     for (uint32_t tape = 0; tape < layout->n_tapes; tape++) {
-        if (!layout->segments_by_part) {
-            layout->first_segments[tape] = (uint32_t)first;
-            first += segments_of(layout->tapes[tape].n_slots);
-            continue;
-        }
-        for (int r = 0; r < layout->n_ranks; r++) {
-            int64_t index = part_index(layout, r, tape);
-            if (index < 0)
-                continue;
-            layout->first_segments[index] = (uint32_t)first;
-            first += segments_of(layout->parts[index].n_slots);
-        }
+        layout->first_segments[tape] = (uint32_t)first;
+        first += segments_of(layout->tapes[tape].n_slots);
     }
     return first - layout->first_segment;
 }
 
-uint64_t rt_slot_layout_bytes(int n_ranks, uint32_t tapes_of_rank)
+/* ---- vectors that stay in the heap ---- */
+
+/* Runs of heap rows cut where a rank's rows end, and into segments; into `out`, unless that is
+ * NULL. Returns how many. */
+static uint64_t cut_runs(const struct rt_slot_layout *layout,
+                         const struct rt_slot_layout_options *options, struct rt_heap_segment *out)
+{
+    uint64_t n = 0;
+    size_t run = 0;
+    for (int r = 0; r < layout->n_ranks; r++) {
+        struct rt_range rows = rt_slot_layout_rows(layout, r);
+        for (uint64_t row = rows.begin, end = 0; row < rows.end; row = end) {
+            while (run + 1 < options->n_heap_runs && options->heap_runs[run + 1].first_row <= row)
+                run++;
+            const struct rt_heap_run *from = &options->heap_runs[run];
+            end = rows.end - row > RT_SEGMENT_SLOTS ? row + RT_SEGMENT_SLOTS : rows.end;
+            if (run + 1 < options->n_heap_runs && from[1].first_row < end)
+                end = from[1].first_row;
+            if (out)
+                out[n] = (struct rt_heap_segment){
+                    .run = {.first_row = row, .heap_row = from->heap_row + (row - from->first_row)},
+                    .n_rows = end - row};
+            n++;
+        }
+    }
+    return n;
+}
+
+/* Numbers ascend with slots: tape by tape, rank by rank. */
+static void number_heap_segments(struct rt_slot_layout *layout, uint64_t n_segments)
+{
+    uint32_t number = layout->first_segment;
+    for (uint32_t tape = 0; tape < layout->n_tapes; tape++)
+        for (uint64_t s = 0, r = 0; s < n_segments; s++) {
+            struct rt_heap_segment *segment = &layout->heap_segments[s];
+            while (rt_slot_layout_rows(layout, (int)r).end <= segment->run.first_row)
+                r++;
+            if (rt_slot_layout_tape(layout, (int)r, segment->run.first_row) == tape)
+                segment->number = number++;
+        }
+}
+
+/* ---- a layout ---- */
+
+static enum rt_status make_segments(struct rt_slot_layout *layout,
+                                    const struct rt_slot_layout_options *options,
+                                    struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    uint64_t n = options->heap_runs ? cut_runs(layout, options, NULL) : number_segments(layout);
+    if (n > UINT32_MAX - options->first_segment) /* the same on all ranks */
+        RT_FAIL(RT_USAGE, "%" PRIu64 " segments of vectors, at most %" PRIu32 " fit an index", n,
+                UINT32_MAX);
+    layout->n_segments = (uint32_t)n;
+    if (!options->heap_runs)
+        goto done;
+    RT_TRY(rt_array_new((size_t)n, sizeof *layout->heap_segments, &layout->heap_segments, err));
+    (void)cut_runs(layout, options, layout->heap_segments);
+    number_heap_segments(layout, n);
+done:
+    return st;
+}
+
+uint64_t rt_slot_layout_bytes(int n_ranks, uint32_t tapes_of_rank, uint64_t n_heap_segments)
 {
     uint64_t n_parts = (uint64_t)n_ranks * tapes_of_rank;
-    return n_parts * (sizeof(struct rt_slot_part) + sizeof(uint32_t) + sizeof(uint64_t));
+    return n_parts * (sizeof(struct rt_slot_part) + sizeof(uint64_t)) +
+           n_heap_segments * sizeof(struct rt_heap_segment);
 }
 
 static enum rt_status allocate(struct rt_slot_layout *layout, struct rt_error *err)
@@ -130,8 +185,8 @@ static enum rt_status allocate(struct rt_slot_layout *layout, struct rt_error *e
     size_t n_parts = (size_t)layout->n_ranks * layout->tapes_of_rank;
     RT_TRY(rt_array_zero(layout->n_tapes, sizeof *layout->tapes, &layout->tapes, err));
     RT_TRY(rt_array_zero(n_parts, sizeof *layout->parts, &layout->parts, err));
-    RT_TRY(rt_array_zero(layout->segments_by_part ? n_parts : layout->n_tapes,
-                         sizeof *layout->first_segments, &layout->first_segments, err));
+    RT_TRY(rt_array_zero(layout->n_tapes, sizeof *layout->first_segments, &layout->first_segments,
+                         err));
 done:
     return st;
 }
@@ -149,7 +204,6 @@ enum rt_status rt_slot_layout_new(MPI_Comm comm, const struct rt_slot_layout_opt
         layout->seed = options->seed;
         layout->n_tapes = options->n_tapes;
         layout->tapes_of_rank = options->chooser == RT_CHOOSER_RNG ? options->n_tapes : 1;
-        layout->segments_by_part = options->segments_by_part;
         layout->first_segment = options->first_segment;
     }
     if (st == RT_OK)
@@ -157,11 +211,8 @@ enum rt_status rt_slot_layout_new(MPI_Comm comm, const struct rt_slot_layout_opt
     RT_AGREE(comm);
     RT_TRY(count_rows(comm, layout, err));
     place_parts(layout, options->share_slots);
-    uint64_t n_segments = number_segments(layout);
-    if (n_segments > UINT32_MAX - options->first_segment) /* the same on all ranks */
-        RT_FAIL(RT_USAGE, "%" PRIu64 " segments of vectors, at most %" PRIu32 " fit an index",
-                n_segments, UINT32_MAX);
-    layout->n_segments = (uint32_t)n_segments;
+    RT_LOCAL(make_segments(layout, options, err));
+    RT_AGREE(comm);
     *out = layout;
     layout = NULL;
 done:
@@ -176,6 +227,7 @@ void rt_slot_layout_free(struct rt_slot_layout *layout)
     rt_array_free(layout->tapes);
     rt_array_free(layout->parts);
     rt_array_free(layout->first_segments);
+    rt_array_free(layout->heap_segments);
     rt_array_free(layout);
 }
 
@@ -192,14 +244,17 @@ uint64_t rt_slot_layout_slot(const struct rt_slot_layout *layout, int rank, uint
     return layout->parts[part_index(layout, rank, tape)].begin + before;
 }
 
-struct rt_place rt_slot_layout_place(const struct rt_slot_layout *layout, int rank, uint32_t tape,
-                                     uint64_t slot)
+struct rt_place rt_slot_layout_place(const struct rt_slot_layout *layout, uint32_t tape,
+                                     uint64_t slot, uint64_t row)
 {
-    int64_t part = part_index(layout, rank, tape);
-    uint64_t from =
-        layout->segments_by_part ? layout->parts[part].begin : layout->tapes[tape].first_slot;
-    uint32_t first = layout->first_segments[layout->segments_by_part ? part : (int64_t)tape];
-    uint64_t offset = slot - from;
-    return (struct rt_place){.segment = first + (uint32_t)(offset / RT_SEGMENT_SLOTS),
+    if (layout->heap_segments) {
+        const struct rt_heap_segment *segment = &layout->heap_segments[rt_find_last(
+            &layout->heap_segments->run.first_row, sizeof *segment, layout->n_segments, row)];
+        return (struct rt_place){.segment = segment->number,
+                                 .slot = (uint32_t)(row - segment->run.first_row)};
+    }
+    uint64_t offset = slot - layout->tapes[tape].first_slot;
+    return (struct rt_place){.segment = layout->first_segments[tape] +
+                                        (uint32_t)(offset / RT_SEGMENT_SLOTS),
                              .slot = (uint32_t)(offset % RT_SEGMENT_SLOTS)};
 }

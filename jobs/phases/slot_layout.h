@@ -20,6 +20,18 @@ struct rt_slot_part { /* a rank's part of a tape */
     uint64_t n_slots; /* that hold rows (skipped rows too) */
 };
 
+/* Vectors stay in the heap: rows from first_row on, up to the next run's, are consecutive heap
+ * rows.
+ */
+struct rt_heap_run {
+    uint64_t first_row, heap_row;
+};
+struct rt_heap_segment { /* a run's part of at most RT_SEGMENT_SLOTS, in one rank's rows (E5) */
+    struct rt_heap_run run;
+    uint64_t n_rows;
+    uint32_t number;
+};
+
 struct rt_slot_layout {
     struct rt_chunks chunks;
     int n_ranks; /* of the layout */
@@ -29,13 +41,12 @@ struct rt_slot_layout {
     uint32_t tapes_of_rank;      /* 1; n_tapes where rows are drawn (rng) */
     struct rt_tape_entry *tapes; /* n_tapes */
     struct rt_slot_part *parts;  /* n_ranks x tapes_of_rank */
-    uint32_t *first_segments;    /* number of the segment of slot 0: n_tapes, of each tape; with
-                                  * segments_by_part as parts, of each part */
+    uint32_t *first_segments;    /* n_tapes: number of the segment of its slot 0; or NULL: */
+    struct rt_heap_segment *heap_segments; /* n_segments, ascending rows; each rank's all go to one
+                                            * tape */
     uint64_t n_slots;
     uint32_t first_segment;
     uint32_t n_segments;
-    bool segments_by_part; /* vectors stay in the heap: a segment is a run of consecutive heap rows
-                            */
 };
 
 struct rt_slot_layout_options {
@@ -44,17 +55,20 @@ struct rt_slot_layout_options {
     enum rt_chooser_kind chooser;
     uint32_t n_tapes;
     uint64_t seed;
-    uint64_t share_slots; /* parts and tapes begin at multiples of it (E4) */
-    bool segments_by_part;
+    uint64_t share_slots;                /* parts and tapes begin at multiples of it (E4) */
+    const struct rt_heap_run *heap_runs; /* n_heap_runs, ascending rows, the first from row 0 on;
+                                          * NULL: vectors lie in the file */
+    size_t n_heap_runs;
     uint32_t first_segment; /* numbers given before */
 };
 
-/* Collective over comm; options agree. The caller frees with rt_slot_layout_free. Fails with
- * RT_NOMEM, RT_USAGE (more segments than 2^32). */
+/* Collective over comm; options agree, and heap runs never go with rng. The caller frees with
+ * rt_slot_layout_free. Fails with RT_NOMEM, RT_USAGE (more segments than 2^32). */
 enum rt_status rt_slot_layout_new(MPI_Comm comm, const struct rt_slot_layout_options *options,
                                   struct rt_slot_layout **out, struct rt_error *err) RT_MUST_CHECK;
-/* Private bytes of a layout, of a rank's tapes 1 unless rows are drawn (rng). */
-uint64_t rt_slot_layout_bytes(int n_ranks, uint32_t tapes_of_rank);
+/* Private bytes of a layout, of a rank's tapes 1 unless rows are drawn (rng); n_segments: those of
+ * vectors that stay in the heap. */
+uint64_t rt_slot_layout_bytes(int n_ranks, uint32_t tapes_of_rank, uint64_t n_heap_segments);
 void rt_slot_layout_free(struct rt_slot_layout *layout); /* NULL is fine */
 
 /* Rows of a rank of the layout. */
@@ -75,8 +89,8 @@ const struct rt_slot_part *rt_slot_layout_part(const struct rt_slot_layout *layo
  * rng. */
 uint64_t rt_slot_layout_slot(const struct rt_slot_layout *layout, int rank, uint32_t tape,
                              uint64_t row);
-/* The place of slot number `slot` of the file, in that rank's part of `tape`. */
-struct rt_place rt_slot_layout_place(const struct rt_slot_layout *layout, int rank, uint32_t tape,
-                                     uint64_t slot);
+/* The place of a row that takes slot number `slot` of the file, in `tape`. */
+struct rt_place rt_slot_layout_place(const struct rt_slot_layout *layout, uint32_t tape,
+                                     uint64_t slot, uint64_t row);
 
 #endif

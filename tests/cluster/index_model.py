@@ -130,7 +130,8 @@ class Model:
             options = ["--ids", write_ids(self.path("u64"), ids)]
         path = self.path(TYPES[self.element][1])
         write_bin(path, rows)
-        self.job("build", path, self.index, *self.options, *options, *(["--rerank-in-heap"] if self.in_heap else []))
+        self.job("build", path, self.index, *self.options, *options, *self.some_options(),
+                 *(["--rerank-in-heap"] if self.in_heap else []))
         self.live = dict(zip(ids, rows))
         self.heap, self.next_row, self.generation = rows, n, 1
         self.n_leaves = manifest_of(self.index)["levels"][-1]

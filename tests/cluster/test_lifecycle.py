@@ -158,17 +158,41 @@ def cpu_seconds():
     return used.ru_utime + used.ru_stime
 
 
-def one_by_one(n_built, n_changes):
+def one_file(rows, number):
+    """ROWS of one insert: the row alone, and then it is not needed any more."""
+    return [write_bin("one.fbin", rows[number:number + 1])]
+
+
+def a_file_each(rows, number):
+    """The same, but the file stays, as vectors that stay in the heap want it."""
+    return [write_bin(f"row{number}.fbin", rows[number:number + 1])]
+
+
+def grown(rows, number):
+    """The row is added to the heap that the index was built from."""
+    with open("rows.fvecs", "ab") as f:
+        write_vecs(f, rows[number:number + 1])
+    return ["rows.fvecs", "--from-row", number]
+
+
+def write_vecs(file, rows):
+    np.concatenate([np.full((len(rows), 1), rows.shape[1], "<i4").view("<f4"), rows], axis=1).tofile(file)
+
+
+def one_by_one(n_built, n_changes, give=one_file):
     """Rows inserted one by one: few files, a search that reads as much and takes less than half as long again as after vacuum, and
     the last inserts cost what the first ones did."""
     dim, fifth = 16, n_changes // 5
     rows = clustered(n_built + n_changes, dim, seed=5)
-    ok("build", write_bin("rows.fbin", rows[:n_built]), "index", "--lists", 50, ranks=2)
+    with open("rows.fvecs", "wb") as f:
+        write_vecs(f, rows[:n_built])
+    ok("build", "rows.fvecs", "index", "--lists", 50, *([] if give == one_file else ["--rerank-in-heap"]), ranks=2)
     write_bin("query.fbin", rows[::max(1, len(rows) // 1000)])
     spent, most = [], 0
     for i in range(n_changes):
+        given = give(rows, n_built + i)
         before = cpu_seconds()
-        ok("insert", "index", write_bin("one.fbin", rows[n_built + i:n_built + i + 1]), ranks=0)
+        ok("insert", "index", *given, ranks=0)
         spent.append(cpu_seconds() - before)
         most = max(most, len(manifest_of("index")["files"]))
     check(most < 64, f"up to {most} files in a generation")
@@ -204,6 +228,9 @@ def one_by_one(n_built, n_changes):
 
 PARTS = {"model": lambda: model(4, 20), "models": lambda: model(2, 150, int(sys.argv[2])), "many": lambda: many(2000, 120),
          "thousand": lambda: many(5000, 1000), "foreseen": foreseen, "reborn": reborn, "rounds": rounds,
-         "singles": lambda: one_by_one(20000, 80), "ten_thousand": lambda: one_by_one(20000, 10000)}
+         "singles": lambda: one_by_one(20000, 80), "ten_thousand": lambda: one_by_one(20000, 10000),
+         "singles_apart": lambda: one_by_one(20000, 80, a_file_each), "singles_grown": lambda: one_by_one(20000, 80, grown),
+         "thousand_apart": lambda: one_by_one(20000, 1000, a_file_each),
+         "ten_thousand_grown": lambda: one_by_one(20000, 10000, grown)}
 PARTS[sys.argv[1]]()
 end()

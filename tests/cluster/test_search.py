@@ -111,13 +111,25 @@ elif which == "options":
     for truth in ("a.ibin", "a.ivecs", "a.h5"):
         check(ok("search", "index", "queries.fbin", "--truth", truth, "--json").json()["recall"] == 1, f"recall of {truth}")
     # a moved heap
-    ok("build", "rows.fbin", "heap", "--lists", "5,40", "--rerank-in-heap")
+    ok("build", "rows.fbin", "heap", "--lists", "5,40", "--rerank-in-heap", "--chooser", "rng", "--tapes", 3, ranks=2)
     before = search("heap")
     os.mkdir("elsewhere")
     shutil.move("rows.fbin", "elsewhere/rows.fbin")
     check(run("search", "heap", "queries.fbin").code == 2, "a heap that is gone")
     check(search("heap", "--heap", "0=elsewhere/rows.fbin", ranks=2) == before, "a moved heap")
     ok("verify", "heap", "--full", "--heap", "0=elsewhere/rows.fbin", ranks=2)
+    # a heap of more files than a process may have open
+    with open("files", "w", encoding="ascii") as f:
+        for i in range(200):
+            f.write(write_bin(f"part{i}.fbin", rows[i * len(rows) // 200:(i + 1) * len(rows) // 200]) + "\n")
+    ok("build", "@files", "parts", "--lists", "5,40", "--rerank-in-heap", ranks=2)
+    few_open = ["sh", "-c", 'ulimit -n 64; shift 2; exec "$@"', "sh"]
+    ok("search", "parts", "queries.fbin", "--k", 10, "--out", "parts.ibin", launcher=few_open)
+    ok("search", "heap", "queries.fbin", "--k", 10, "--out", "whole.ibin", "--heap", "0=elsewhere/rows.fbin")
+    check((read_ibin("parts.ibin") == read_ibin("whole.ibin")).all(), "a heap of many files: other answers")
+    os.rename("part7.fbin", "moved.fbin")
+    check("part7.fbin' is not there" in run("search", "parts", "queries.fbin", "--probes", 40, "--epsilon", "1e6").err, "a part is gone")
+    ok("verify", "parts", "--full", "--heap", "7=moved.fbin", ranks=2)
     # only rank 0 keeps the answers to all queries, and the ranks of a node one filter
     write_bin("many.fbin", np.repeat(queries, 100, 0))
     _, space = memory_of_ranks("index", "many.fbin", "--k", 2000, "--probes", 1, ranks=2)
