@@ -299,6 +299,21 @@ void rt_index_dir_disclaim(const char *dir, uint64_t generation)
         (void)unlink(path);
 }
 
+enum rt_status rt_index_dir_admit(const char *dir, enum rt_index_state state, bool force,
+                                  bool resume, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    if (state == RT_INDEX_FOREIGN)
+        RT_FAIL(RT_USAGE, "'%s' is there and no index: ranktape replaces only its own", dir);
+    if (state == RT_INDEX_PUBLISHED && !force && !resume)
+        RT_FAIL(RT_USAGE, "there is an index in '%s' already; --force replaces it", dir);
+    if (state == RT_INDEX_UNFINISHED && !force && !resume)
+        RT_FAIL(RT_USAGE,
+                "'%s' is an unfinished build: --resume goes on with it, --force starts anew", dir);
+done:
+    return st;
+}
+
 enum rt_status rt_index_dir_begin(const char *dir, bool force, bool resume,
                                   struct rt_index_dir_begin *out, struct rt_error *err)
 {
@@ -306,31 +321,15 @@ enum rt_status rt_index_dir_begin(const char *dir, bool force, bool resume,
     char parent[RT_PATH_MAX];
     struct rt_index_dir_begin begin = {.generation = 1};
     RT_TRY(rt_index_dir_state(dir, &begin.state, err));
-    switch (begin.state) {
-    case RT_INDEX_MISSING:
+    RT_TRY(rt_index_dir_admit(dir, begin.state, force, resume, err));
+    if (begin.state == RT_INDEX_MISSING) {
         if (mkdir(dir, 0777) != 0)
             RT_FAIL(errno == EEXIST ? RT_USAGE : RT_IO, "cannot make '%s': %s", dir,
                     strerror(errno));
         begin.made = true;
-        break;
-    case RT_INDEX_EMPTY:
-        break;
-    case RT_INDEX_PUBLISHED:
-        if (!force && !resume)
-            RT_FAIL(RT_USAGE, "there is an index in '%s' already; --force replaces it", dir);
-        RT_TRY(rt_index_dir_next(dir, &begin.generation, err));
-        break;
-    case RT_INDEX_UNFINISHED:
-        if (!force && !resume)
-            RT_FAIL(RT_USAGE,
-                    "'%s' is an unfinished build: --resume goes on with it, --force starts anew",
-                    dir);
-        if (!resume)
-            RT_TRY(rt_index_dir_next(dir, &begin.generation, err));
-        break;
-    case RT_INDEX_FOREIGN:
-        RT_FAIL(RT_USAGE, "'%s' is there and no index: ranktape replaces only its own", dir);
     }
+    if (begin.state == RT_INDEX_PUBLISHED || (begin.state == RT_INDEX_UNFINISHED && !resume))
+        RT_TRY(rt_index_dir_next(dir, &begin.generation, err));
     /* Whoever made it, and however long ago: with its name all of it would be lost. */
     RT_TRY(parent_of(dir, parent, err));
     RT_TRY(rt_fs_sync_dir(parent, err));

@@ -29,6 +29,9 @@ struct rt_index_dir_begin {
     uint64_t generation;       /* to write: 1, or as rt_index_dir_next says */
     bool keeps_checkpoint;     /* what lies in checkpoint/ is another job's */
 };
+/* RT_USAGE where a build may not begin in a directory of this state. */
+enum rt_status rt_index_dir_admit(const char *dir, enum rt_index_state state, bool force,
+                                  bool resume, struct rt_error *err) RT_MUST_CHECK;
 /* For build: makes a missing directory. A published one needs force, and stays readable until the
  * new generation is published; an unfinished one needs force or resume; a foreign one is refused
  * always (RT_USAGE). */

@@ -75,6 +75,7 @@ static enum rt_status begin_index(struct build *b, struct rt_error *err)
     struct rt_job *job = b->job;
     if (job->rank == 0) {
         RT_LOCAL(rt_new_index_begin(b->context.dir, job->options, &b->dir, &b->lock, err));
+        b->context.lock = b->lock;
         if (st == RT_OK)
             rt_progress_view_set_index(b->view, b->context.dir, rt_lock_nonce(b->lock));
         RT_LOCAL(look_back(b, err));
@@ -106,6 +107,8 @@ static enum rt_status begin_checkpoints(struct build *b, struct rt_error *err)
                                   .ranks = b->job->n_ranks,
                                   .tapes = b->job->options->tapes,
                                   .chooser = b->job->options->chooser};
+    if (b->job->rank == 0)
+        RT_LOCAL(rt_phase_check_lock(&b->context, err));
     if (b->job->rank == 0 && !b->checkpointing.resumes)
         RT_LOCAL(rt_first_run_write(b->context.dir, b->job->options, b->facts.rows, &record, err));
     RT_AGREE(b->job->comm);
@@ -478,6 +481,7 @@ enum rt_status rt_build_run(struct rt_job *job, struct rt_error *err)
     clean(&b);
     RT_TRY(b.before.found == RT_BUILD_PUBLISHED ? tell_published(&b, err) : tell(&b, err));
 done:
+    st = rt_phase_blame(&b.context, st, err);
     rt_durable_distrust(&b.context, st, err);
     report_failure(&b, st, err);
     release(&b, st);

@@ -134,8 +134,10 @@ enum rt_status rt_delete_run(struct rt_job *job, struct rt_error *err)
     say(&d);
     RT_TRY(rt_edit_tell(&d.edit, err));
 done:
-    if (d.edit.job)
+    if (d.edit.job) {
+        st = rt_phase_blame(&d.edit.context, st, err);
         rt_edit_end(&d.edit, st, err);
+    }
     rt_ids_close(d.ids);
     rt_array_free(d.piece);
     rt_array_free(d.dead.absorbed);

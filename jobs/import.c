@@ -86,6 +86,7 @@ static enum rt_status begin_index(struct import *im, struct rt_error *err)
     const struct rt_job *job = im->job;
     if (job->rank == 0) {
         RT_LOCAL(rt_new_index_begin(im->context.dir, job->options, &im->dir, &im->lock, err));
+        im->context.lock = im->lock;
         if (st == RT_OK)
             rt_progress_view_set_index(im->watch, im->context.dir, rt_lock_nonce(im->lock));
         if (st == RT_OK)
@@ -256,6 +257,7 @@ enum rt_status rt_import_run(struct rt_job *job, struct rt_error *err)
         RT_LOCAL(tell(&im, err));
     RT_AGREE(job->comm);
 done:
+    st = rt_phase_blame(&im.context, st, err);
     if (job->rank == 0)
         undo(&im, st, err);
     rt_progress_free(im.context.progress);

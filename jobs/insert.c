@@ -144,6 +144,7 @@ static enum rt_status write_record(void *context, struct rt_error *err)
                                   .ranks = job->n_ranks,
                                   .tapes = job->options->tapes,
                                   .chooser = job->options->chooser};
+    RT_TRY(rt_phase_check_lock(&in->edit.context, err));
     RT_TRY(rt_first_run_write(in->edit.context.dir, job->options, rt_rows_info(in->rows), &record,
                               err));
     in->edit.has_begun = true;
@@ -523,6 +524,7 @@ enum rt_status rt_insert_run(struct rt_job *job, struct rt_error *err)
     RT_AGREE(job->comm);
     RT_TRY(rt_edit_tell(&in.edit, err));
 done:
+    st = rt_phase_blame(&in.edit.context, st, err);
     rt_durable_distrust(&in.edit.context, st, err);
     release(&in, st, err);
     return st;

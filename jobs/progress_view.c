@@ -4,6 +4,7 @@
 #include "core/units.h"
 #include "io/fs.h"
 #include "io/index_dir.h"
+#include "io/lock.h"
 #include "jobs/progress_text.h"
 #include "mpi/agree.h"
 
@@ -246,12 +247,23 @@ static void write_file(struct rt_progress_view *view)
     view->file = NULL;
 }
 
+static bool is_lock_lost(const struct rt_progress_view *view)
+{
+    struct rt_error ignored;
+    struct rt_lock_owner owner;
+    bool is_held = false;
+    return rt_lock_read(view->index, &is_held, &owner, &ignored) == RT_OK &&
+           (!is_held || (owner.nonce[0] && strcmp(owner.nonce, view->nonce) != 0));
+}
+
 /* Nobody has asked for it: what cannot be written now is written when it can. The folder goes with
- * every generation that a job publishes. */
+ * every generation that a job publishes; and with the lock, once another has it, goes the file. */
 static void write_index_file(struct rt_progress_view *view)
 {
     char folder[RT_PATH_MAX];
     struct rt_error ignored;
+    if (view->index_file[0] && is_lock_lost(view))
+        view->index_file[0] = '\0';
     if (view->index_file[0] && write_whole(view->last, view->index_file) == ENOENT &&
         rt_index_checkpoint_dir(view->index, folder, &ignored) == RT_OK)
         (void)write_whole(view->last, view->index_file);

@@ -330,6 +330,7 @@ enum rt_status rt_vacuum_run(struct rt_job *job, struct rt_error *err)
     RT_TRY(rt_edit_tell(&v.edit, err));
 done:
     end_round(&v);
+    st = rt_phase_blame(&v.edit.context, st, err);
     rt_edit_end(&v.edit, st, err);
     return st;
 }

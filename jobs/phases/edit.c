@@ -22,6 +22,7 @@ static enum rt_status lock_index(struct rt_edit *e, struct rt_error *err)
     if (e->job->options->dry_run) /* a reader like others */
         goto done;
     RT_TRY(rt_lock_take(e->context.dir, &lock, &e->lock, err));
+    e->context.lock = e->lock;
     rt_progress_view_set_index(e->watch, e->context.dir, rt_lock_nonce(e->lock));
 done:
     return st;

@@ -15,6 +15,26 @@ done:
     return st;
 }
 
+/* With the lock held: others may have built or published something before it was ours. */
+static enum rt_status look_again(const char *dir, const struct rt_options *options,
+                                 struct rt_index_dir_begin *begin, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    bool was_empty = begin->state == RT_INDEX_MISSING || begin->state == RT_INDEX_EMPTY;
+    enum rt_index_state now;
+    uint64_t next = 0;
+    RT_TRY(rt_index_dir_state(dir, &now, err));
+    RT_TRY(rt_index_dir_next(dir, &next, err));
+    if (was_empty && next > 1) {
+        RT_TRY(rt_index_dir_admit(dir, now, options->force, options->resume, err));
+        begin->made = false;
+    }
+    if (now == RT_INDEX_PUBLISHED || !options->resume)
+        begin->generation = next;
+done:
+    return st;
+}
+
 enum rt_status rt_new_index_begin(const char *dir, const struct rt_options *options,
                                   struct rt_index_dir_begin *begin, struct rt_lock **lock,
                                   struct rt_error *err)
@@ -24,9 +44,12 @@ enum rt_status rt_new_index_begin(const char *dir, const struct rt_options *opti
     RT_TRY(refuse_locked(dir, options, err));
     RT_TRY(rt_index_dir_begin(dir, options->force, options->resume, begin, err));
     RT_TRY(rt_lock_take(dir, &how, lock, err));
-    if (begin->generation > 1) /* others may have published before the lock was ours */
-        RT_TRY(rt_index_dir_next(dir, &begin->generation, err));
+    RT_TRY(look_again(dir, options, begin, err));
 done:
+    if (st != RT_OK && *lock) { /* what is there is not this job's to undo */
+        rt_lock_release(*lock);
+        *lock = NULL;
+    }
     return st;
 }
 

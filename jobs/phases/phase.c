@@ -94,6 +94,11 @@ done:
     return st;
 }
 
+enum rt_status rt_phase_check_lock(const struct rt_phase_context *context, struct rt_error *err)
+{
+    return context->lock ? rt_lock_check(context->lock, err) : RT_OK;
+}
+
 static enum rt_status adopt(const char *path, struct rt_h5_layout *layout, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
@@ -111,8 +116,10 @@ enum rt_status rt_phase_open_file(struct rt_phase_context *context, const char *
     enum rt_status st = RT_OK;
     struct rt_h5_file *file = NULL;
     MPI_Comm comm = context->job->comm;
-    if (context->job->rank == 0)
+    if (context->job->rank == 0) {
+        RT_LOCAL(rt_phase_check_lock(context, err));
         RT_LOCAL(is_there ? adopt(path, layout, err) : rt_h5_create(path, layout, err));
+    }
     RT_AGREE(comm);
     rt_bcast_bytes(comm, layout, sizeof *layout, 0);
     RT_LOCAL(rt_h5_open_write(context->way == RT_IO_MPIO ? &comm : NULL, path, layout, context->way,
@@ -172,4 +179,20 @@ enum rt_status rt_phase_close_file(struct rt_phase_context *context, struct rt_h
         st = st == RT_OK ? closed : st;
     }
     return rt_agree(comm, st, err);
+}
+
+enum rt_status rt_phase_blame(const struct rt_phase_context *context, enum rt_status st,
+                              struct rt_error *err)
+{
+    struct rt_error lost;
+    enum rt_status own = RT_OK;
+    if (st == RT_OK || st == RT_STOPPED)
+        return st;
+    if (context->job->rank == 0)
+        own = rt_phase_check_lock(context, &lost);
+    own = rt_agree(context->job->comm, own == RT_USAGE ? own : RT_OK, &lost);
+    if (own == RT_OK)
+        return st;
+    *err = lost;
+    return own;
 }

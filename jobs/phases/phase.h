@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "io/hdf5_file.h"
+#include "io/lock.h"
 #include "jobs/job.h"
 #include "mpi/progress.h"
 #include "mpi/spread.h"
@@ -58,6 +59,7 @@ struct rt_phase_context {
     enum rt_io_way way;
     uint64_t budget_bytes;                     /* of a rank; 0: not known */
     uint64_t base_bytes;                       /* private bytes before any work (J1) */
+    const struct rt_lock *lock;                /* of dir; on rank 0, once it is taken, else NULL */
     const struct rt_checkpointing *checkpoint; /* NULL: none */
     struct rt_phase_log log;
 };
@@ -84,7 +86,8 @@ enum rt_status rt_phase_check(struct rt_phase_context *context, struct rt_error 
 /* Rank 0 creates the file of *layout, all ranks open it for writing; *layout (offsets) is then the
  * same on all, and large pieces go past the page cache. With is_there a run before has created it:
  * it must be as *layout says. Collective
- * over the job's communicator; layout and is_there must agree. Fails with RT_IO, RT_DAMAGED. */
+ * over the job's communicator; layout and is_there must agree. Fails with RT_USAGE (the lock was
+ * taken over, and so perhaps the name), RT_IO, RT_DAMAGED. */
 enum rt_status rt_phase_open_file(struct rt_phase_context *context, const char *path, bool is_there,
                                   struct rt_h5_layout *layout, struct rt_h5_file **out,
                                   struct rt_error *err) RT_MUST_CHECK;
@@ -103,5 +106,14 @@ enum rt_status rt_phase_hash_datasets(struct rt_phase_context *context, struct r
  * job's must_abort is set and main ends the job so. file NULL on a rank is fine. */
 enum rt_status rt_phase_close_file(struct rt_phase_context *context, struct rt_h5_file *file,
                                    enum rt_status st, struct rt_error *err) RT_MUST_CHECK;
+/* Rank 0, before names in dir are written that a taker of its lock would use as well: RT_USAGE
+ * where the lock is not ours any more. */
+enum rt_status rt_phase_check_lock(const struct rt_phase_context *context,
+                                   struct rt_error *err) RT_MUST_CHECK;
+/* What a job is to tell that ends with st, agreed: where another has taken over its lock, that, and
+ * not what it has met among files that are not its own any more. Collective over the job's
+ * communicator. */
+enum rt_status rt_phase_blame(const struct rt_phase_context *context, enum rt_status st,
+                              struct rt_error *err) RT_MUST_CHECK;
 
 #endif

@@ -111,6 +111,8 @@ static enum rt_status save_lists(struct rt_train_keep *keep, const struct rt_sam
     struct rt_exchange *exchange = NULL;
     struct delivery d = {.sample = sample, .list = list, .n_ranks = job->n_ranks};
     char name[RT_CHECKPOINT_NAME];
+    if (job->rank == 0)
+        RT_LOCAL(rt_phase_check_lock(keep->context, err));
     RT_LOCAL(sort_rows(&d, job->rank, err));
     RT_AGREE(job->comm);
     RT_TRY(rt_exchange_new(job->comm, 0, &exchange, err));

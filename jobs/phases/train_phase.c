@@ -310,6 +310,8 @@ static enum rt_status write_tree(struct trainer *t, struct rt_error *err)
     RT_LOCAL(rt_tree_hash(tree, &out->tree_hash, err));
     RT_LOCAL(rt_index_path(t->context->dir, RT_FILE_TREE, t->context->generation, true, path, err));
     if (job->rank == 0)
+        RT_LOCAL(rt_phase_check_lock(t->context, err));
+    if (job->rank == 0)
         RT_LOCAL(rt_tree_file_write(path, tree, element, t->context->generation, out->fingerprint,
                                     out->tree_hash, &out->layout, err));
     RT_AGREE(job->comm);

@@ -104,14 +104,14 @@ def finish(job, timeout=60):
     return Result(ranktape_cli.exit_code(job.returncode, err), out, err, time.monotonic() - job.began)
 
 
-def stopped_process(timeout=30):
-    """The rank that a `stop` fault has halted."""
+def stopped_process(timeout=30, other=None):
+    """The rank that a `stop` fault has halted, if it is not the other one."""
     until = time.monotonic() + timeout
     while time.monotonic() < until:
         for pid in processes():
             try:
                 with open(f"/proc/{pid}/stat") as f:
-                    if f.read().rsplit(")", 1)[1].split()[0] == "T":
+                    if f.read().rsplit(")", 1)[1].split()[0] == "T" and pid != other:
                         beside[:] = processes()
                         return pid
             except OSError:
