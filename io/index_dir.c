@@ -394,10 +394,12 @@ static bool is_kept(const char *name, const struct rt_manifest *const *keep, siz
     return false;
 }
 
-/* A name of LOCK whose taker may still be at it. */
+/* A name of LOCK whose taker may still be at it. Its stamp is of another host's clock, or of the
+ * file system's: one that lies as far ahead of ours as others behind is as old. */
 static bool may_be_taking(const char *name, const char *path, const struct stat *info)
 {
-    return is_lock_name(name) && time(NULL) - info->st_mtime < LOCK_SECONDS &&
+    time_t age = time(NULL) - info->st_mtime;
+    return is_lock_name(name) && age < LOCK_SECONDS && age > -LOCK_SECONDS &&
            !(name[4] && rt_lock_is_left(path));
 }
 

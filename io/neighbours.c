@@ -239,8 +239,6 @@ enum rt_status rt_neighbours_check_name(const char *name, uint64_t largest_id, u
     if (kind != KIND_HDF5 && largest_id > INT32_MAX)
         RT_FAIL(RT_USAGE, "'%s' cannot hold id %s (at most 2^31-1); write .h5", name,
                 RT_GROUPED(largest_id));
-    if (largest_id > INT64_MAX)
-        RT_FAIL(RT_USAGE, "'%s' cannot hold id %s (at most 2^63-1)", name, RT_GROUPED(largest_id));
     if (kind == KIND_IBIN && n_queries > UINT32_MAX)
         RT_FAIL(RT_USAGE, "'%s' cannot hold %s queries (at most 2^32-1); write .h5", name,
                 RT_GROUPED(n_queries));
@@ -308,14 +306,25 @@ done:
     return st;
 }
 
+static uint64_t largest_id(const struct rt_neighbours *n)
+{
+    uint64_t largest = 0;
+    for (size_t i = 0; i < n->n_queries * n->k; i++)
+        if (n->ids[i] != RT_NO_ID && n->ids[i] > largest)
+            largest = n->ids[i];
+    return largest;
+}
+
 static enum rt_status write_hdf5(const char *path, const struct rt_neighbours *n,
                                  enum rt_metric metric, uint32_t dim, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     static const char *const names[] = {"euclidean", "ip", "angular"}; /* RT_L2 .. RT_COSINE */
     int fd = -1;
+    /* RT_NO_ID is -1 as i64, which all readers expect; an id beyond takes u64 */
+    int type = largest_id(n) > INT64_MAX ? RT_MATRIX_U64 : RT_MATRIX_I64;
     struct rt_matrix_column columns[] = {
-        {"/neighbors", RT_MATRIX_I64, 2, n->n_queries, n->k, 0},
+        {"/neighbors", type, 2, n->n_queries, n->k, 0},
         {"/distances", RT_MATRIX_F64, 2, n->n_queries, n->k, 0},
     };
     const struct rt_matrix_attribute attributes[] = {{"dimension", NULL, dim},
@@ -324,7 +333,6 @@ static enum rt_status write_hdf5(const char *path, const struct rt_neighbours *n
                                                      {"type", "dense", 0}};
     RT_TRY(rt_hdf5_matrix_create(path, columns, n->distances ? 2 : 1, attributes, 4, err));
     RT_TRY(rt_fs_open(path, O_RDWR, &fd, err));
-    /* RT_NO_ID is -1 as i64 */
     RT_TRY(rt_fs_write_at(fd, path, n->ids, (size_t)(n->n_queries * n->k) * 8,
                           columns[0].data_offset, err));
     if (n->distances)
@@ -348,15 +356,6 @@ done:
         st = rt_error_set(err, RT_IO, __FILE__, __LINE__, "cannot close '%s': %s", path,
                           strerror(errno));
     return st;
-}
-
-static uint64_t largest_id(const struct rt_neighbours *n)
-{
-    uint64_t largest = 0;
-    for (size_t i = 0; i < n->n_queries * n->k; i++)
-        if (n->ids[i] != RT_NO_ID && n->ids[i] > largest)
-            largest = n->ids[i];
-    return largest;
 }
 
 enum rt_status rt_neighbours_write(const char *name, const struct rt_neighbours *neighbours,

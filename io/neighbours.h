@@ -37,9 +37,9 @@ enum rt_status rt_neighbours_read(const char *name, struct rt_neighbours *out,
  */
 enum rt_status rt_neighbours_check_name(const char *name, uint64_t largest_id, uint64_t n_queries,
                                         uint32_t k, struct rt_error *err) RT_MUST_CHECK;
-/* Writes by suffix, whole or not at all (NAME.partial, then a rename). HDF5: neighbors i64,
- * distances f64 (for l2 the root of the squared distances given), attributes distance, dimension,
- * type, point_type. RT_USAGE as above, RT_IO, RT_NOMEM. */
+/* Writes by suffix, whole or not at all (NAME.partial, then a rename). HDF5: neighbors i64 (u64
+ * where an id is over 2^63-1), distances f64 (for l2 the root of the squared distances given),
+ * attributes distance, dimension, type, point_type. RT_USAGE as above, RT_IO, RT_NOMEM. */
 enum rt_status rt_neighbours_write(const char *name, const struct rt_neighbours *neighbours,
                                    enum rt_metric metric, uint32_t dim,
                                    struct rt_error *err) RT_MUST_CHECK;

@@ -100,12 +100,16 @@ void rt_build_say_insert(const struct rt_job *job, const struct rt_build_facts *
     char written[RT_UNITS_TEXT];
     char count[RT_UNITS_TEXT];
     double slower = r->busy.least > 0 ? 100 * (r->busy.most / r->busy.least - 1) : 0;
-    rt_job_row(job, "insert", "%s   %s rows/s, %s read, %s written, slowest rank %d (+%.0f %%)",
-               rt_units_seconds(r->seconds, seconds),
-               rt_units_rate(per_second(r->units, r->seconds), rate),
-               rt_units_byte_rate(per_second(r->bytes_read, r->seconds), read),
-               rt_units_byte_rate(per_second(r->bytes_written, r->seconds), written),
-               r->busy.most_rank, slower);
+    if (r->units == 0)
+        rt_job_row(job, "insert", "%s   all rows had been inserted by the run before",
+                   rt_units_seconds(r->seconds, seconds));
+    else
+        rt_job_row(job, "insert", "%s   %s rows/s, %s read, %s written, slowest rank %d (+%.0f %%)",
+                   rt_units_seconds(r->seconds, seconds),
+                   rt_units_rate(per_second(r->units, r->seconds), rate),
+                   rt_units_byte_rate(per_second(r->bytes_read, r->seconds), read),
+                   rt_units_byte_rate(per_second(r->bytes_written, r->seconds), written),
+                   r->busy.most_rank, slower);
     if (facts->insert->n_skipped)
         rt_job_row(job, "", "%s bad rows left out",
                    rt_units_count(facts->insert->n_skipped, count));

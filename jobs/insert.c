@@ -459,18 +459,30 @@ done:
     return st;
 }
 
+/* What a run that went on did not put in itself has no rate. */
+static const char *rate_text(const struct insertion *in, char text[RT_UNITS_TEXT + 16])
+{
+    const struct rt_phase_record *r = &in->out.record;
+    char rate[RT_UNITS_TEXT];
+    if (in->out.n_rows == 0)
+        return "";
+    if (r->units == 0)
+        return ", all of them by the run before";
+    (void)snprintf(text, RT_UNITS_TEXT + 16, ", %s rows/s",
+                   rt_units_rate(r->seconds > 0 ? (double)r->units / r->seconds : 0, rate));
+    return text;
+}
+
 static void say(struct insertion *in)
 {
     const struct rt_job *job = in->edit.job;
-    const struct rt_phase_record *r = &in->out.record;
     char rows[RT_UNITS_TEXT];
-    char rate[RT_UNITS_TEXT];
+    char rate[RT_UNITS_TEXT + 16];
     char seconds[RT_UNITS_TEXT];
     char count[RT_UNITS_TEXT];
-    rt_job_row(job, "insert", "%s   %s rows inserted, %s rows/s, generation %" PRIu64,
+    rt_job_row(job, "insert", "%s   %s rows inserted%s, generation %" PRIu64,
                rt_units_seconds(rt_clock_seconds() - in->edit.began, seconds),
-               rt_units_count(in->out.n_rows, rows),
-               rt_units_rate(r->seconds > 0 ? (double)r->units / r->seconds : 0, rate),
+               rt_units_count(in->out.n_rows, rows), rate_text(in, rate),
                in->edit.published ? in->edit.published : in->edit.view->manifest->generation);
     if (in->out.n_skipped)
         rt_job_row(job, "", "%s bad rows left out", rt_units_count(in->out.n_skipped, count));

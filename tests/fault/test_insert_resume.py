@@ -128,7 +128,8 @@ if which == "stops":
     check(run("insert", "named", "rows.fbin", "--resume", ranks=2, environment={"RANKTAPE_FAULT": "rename:0:4:kill"}).code != 0,
           "a rename that kills")
     release("named")
-    finished("publish", "named", want["plain"])
+    said = finished("publish", "named", want["plain"]).out
+    check("all of them by the run before" in said and " 0.00 rows/s" not in said, f"nothing was left to put in: {said}")
 elif which == "refusals":
     prepare()
     IDS = ("--ids", "ids.u64", "--from-row", "2000", "--replace")

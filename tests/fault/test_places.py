@@ -172,6 +172,15 @@ elif which == "locks":
     # one of another host cannot be judged: named, and taken only when asked
     lock = {"host": "elsewhere", "boot_id": "another", "pid": 4711, "start_time": 1, "job_id": "99", "restart_count": 0,
             "nonce": "0" * 32, "since": int(time.time()), "pid_space": "pid:[1]"}
+    # what a taker there has left of its name goes with time, also where its clock runs ahead
+    names = {f"index/LOCK.{digit * 32}": offset for digit, offset in (("1", 0), ("2", -3600), ("3", 3600))}
+    for name, offset in names.items():
+        with open(name, "w") as f:
+            json.dump(lock, f)
+        os.utime(name, (time.time() + offset,) * 2)
+    ok("verify", "index", "--clean", ranks=1)
+    check([os.path.exists(name) for name in names] == [True, False, False], f"names of takers: {os.listdir('index')}")
+    os.remove(next(iter(names)))
     os.mkdir("far")
     with open("far/LOCK", "w") as f:
         json.dump(lock, f)

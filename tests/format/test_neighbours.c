@@ -68,6 +68,22 @@ RT_TEST("HDF5 has the root of squared distances, and ids beyond 2^31")
     rt_neighbours_free(&b);
 }
 
+RT_TEST("HDF5 has ids beyond 2^63 as well, and missing places beside them")
+{
+    struct rt_error err;
+    struct rt_neighbours a = {0}, b = {0};
+    CHECK_OK(rt_neighbours_new(2, 2, false, &a, &err));
+    a.ids[0] = UINT64_MAX - 1;
+    a.ids[1] = 7;
+    a.ids[2] = UINT64_C(1) << 63;
+    CHECK_OK(rt_neighbours_write(in_folder("wide.h5"), &a, RT_L2, 16, &err));
+    CHECK_OK(rt_neighbours_read(in_folder("wide.h5"), &b, &err));
+    CHECK(b.ids && b.ids[0] == UINT64_MAX - 1 && b.ids[1] == 7);
+    CHECK(b.ids && b.ids[2] == UINT64_C(1) << 63 && b.ids[3] == RT_NO_ID);
+    rt_neighbours_free(&a);
+    rt_neighbours_free(&b);
+}
+
 RT_TEST("names, ids and counts that do not fit are refused before any work")
 {
     struct rt_error err;
@@ -76,7 +92,7 @@ RT_TEST("names, ids and counts that do not fit are refused before any work")
     CHECK_STATUS(RT_USAGE, rt_neighbours_check_name("a.ivecs", 1u << 31, 1, 10, &err));
     CHECK(says(&err, "a.ivecs", "2,147,483,648"));
     CHECK_STATUS(RT_USAGE, rt_neighbours_check_name("a.ibin", 1u << 31, 1, 10, &err));
-    CHECK_STATUS(RT_USAGE, rt_neighbours_check_name("a.h5", UINT64_MAX - 1, 1, 10, &err));
+    CHECK_OK(rt_neighbours_check_name("a.h5", UINT64_MAX - 1, 1, 10, &err));
     CHECK_STATUS(RT_USAGE, rt_neighbours_check_name("a.ibin", 1, UINT64_C(1) << 32, 10, &err));
     CHECK_STATUS(RT_USAGE, rt_neighbours_check_name("a.txt", 1, 1, 10, &err));
     CHECK(says(&err, "a.txt", ".ivecs"));
