@@ -3,6 +3,8 @@
 #include "core/kernels/kernels.h"
 
 #define FEW 64u
+#define MANY 512u
+#define DIGIT_BITS 11u
 
 /* Those up to the middle key to the front, and it behind them: returns its place. */
 static size_t part(uint64_t *keys, size_t n)
@@ -36,6 +38,31 @@ void rt_keys_sort(uint64_t *keys, size_t n)
         }
     }
     rt_kernels()->sort_few(keys, n);
+}
+
+void rt_keys_sort_by_upper(uint64_t **keys, uint64_t **spare, size_t n, uint32_t end)
+{
+    const uint64_t mask = (1u << DIGIT_BITS) - 1;
+    if (n < MANY) {
+        rt_keys_sort(*keys, n);
+        return;
+    }
+    for (unsigned shift = 32; shift < 64 && (end - 1) >> (shift - 32) != 0; shift += DIGIT_BITS) {
+        size_t places[1u << DIGIT_BITS] = {0};
+        uint64_t *swap = *keys;
+        size_t begin = 0;
+        for (size_t i = 0; i < n; i++)
+            places[(*keys)[i] >> shift & mask]++;
+        for (size_t digit = 0; digit <= mask; digit++) {
+            size_t count = places[digit];
+            places[digit] = begin;
+            begin += count;
+        }
+        for (size_t i = 0; i < n; i++)
+            (*spare)[places[(*keys)[i] >> shift & mask]++] = (*keys)[i];
+        *keys = *spare;
+        *spare = swap;
+    }
 }
 
 void rt_keys_select(uint64_t *keys, size_t n, size_t wanted)

@@ -32,6 +32,9 @@ static inline uint32_t rt_key_number(uint64_t key)
 
 /* Ascending; no two keys are equal, and none is UINT64_MAX. */
 void rt_keys_sort(uint64_t *keys, size_t n);
+/* The same for many whose lower words ascend as it is, and whose upper words are below `end`.
+ * spare: room for n; the two arrays may change places. */
+void rt_keys_sort_by_upper(uint64_t **keys, uint64_t **spare, size_t n, uint32_t end);
 /* Brings the `wanted` least keys to the front, in any order. */
 void rt_keys_select(uint64_t *keys, size_t n, size_t wanted);
 

@@ -72,7 +72,7 @@ enum rt_status rt_rerank_begin(struct rt_scanner *s, struct rt_scan_query *q, si
  * leaves the last of them unused. */
 void rt_rerank_end(struct rt_scanner *s, struct rt_scan_query *q, const struct rt_scan_fetch *fetch)
 {
-    const float *vector = s->batch.queries + (size_t)(q - s->queries) * s->dim;
+    const float *vector = s->batch.queries + q->number * s->dim;
     for (size_t begin = 0; begin < fetch->n; begin += AT_ONCE) {
         float distances[AT_ONCE];
         size_t n = fetch->n - begin < AT_ONCE ? fetch->n - begin : AT_ONCE;

@@ -1,36 +1,35 @@
 /* A batch of queries: pairs of query and list by list, parts, passes, rounds. */
+#include "core/keys.h"
 #include "core/scanner.h"
 
 #include <math.h>
 #include <string.h>
 
 #define LISTS_AHEAD 64u /* lists that are asked for before they are scanned */
+#define MANY_PROBES 12u /* most of a query's time goes into codes, which many share */
+#define FEW_TOGETHER 64u
+#define MANY_TOGETHER 1024u
+
+/* ---- which queries together ---- */
+
+uint32_t rt_scan_together(uint32_t n_probes)
+{
+    return n_probes < MANY_PROBES ? FEW_TOGETHER : MANY_TOGETHER;
+}
+
+void rt_scan_order(const uint32_t *lists, size_t n_queries, uint32_t n_probes, uint32_t n_lists,
+                   uint64_t *scratch, uint32_t *order)
+{
+    uint64_t *keys = scratch;
+    uint64_t *spare = scratch + n_queries;
+    for (size_t q = 0; q < n_queries; q++)
+        keys[q] = (uint64_t)lists[q * n_probes] << 32 | q;
+    rt_keys_sort_by_upper(&keys, &spare, n_queries, n_lists);
+    for (size_t q = 0; q < n_queries; q++)
+        order[q] = rt_key_number(keys[q]);
+}
 
 /* ---- the pairs, by list ---- */
-
-/* Stable, by list: the pairs are made in order of queries (I3). */
-static void sort_pairs(struct rt_scanner *s)
-{
-    for (unsigned shift = 32; (s->n_lists - 1) >> (shift - 32) != 0; shift += RT_SCAN_DIGIT_BITS) {
-        const uint64_t mask = (1u << RT_SCAN_DIGIT_BITS) - 1;
-        uint64_t *swap = s->pairs;
-        size_t begin = 0;
-        memset(s->digits, 0, sizeof s->digits);
-        for (size_t i = 0; i < s->n_pairs; i++)
-            s->digits[s->pairs[i] >> shift & mask]++;
-        for (size_t digit = 0; digit <= mask; digit++) {
-            size_t count = s->digits[digit];
-            s->digits[digit] = begin;
-            begin += count;
-        }
-        for (size_t i = 0; i < s->n_pairs; i++)
-            s->spare[s->digits[s->pairs[i] >> shift & mask]++] = s->pairs[i];
-        s->pairs = s->spare;
-        s->spare = swap;
-        if (shift + RT_SCAN_DIGIT_BITS >= 64)
-            break;
-    }
-}
 
 static void make_pairs(struct rt_scanner *s)
 {
@@ -38,13 +37,13 @@ static void make_pairs(struct rt_scanner *s)
     s->n_pairs = 0;
     for (size_t q = 0; q < batch->n_queries; q++)
         for (uint32_t p = 0; p < batch->n_probes; p++) {
-            uint32_t list = batch->lists[q * batch->n_probes + p];
+            uint32_t list = batch->lists[s->queries[q].number * batch->n_probes + p];
             if (list == UINT32_MAX)
                 break;
             rt_assert(list < s->n_lists);
             s->pairs[s->n_pairs++] = (uint64_t)list << 32 | q << 1 | (p > 0);
         }
-    sort_pairs(s);
+    rt_keys_sort_by_upper(&s->pairs, &s->spare, s->n_pairs, s->n_lists);
 }
 
 static size_t group_end(const struct rt_scanner *s, size_t begin)
@@ -174,12 +173,13 @@ static void begin_batch(struct rt_scanner *s, const struct rt_scan_batch *batch)
     s->n_group = 0; /* a batch that failed may have left some */
     for (size_t i = 0; i < batch->n_queries; i++) {
         struct rt_scan_query *q = s->queries + i;
-        *q = (struct rt_scan_query){.top = {s->options.k, 0, s->hits + i * s->options.k},
+        *q = (struct rt_scan_query){.number = batch->order ? batch->order[i] : i,
+                                    .top = {s->options.k, 0, s->hits + i * s->options.k},
                                     .limit = INFINITY,
                                     .candidates = s->candidates + i * s->options.buffer,
                                     .rows = s->rows + i * s->options.buffer};
         if (!s->is_residual)
-            rt_scan_make_table(s, batch->rotated + i * s->dim, NULL, s->tables + i,
+            rt_scan_make_table(s, batch->rotated + q->number * s->dim, NULL, s->tables + i,
                                s->entries + i * table_bytes);
     }
     make_pairs(s);
@@ -200,12 +200,13 @@ done:
 static void give_hits(const struct rt_scanner *s, struct rt_hit *hits, struct rt_scan_count *counts)
 {
     for (size_t i = 0; i < s->batch.n_queries; i++) {
-        struct rt_topk copy = s->queries[i].top;
-        copy.hits = hits + i * copy.k;
-        memcpy(copy.hits, s->queries[i].top.hits, copy.n * sizeof *copy.hits);
+        const struct rt_scan_query *q = &s->queries[i];
+        struct rt_topk copy = q->top;
+        copy.hits = hits + q->number * copy.k;
+        memcpy(copy.hits, q->top.hits, copy.n * sizeof *copy.hits);
         rt_topk_end(&copy);
         if (counts)
-            counts[i] = s->queries[i].count;
+            counts[q->number] = q->count;
     }
 }
 
@@ -226,7 +227,7 @@ enum rt_status rt_scan_round2(struct rt_scanner *scanner, const float *tau, stru
 {
     enum rt_status st = RT_OK;
     for (size_t i = 0; i < scanner->batch.n_queries; i++)
-        scanner->queries[i].limit = tau[i];
+        scanner->queries[i].limit = tau[scanner->queries[i].number];
     RT_TRY(rt_rerank_all(scanner, SIZE_MAX, err));
     give_hits(scanner, hits, counts);
 done:

@@ -83,7 +83,9 @@ struct rt_scan_batch {
     const uint32_t
         *lists; /* n_queries x n_probes leaves, nearest first, none twice; UINT32_MAX: no more */
     uint32_t part;
-    uint32_t n_parts; /* 1: everything here */
+    uint32_t n_parts;      /* 1: everything here */
+    const uint32_t *order; /* their numbers in every array here and of hits, tau and counts; NULL:
+                            * 0, 1, .. */
 };
 
 /* What one query cost here; sums over parts are the query's. */
@@ -92,6 +94,13 @@ struct rt_scan_count {
     uint64_t rows;     /* codes scanned */
     uint64_t reranked; /* exact distances */
 };
+
+/* Queries in this order, so many at a time, find in the caches much of what the ones before them
+ * touched: order (n_queries) := their numbers by nearest list. lists: n_queries x n_probes as in a
+ * batch, of n_lists in all; scratch: 2 x n_queries. */
+uint32_t rt_scan_together(uint32_t n_probes);
+void rt_scan_order(const uint32_t *lists, size_t n_queries, uint32_t n_probes, uint32_t n_lists,
+                   uint64_t *scratch, uint32_t *order);
 
 struct rt_scanner;
 /* Bytes that rt_scanner_new allocates for these. */

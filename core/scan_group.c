@@ -222,7 +222,7 @@ enum rt_status rt_scan_add_pair(struct rt_scanner *s, size_t number, uint32_t li
     pair->table = &s->tables[number];
     if (s->is_residual) {
         const float *centroid = rt_tree_leaves(s->source.tree)->centroids + (size_t)list * s->dim;
-        rt_scan_make_table(s, s->batch.rotated + number * s->dim, centroid, &pair->own,
+        rt_scan_make_table(s, s->batch.rotated + pair->query->number * s->dim, centroid, &pair->own,
                            s->entries + s->n_group * table_bytes);
         pair->table = &pair->own;
     }

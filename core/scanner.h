@@ -10,8 +10,7 @@
 
 #define RT_SCAN_GROUP 16u /* pairs of query and list that are scanned side by side */
 #define RT_SCAN_CHUNK 64u /* blocks; their codes and factors stay in the cache meanwhile */
-#define RT_SCAN_DIGIT_BITS 11u
-#define RT_SCAN_SPARE 2u /* measured for a first tau beside the k */
+#define RT_SCAN_SPARE 2u  /* measured for a first tau beside the k */
 
 /* A row that may be among the k least: its bound was <= tau when it was kept. What is compared is
  * kept apart, in 8 bytes: rt_key_of the bound and the number of the row. */
@@ -21,6 +20,7 @@ struct rt_scan_row {
 };
 
 struct rt_scan_query {
+    size_t number; /* in the caller's arrays */
     struct rt_topk top;
     float limit;          /* tau from outside (I5), +infinity without */
     uint32_t first, end;  /* candidates; those before are measured */
@@ -77,7 +77,6 @@ struct rt_scanner {
     float *difference;            /* v - c, padded to 16 */
     struct rt_scan_pair group[RT_SCAN_GROUP];
     size_t n_group;
-    size_t digits[1u << RT_SCAN_DIGIT_BITS];
 };
 
 /* A piece of the k least, and a little: as many bounds are measured for a first tau. */

@@ -12,10 +12,10 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#define QUERIES_A_RANK 8u   /* so many, and ranks share a batch by queries */
-#define MOST_AT_ONCE 1024u  /* queries that a thread answers together */
-#define LEAST_AT_ONCE 64u   /* while threads share them */
-#define PIECES_OF_WORKER 2u /* at least, of what is left */
+#define QUERIES_A_RANK 8u    /* so many, and ranks share a batch by queries */
+#define CHOSEN_AT_ONCE 1024u /* queries whose lists a thread chooses together */
+#define LEAST_AT_ONCE 64u    /* while threads share them */
+#define PIECES_OF_WORKER 2u  /* at least, of what is left */
 
 struct rt_index_search;
 
@@ -24,8 +24,6 @@ struct worker {
     struct rt_index_search *search;
     struct rt_index_scan *scan;
     struct rt_assigner *assigner;
-    float *rotated;  /* MOST_AT_ONCE x dim, of queries that no other rank knows */
-    uint32_t *lists; /* and theirs */
     struct rt_range range;
     enum rt_status st;
     struct rt_error err;
@@ -43,8 +41,11 @@ struct rt_index_search {
     struct rt_tree_sets sets;
     uint32_t n_probes;
     size_t n_shared; /* queries whose lists' blocks ranks share, at most */
-    float *rotated;  /* n_shared x dim */
+    size_t n_own;    /* and those that a rank answers alone */
+    float *rotated;  /* n_shared or n_own x dim */
     uint32_t *lists;
+    uint32_t *order; /* n_own, by nearest list */
+    uint64_t *order_scratch;
     float *tau;
     struct rt_hit *hits; /* batch x k: this rank's, then all ranks' on rank 0 */
     struct rt_scan_count *counts;
@@ -84,16 +85,22 @@ static size_t most_shared(const struct rt_index_search *s)
     return s->options.exact || batch < few ? batch : few;
 }
 
-static size_t most_at_once(const struct rt_index_search *s)
+static size_t most_chosen(const struct rt_index_search *s)
 {
-    return s->options.batch < MOST_AT_ONCE ? s->options.batch : MOST_AT_ONCE;
+    return s->options.batch < CHOSEN_AT_ONCE ? s->options.batch : CHOSEN_AT_ONCE;
+}
+
+static size_t most_together(const struct rt_index_search *s)
+{
+    const uint32_t together = rt_scan_together(s->n_probes);
+    return s->n_own < together ? s->n_own : together;
 }
 
 static uint32_t most_of_worker(const struct rt_index_search *s)
 {
     rt_assert(s->options.threads > 0);
     size_t shared = (s->n_shared + s->options.threads - 1) / s->options.threads;
-    return (uint32_t)(shared > most_at_once(s) ? shared : most_at_once(s));
+    return (uint32_t)(shared > most_together(s) ? shared : most_together(s));
 }
 
 static struct rt_index_scan_source scan_source(const struct rt_index_search *s)
@@ -116,7 +123,6 @@ static struct rt_scan_options scan_options(const struct rt_index_search *s)
 static enum rt_status worker_new(struct rt_index_search *s, struct worker *w, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    const size_t n = most_at_once(s);
     uint32_t most = 1;
     for (uint32_t l = 0; l < s->tree->n_levels; l++)
         most = s->options.probes[l] > most ? s->options.probes[l] : most;
@@ -124,9 +130,7 @@ static enum rt_status worker_new(struct rt_index_search *s, struct worker *w, st
     const struct rt_scan_options scan = scan_options(s);
     w->search = s;
     RT_TRY(rt_index_scan_new(&source, &scan, &w->scan, err));
-    RT_TRY(rt_assigner_new(n, s->tree->dim, most, RT_PROPOSE_AUTO, &w->assigner, err));
-    RT_TRY(rt_array_zero(n, s->tree->dim * sizeof(float), &w->rotated, err));
-    RT_TRY(rt_array_zero(n, s->n_probes * sizeof(uint32_t), &w->lists, err));
+    RT_TRY(rt_assigner_new(most_chosen(s), s->tree->dim, most, RT_PROPOSE_AUTO, &w->assigner, err));
 done:
     return st;
 }
@@ -136,10 +140,14 @@ static enum rt_status allocate(struct rt_index_search *s, struct rt_error *err)
     enum rt_status st = RT_OK;
     size_t batch = s->options.batch;
     s->n_shared = most_shared(s);
+    s->n_own = (batch + (size_t)s->job->n_ranks - 1) / (size_t)s->job->n_ranks;
+    const size_t n_known = s->n_shared > s->n_own ? s->n_shared : s->n_own;
     RT_TRY(rt_rotation_new(s->tree->rotation_seed, s->tree->dim, &s->rotation, err));
     /* zeros, so that the first batch does not stop at each page */
-    RT_TRY(rt_array_zero(s->n_shared, s->tree->dim * sizeof(float), &s->rotated, err));
-    RT_TRY(rt_array_zero(s->n_shared, s->n_probes * sizeof(uint32_t), &s->lists, err));
+    RT_TRY(rt_array_zero(n_known, s->tree->dim * sizeof(float), &s->rotated, err));
+    RT_TRY(rt_array_zero(n_known, s->n_probes * sizeof(uint32_t), &s->lists, err));
+    RT_TRY(rt_array_zero(s->n_own, sizeof *s->order, &s->order, err));
+    RT_TRY(rt_array_zero(s->n_own, 2 * sizeof *s->order_scratch, &s->order_scratch, err));
     RT_TRY(rt_array_zero(s->n_shared, sizeof *s->tau, &s->tau, err));
     RT_TRY(rt_array_zero(batch, s->options.k * sizeof *s->hits, &s->hits, err));
     RT_TRY(rt_array_zero(batch, sizeof *s->counts, &s->counts, err));
@@ -185,14 +193,14 @@ void rt_index_search_free(struct rt_index_search *s)
     for (uint32_t t = 0; s->workers && t < s->options.threads; t++) {
         rt_index_scan_free(s->workers[t].scan);
         rt_assigner_free(s->workers[t].assigner);
-        rt_array_free(s->workers[t].rotated);
-        rt_array_free(s->workers[t].lists);
     }
     rt_array_free(s->workers);
     rt_tree_sets_free(&s->sets);
     rt_rotation_free(s->rotation);
     rt_array_free(s->rotated);
     rt_array_free(s->lists);
+    rt_array_free(s->order);
+    rt_array_free(s->order_scratch);
     rt_array_free(s->tau);
     rt_array_free(s->hits);
     rt_array_free(s->counts);
@@ -249,20 +257,6 @@ static size_t count_of(const struct worker *w)
     return (size_t)rt_range_count(w->range);
 }
 
-/* A worker's queries as a scanner takes them. */
-static struct rt_scan_batch batch_of(const struct worker *w, const float *rotated,
-                                     const uint32_t *lists)
-{
-    const struct rt_index_search *s = w->search;
-    return (struct rt_scan_batch){.n_queries = count_of(w),
-                                  .n_probes = s->n_probes,
-                                  .queries =
-                                      s->queries + (s->first + w->range.begin) * s->tree->dim,
-                                  .rotated = rotated,
-                                  .lists = lists,
-                                  .n_parts = 1};
-}
-
 static struct rt_hit *hits_of(const struct worker *w)
 {
     return w->search->hits + (w->search->first + w->range.begin) * w->search->options.k;
@@ -286,7 +280,7 @@ static void rotate(const struct worker *w, float *rotated)
 static void choose_lists(struct worker *w, const float *rotated, size_t n, uint32_t *lists)
 {
     const struct rt_index_search *s = w->search;
-    const size_t at_once = most_at_once(s);
+    const size_t at_once = most_chosen(s);
     for (size_t q = 0; q < n; q += at_once)
         rt_assign_tree_lists(w->assigner, s->tree, s->sets.sets, s->options.probes,
                              rotated + q * s->tree->dim, n - q < at_once ? n - q : at_once,
@@ -297,41 +291,59 @@ static void choose_lists(struct worker *w, const float *rotated, size_t n, uint3
 
 /* Of n_queries, where n_left are to be had. Many queries at once take less time each, but the last
  * pieces are small, so that no thread waits long for another. */
-static size_t piece_of(const struct rt_index_search *s, size_t n_left)
+static size_t piece_of(const struct rt_index_search *s, size_t n_left, size_t most)
 {
     const size_t n_workers = s->options.threads;
     const size_t least = (s->n_queries + n_workers - 1) / n_workers;
     size_t n = n_workers == 1 ? n_left : n_left / (PIECES_OF_WORKER * n_workers);
     n = n < LEAST_AT_ONCE ? LEAST_AT_ONCE : n;
     n = n < least ? n : least;
-    n = n < most_at_once(s) ? n : most_at_once(s);
+    n = n < most ? n : most;
     return n < n_left ? n : n_left;
 }
 
-/* The next piece for a worker; false: all are taken. */
-static bool take_piece(struct worker *w)
+/* The next piece for a worker, of no more than `most`; false: all are taken. */
+static bool take_piece(struct worker *w, size_t most)
 {
     struct rt_index_search *s = w->search;
     size_t n;
     size_t begin = atomic_load(&s->n_taken);
     do {
-        n = piece_of(s, s->n_queries - begin);
+        n = piece_of(s, s->n_queries - begin, most);
     } while (!atomic_compare_exchange_weak(&s->n_taken, &begin, begin + n));
     w->range = (struct rt_range){begin, begin + n};
     return n > 0;
 }
 
+static enum rt_status prepare(struct worker *w, struct rt_error *err)
+{
+    const struct rt_index_search *s = w->search;
+    (void)err;
+    while (take_piece(w, most_chosen(s))) {
+        float *rotated = s->rotated + w->range.begin * s->tree->dim;
+        rotate(w, rotated);
+        choose_lists(w, rotated, count_of(w), s->lists + w->range.begin * s->n_probes);
+    }
+    return RT_OK;
+}
+
 static enum rt_status answer(struct worker *w, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    const uint32_t k = w->search->options.k;
-    while (take_piece(w)) {
-        const struct rt_scan_batch batch = batch_of(w, w->rotated, w->lists);
-        rotate(w, w->rotated);
-        choose_lists(w, w->rotated, count_of(w), w->lists);
-        RT_TRY(rt_scan(rt_index_scanner(w->scan), &batch, hits_of(w), counts_of(w), err));
-        for (size_t q = 0; q < count_of(w); q++)
-            rt_topk_show(hits_of(w) + q * k, k);
+    const struct rt_index_search *s = w->search;
+    const uint32_t k = s->options.k;
+    struct rt_hit *hits = s->hits + s->first * k;
+    struct rt_scan_batch batch = {.n_probes = s->n_probes,
+                                  .queries = s->queries + s->first * s->tree->dim,
+                                  .rotated = s->rotated,
+                                  .lists = s->lists,
+                                  .n_parts = 1};
+    while (take_piece(w, most_together(s))) {
+        batch.n_queries = count_of(w);
+        batch.order = s->order + w->range.begin;
+        RT_TRY(rt_scan(rt_index_scanner(w->scan), &batch, hits, s->counts + s->first, err));
+        for (size_t i = 0; i < batch.n_queries; i++)
+            rt_topk_show(hits + (size_t)batch.order[i] * k, k);
     }
 done:
     return st;
@@ -343,7 +355,10 @@ static enum rt_status search_by_queries(struct rt_index_search *s, size_t n_quer
     enum rt_status st = RT_OK;
     struct rt_range mine = rt_share(n_queries, s->job->rank, s->job->n_ranks, 1);
     memset(s->counts, 0, n_queries * sizeof *s->counts);
-    RT_LOCAL(run_workers(s, answer, mine.begin, (size_t)rt_range_count(mine), err));
+    const size_t n = (size_t)rt_range_count(mine);
+    RT_LOCAL(run_workers(s, prepare, mine.begin, n, err));
+    rt_scan_order(s->lists, n, s->n_probes, rt_tree_leaves(s->tree)->n, s->order_scratch, s->order);
+    RT_LOCAL(run_workers(s, answer, mine.begin, n, err));
     RT_AGREE(s->job->comm);
     rt_gather_hits(s->job->comm, s->hits, n_queries, s->options.k);
 done:
@@ -352,14 +367,17 @@ done:
 
 /* ---- all ranks the same queries, each its blocks ---- */
 
+/* A worker's queries as a scanner takes them. */
 static struct rt_scan_batch part_of(const struct worker *w)
 {
     const struct rt_index_search *s = w->search;
-    struct rt_scan_batch batch = batch_of(w, s->rotated + w->range.begin * s->tree->dim,
-                                          s->lists + w->range.begin * s->n_probes);
-    batch.part = (uint32_t)w->search->job->rank;
-    batch.n_parts = (uint32_t)w->search->job->n_ranks;
-    return batch;
+    return (struct rt_scan_batch){.n_queries = count_of(w),
+                                  .n_probes = s->n_probes,
+                                  .queries = s->queries + w->range.begin * s->tree->dim,
+                                  .rotated = s->rotated + w->range.begin * s->tree->dim,
+                                  .lists = s->lists + w->range.begin * s->n_probes,
+                                  .part = (uint32_t)s->job->rank,
+                                  .n_parts = (uint32_t)s->job->n_ranks};
 }
 
 static enum rt_status round1(struct worker *w, struct rt_error *err)

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { MOST = 600 };
+enum { MOST = 600, MANY = 3000 };
 
 static int compare(const void *a, const void *b)
 {
@@ -49,6 +49,24 @@ RT_TEST("keys of any number are sorted, those of equal values and sorted ones to
             if (seed == 2)
                 memcpy(keys, expected, sizeof keys);
             rt_keys_sort(keys, n);
+            CHECK(memcmp(keys, expected, n * sizeof *keys) == 0);
+        }
+}
+
+RT_TEST("many keys whose lower words ascend are sorted by their upper ones")
+{
+    static uint64_t rooms[2][MANY];
+    static uint64_t expected[MANY];
+    const uint32_t ends[] = {1, 2, 2048, 2049, 5000000, UINT32_MAX};
+    for (size_t n = 0; n <= MANY; n = n * 2 + 1)
+        for (size_t e = 0; e < sizeof ends / sizeof *ends; e++) {
+            uint64_t *keys = rooms[0];
+            uint64_t *spare = rooms[1];
+            for (size_t i = 0; i < n; i++)
+                keys[i] = rt_random(n, RT_RANDOM_TEST, i, 0, 0) % ends[e] << 32 | i;
+            memcpy(expected, keys, n * sizeof *keys);
+            qsort(expected, n, sizeof *expected, compare);
+            rt_keys_sort_by_upper(&keys, &spare, n, ends[e]);
             CHECK(memcmp(keys, expected, n * sizeof *keys) == 0);
         }
 }

@@ -343,13 +343,12 @@ static struct lies count_lies(struct memory_index *x, uint32_t n_probes, float e
     uint64_t n_top = 0;
     MUST(rt_scanner_new(&source, &options, &scanner, err));
     for (size_t q = 0; q < s->n_queries; q++) {
-        struct rt_scan_batch batch = {1,
-                                      n_probes,
-                                      x->queries + q * s->dim,
-                                      x->rotated_queries + q * s->dim,
-                                      lists + q * n_probes,
-                                      0,
-                                      1};
+        struct rt_scan_batch batch = {.n_queries = 1,
+                                      .n_probes = n_probes,
+                                      .queries = x->queries + q * s->dim,
+                                      .rotated = x->rotated_queries + q * s->dim,
+                                      .lists = lists + q * n_probes,
+                                      .n_parts = 1};
         MUST(rt_scan(scanner, &batch, hits, NULL, err));
         rt_topk_show(hits, k);
         for (uint32_t i = 0; i < k && hits[i].id != RT_NO_ID; i++) {
@@ -398,7 +397,12 @@ RT_TEST("clustered rows: few bounds lie, fewer of true neighbours; lazy rerank f
     for (int e = 0; e < 2; e++) {
         struct rt_scan_source source = index_source(x);
         struct rt_scan_options options = {K, e ? 4 : 1.9f, false, 60, PROBES, 0};
-        struct rt_scan_batch batch = {60, PROBES, x->queries, x->rotated_queries, lists, 0, 1};
+        struct rt_scan_batch batch = {.n_queries = 60,
+                                      .n_probes = PROBES,
+                                      .queries = x->queries,
+                                      .rotated = x->rotated_queries,
+                                      .lists = lists,
+                                      .n_parts = 1};
         struct rt_scanner *scanner = NULL;
         struct rt_hit hits[60 * K];
         struct rt_scan_count counts[60];
@@ -463,8 +467,12 @@ RT_TEST(
             for (int m = 0; m < 2; m++) {
                 struct rt_scan_source source = index_source(both[m]);
                 struct rt_scan_options options = {600, (float)e, false, 10, 2, 0};
-                struct rt_scan_batch batch = {
-                    10, 2, both[m]->queries, both[m]->rotated_queries, lists, 0, 1};
+                struct rt_scan_batch batch = {.n_queries = 10,
+                                              .n_probes = 2,
+                                              .queries = both[m]->queries,
+                                              .rotated = both[m]->rotated_queries,
+                                              .lists = lists,
+                                              .n_parts = 1};
                 struct rt_scanner *scanner = NULL;
                 MUST(rt_scanner_new(&source, &options, &scanner, err));
                 MUST(rt_scan(scanner, &batch, hits[m], NULL, err));

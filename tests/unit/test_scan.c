@@ -338,6 +338,7 @@ struct how { /* to search */
     uint32_t k, n_probes, batch, buffer, n_parts;
     float epsilon;
     bool exact;
+    bool in_order; /* all together, by nearest list */
 };
 
 static void sum_counts(struct rt_scan_count *sum, const struct rt_scan_count *part, size_t n)
@@ -347,6 +348,25 @@ static void sum_counts(struct rt_scan_count *sum, const struct rt_scan_count *pa
         sum[i].rows += part[i].rows;
         sum[i].reranked += part[i].reranked;
     }
+}
+
+/* All queries by their nearest lists, some together. */
+static void search_in_order(struct rt_scanner *scanner, struct rt_scan_batch batch,
+                            uint32_t n_lists, uint32_t together, struct found *f)
+{
+    const size_t n = batch.n_queries;
+    uint64_t *scratch = malloc(2 * n * sizeof *scratch);
+    uint32_t *order = malloc(n * sizeof *order);
+    rt_scan_order(batch.lists, n, batch.n_probes, n_lists, scratch, order);
+    for (size_t i = 0; i < n; i += together) {
+        CHECK(i == 0 || batch.lists[(size_t)order[i - 1] * batch.n_probes] <=
+                            batch.lists[(size_t)order[i] * batch.n_probes]);
+        batch.n_queries = n - i < together ? n - i : together;
+        batch.order = order + i;
+        MUST(rt_scan(scanner, &batch, f->hits, f->counts, err));
+    }
+    free(scratch);
+    free(order);
 }
 
 /* All parts of one batch, in turn, in two rounds as ranks do it. */
@@ -393,7 +413,16 @@ static struct found search(struct memory_index *x, struct how how, const uint32_
         MUST(rt_scanner_new(&source, &options, &scanners[p], err));
     if (rt_memory_now() - before != how.n_parts * rt_scanner_bytes(&source, &options))
         RT_TEST_FAILED("a scanner's bytes are not as announced");
-    for (size_t q = 0; q < s->n_queries; q += how.batch) {
+    if (how.in_order) {
+        struct rt_scan_batch all = {.n_queries = s->n_queries,
+                                    .n_probes = how.n_probes,
+                                    .queries = x->queries,
+                                    .rotated = x->rotated_queries,
+                                    .lists = lists,
+                                    .n_parts = 1};
+        search_in_order(scanners[0], all, s->n_lists, how.batch, &f);
+    }
+    for (size_t q = 0; q < s->n_queries && !how.in_order; q += how.batch) {
         struct rt_scan_batch batch = {.n_queries = s->n_queries - q < how.batch ? s->n_queries - q
                                                                                 : how.batch,
                                       .n_probes = how.n_probes,
@@ -435,7 +464,7 @@ RT_TEST("with bounds of minus infinity the answer is brute force over the probed
     for (size_t i = 0; i < N_SHAPES; i++) {
         struct memory_index *x = index_new(shapes[i]);
         for (uint32_t k = 1; k <= 5000; k = k * 17 + 2) { /* 1, 19, 325 */
-            struct how how = {k, 5, 16, k > 100 ? 64 : 0, 1, 1.9f, true};
+            struct how how = {k, 5, 16, k > 100 ? 64 : 0, 1, 1.9f, true, false};
             uint32_t *lists = index_probes(x, how.n_probes);
             struct found f = search(x, how, lists);
             struct rt_hit *expected = malloc(k * sizeof *expected);
@@ -462,13 +491,14 @@ RT_TEST("answers do not depend on batch, buffer, parts, order of lists or instru
         uint32_t *lists = index_probes(x, PROBES);
         for (int e = 0; e < 3; e++) { /* epsilon 0.3: half of the bounds lie */
             const float epsilon = (float[]){0.3f, 1.9f, 4}[e];
-            const struct how plain = {10, PROBES, 40, 0, 1, epsilon, false};
+            const struct how plain = {10, PROBES, 40, 0, 1, epsilon, false, false};
             struct found first = search(x, plain, lists);
-            for (uint32_t other = 0; other < 7; other++) {
+            for (uint32_t other = 0; other < 9; other++) {
                 struct how how = plain;
-                how.batch = (uint32_t[]){1, 3, 40, 7, 40, 16, 2}[other];
-                how.n_parts = (uint32_t[]){1, 1, 2, 3, 7, 7, 2}[other];
-                how.buffer = (uint32_t[]){0, 64, 0, 64, 0, 100, 64}[other];
+                how.batch = (uint32_t[]){1, 3, 40, 7, 40, 16, 2, 7, 40}[other];
+                how.n_parts = (uint32_t[]){1, 1, 2, 3, 7, 7, 2, 1, 1}[other];
+                how.buffer = (uint32_t[]){0, 64, 0, 64, 0, 100, 64, 0, 64}[other];
+                how.in_order = other > 6;
                 x->vectors_last = other % 2;
                 struct found f = search(x, how, lists);
                 CHECK(same_hits(first.hits, f.hits, n_queries * how.k));
@@ -499,7 +529,7 @@ RT_TEST("rows that move while vectors are on their way keep their names")
     for (size_t i = 0; i < N_SHAPES; i++) {
         struct memory_index *x = index_new(shapes[i]);
         uint32_t *lists = index_probes(x, PROBES);
-        struct how how = {K, PROBES, 40, 4096, 1, 1.9f, false};
+        struct how how = {K, PROBES, 40, 4096, 1, 1.9f, false, false};
         struct found roomy = search(x, how, lists);
         x->vectors_last = true;
         how.buffer = 64;
@@ -520,7 +550,7 @@ RT_TEST(
     struct memory_index *x = index_new(shapes[0]);
     uint32_t *lists = index_probes(x, 6);
     for (uint32_t parts = 1; parts <= 7; parts += 2) {
-        struct how how = {3000, 6, 40, 0, parts, 1.9f, true};
+        struct how how = {3000, 6, 40, 0, parts, 1.9f, true, false};
         struct found f = search(x, how, lists);
         for (size_t q = 0; q < shapes[0].n_queries; q++)
             CHECK(f.counts[q].rows == f.counts[q].reranked && f.counts[q].lists == 6);
@@ -536,7 +566,7 @@ RT_TEST("where reading is slow every list is expected before it is read, where i
     uint32_t *lists = index_probes(x, 6);
     for (uint32_t parts = 1; parts <= 3; parts++)
         for (int slow = 0; slow < 2; slow++) {
-            struct how how = {10, 6, 40, 0, parts, 1.9f, false};
+            struct how how = {10, 6, 40, 0, parts, 1.9f, false, false};
             memset(x->expected, 0, sizeof x->expected);
             x->is_slow = slow;
             x->reads = x->unexpected = 0;
@@ -553,7 +583,7 @@ RT_TEST("dead rows are not found, and places without a row are empty")
     struct memory_index *x = index_new(shapes[1]);
     uint32_t *lists = index_probes(x, 2);
     x->dead_mask = 3;
-    struct how how = {500, 2, 8, 64, 1, 1.9f, false};
+    struct how how = {500, 2, 8, 64, 1, 1.9f, false, false};
     struct found f = search(x, how, lists);
     struct rt_hit *expected = malloc(how.k * sizeof *expected);
     for (size_t q = 0; q < shapes[1].n_queries; q++) {
@@ -577,7 +607,7 @@ RT_TEST("a batch reads each list at most twice; the places after UINT32_MAX are 
 {
     struct memory_index *x = index_new(shapes[0]);
     uint32_t *lists = index_probes(x, 6);
-    struct how how = {10, 6, 40, 0, 1, 1.9f, false};
+    struct how how = {10, 6, 40, 0, 1, 1.9f, false, false};
     for (size_t q = 0; q < shapes[0].n_queries; q++)
         lists[q * 6 + 4] = UINT32_MAX;
     struct found f = search(x, how, lists);
@@ -594,7 +624,7 @@ RT_TEST("a query without lists has no neighbours; identical rows come in order o
     struct index_shape same = {11, RT_L2, RT_U8, true, 20, 200, 1, 3, 0, 0, 0, 0, false, 0};
     struct memory_index *x = index_new(same);
     uint32_t lists[3] = {0, 0, UINT32_MAX};
-    struct how how = {50, 1, 3, 64, 1, 1.9f, false};
+    struct how how = {50, 1, 3, 64, 1, 1.9f, false, false};
     struct found f = search(x, how, lists);
     for (size_t i = 1; i < how.k; i++)
         CHECK(f.hits[i].id > f.hits[i - 1].id && f.hits[i].distance == 0);
@@ -616,8 +646,12 @@ RT_TEST("a failed read is passed on, and the scanner can be used again")
     struct memory_index *x = index_new(shapes[0]);
     struct rt_scan_source source = index_source(x);
     struct rt_scan_options options = {5, 1.9f, false, 4, 1, 0};
-    struct rt_scan_batch batch = {4, 1, x->queries, x->rotated_queries, (uint32_t[]){0, 1, 2, 3},
-                                  0, 1};
+    struct rt_scan_batch batch = {.n_queries = 4,
+                                  .n_probes = 1,
+                                  .queries = x->queries,
+                                  .rotated = x->rotated_queries,
+                                  .lists = (uint32_t[]){0, 1, 2, 3},
+                                  .n_parts = 1};
     struct rt_scanner *scanner = NULL;
     struct rt_hit hits[20];
     source.read_vectors = refuse;
