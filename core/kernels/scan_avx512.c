@@ -311,7 +311,7 @@ static inline __m512 add_product(__m512 sum, __m512 a, __m512 b)
                 RT_EACH_16(sum[0] = add(sum[0], load_##type(rows[r], i, mask),                     \
                                         load_f32(query, i, mask)));                                \
             __m128 all = tree_f32_4(sum);                                                          \
-            all = is_minus ? _mm_sub_ps(_mm_setzero_ps(), all) : all;                              \
+            all = (is_minus) ? _mm_sub_ps(_mm_setzero_ps(), all) : all;                            \
             _mm_mask_storeu_ps(out + r, some == 4 ? 15 : 1, all);                                  \
         }                                                                                          \
     }

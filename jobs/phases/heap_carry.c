@@ -8,8 +8,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define GRAIN 64u                 /* slots that go along together, if any of them lives */
-#define BLOCK_SLOTS (64u * GRAIN) /* a bit a grain */
+#define GRAIN 64u         /* slots that go along together, if any of them lives */
+#define BLOCK_SLOTS 4096u /* 64 grains: a bit each */
 
 struct rt_heap_block {  /* consecutive place slots of one segment */
     uint64_t first_row; /* of its first grain that goes along */
@@ -129,6 +129,7 @@ static enum rt_status reach(struct rt_carry *carry, uint64_t heap_row, struct rt
     }
     if ((n & (n - 1)) == 0)
         RT_TRY(rt_array_resize(n ? 2 * n : 1, sizeof *carry->heap_runs, &carry->heap_runs, err));
+    rt_assert(carry->heap_runs);
     carry->heap_runs[carry->n_heap_runs++] =
         (struct rt_heap_run){.first_row = carry->n_rows, .heap_row = heap_row};
 done:
