@@ -27,5 +27,10 @@ static inline uint32_t rt_code_bytes(uint32_t dim)
  * has rt_code_n_factors entries. */
 void rt_code_encode(enum rt_metric metric, const float *row, const float *centroid, uint32_t dim,
                     uint8_t *code, float *factors);
+/* Those of n rows (n x dim), each against the centroid of its list; where that is UINT32_MAX, its
+ * code and factors stay as they are. centroids: all of a level, NULL as above. codes, factors: n
+ * of each. */
+void rt_code_encode_rows(enum rt_metric metric, const float *rows, const uint32_t *lists, size_t n,
+                         const float *centroids, uint32_t dim, uint8_t *codes, float *factors);
 
 #endif

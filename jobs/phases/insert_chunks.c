@@ -143,6 +143,8 @@ static enum rt_status code_block(struct rt_inserter *in, uint64_t first_row, siz
     RT_TRY(rt_row_source_read_ids(in->input->source, source_row, n_rows, in->rows.ids + at, err));
     const struct rt_coded_rows *rows = NULL;
     RT_TRY(rt_row_coder_assign(in->coder, in->native, n_rows, &rows, err));
+    rt_row_coder_encode(in->coder, in->rows.codes + at * in->code_bytes,
+                        in->rows.factors + at * in->n_factors);
     for (size_t i = 0; i < n_rows; i++) {
         uint32_t list = rows->lists[i];
         in->rows.lists[at + i] = list;
@@ -154,8 +156,6 @@ static enum rt_status code_block(struct rt_inserter *in, uint64_t first_row, siz
             continue;
         }
         in->distances[at + i] = rows->distances[i];
-        rt_row_coder_encode(in->coder, i, list, in->rows.codes + (at + i) * in->code_bytes,
-                            in->rows.factors + (at + i) * in->n_factors);
         if (in->input->gate)
             rt_recall_gate_pass(in->input->gate, in->native + i * in->row_bytes,
                                 in->rows.ids[at + i]);

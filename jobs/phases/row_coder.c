@@ -129,14 +129,12 @@ done:
     return st;
 }
 
-void rt_row_coder_encode(struct rt_row_coder *coder, size_t row, uint32_t list, uint8_t *code,
-                         float *factors)
+void rt_row_coder_encode(const struct rt_row_coder *coder, uint8_t *codes, float *factors)
 {
     const struct rt_tree *tree = coder->options.tree;
-    const float *centroid =
-        tree->residual ? rt_tree_leaves(tree)->centroids + (size_t)list * tree->dim : NULL;
-    rt_code_encode(tree->metric, coder->rotated + row * tree->dim, centroid, tree->dim, code,
-                   factors);
+    const float *centroids = tree->residual ? rt_tree_leaves(tree)->centroids : NULL;
+    rt_code_encode_rows(tree->metric, coder->rotated, coder->lists, coder->rows.n_rows, centroids,
+                        tree->dim, codes, factors);
 }
 
 size_t rt_row_coder_order(const uint32_t *lists, size_t n_rows, uint32_t *order, uint32_t *scratch)

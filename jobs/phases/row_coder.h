@@ -51,9 +51,8 @@ struct rt_coded_rows {
 enum rt_status rt_row_coder_assign(struct rt_row_coder *coder, const void *native, size_t n_rows,
                                    const struct rt_coded_rows **out,
                                    struct rt_error *err) RT_MUST_CHECK;
-/* Code (rt_code_bytes) and factors of good row `row` of the batch, against `list`'s centroid. */
-void rt_row_coder_encode(struct rt_row_coder *coder, size_t row, uint32_t list, uint8_t *code,
-                         float *factors);
+/* Codes (rt_code_bytes each) and factors of the batch's good rows, each at its row's place. */
+void rt_row_coder_encode(const struct rt_row_coder *coder, uint8_t *codes, float *factors);
 
 /* Rows 0..n_rows sorted by (list, row) (E3), those with list RT_NO_PARENT left out: row numbers
  * into order, their count is returned. order and scratch: n_rows entries. */

@@ -19,6 +19,7 @@
 #include <time.h>
 
 #define BATCH 8192u        /* rows of a call, as insert does */
+#define ROTATED 64u        /* rows of a call, as insert does */
 #define COMPARED 8192u     /* rows held against all leaves */
 #define GEMM_ROWS 512u     /* rows of a brute-force block */
 #define GEMM_LEAVES 65536u /* leaves of one, so that products stay within 128 MiB */
@@ -34,6 +35,9 @@ struct bench {
     uint32_t dim, n_cells;
     size_t n_rows, n_compared;
     float *rows, *distances;
+    float *made;    /* ROTATED rows */
+    uint8_t *codes; /* of a batch */
+    float *factors;
     uint32_t *lists, *exact;
     uint32_t beam;
     double agreement, distances_a_row, candidates_a_row;
@@ -104,6 +108,9 @@ static enum rt_status read_rows(struct bench *b, const char *name, struct rt_err
     RT_TRY(rt_array_new(b->n_rows, sizeof *b->distances, &b->distances, err));
     RT_TRY(rt_array_new(b->n_rows, sizeof *b->lists, &b->lists, err));
     RT_TRY(rt_array_new(b->n_rows, sizeof *b->exact, &b->exact, err));
+    RT_TRY(rt_array_new(ROTATED, b->dim * sizeof(float), &b->made, err));
+    RT_TRY(rt_array_new(BATCH, rt_code_bytes(b->dim), &b->codes, err));
+    RT_TRY(rt_array_new(BATCH, RT_MAX_FACTORS * sizeof(float), &b->factors, err));
     if (fread(b->rows, b->dim * sizeof(float), b->n_rows, file) != b->n_rows)
         RT_FAIL(RT_INPUT, "'%s' is short", name);
 done:
@@ -128,19 +135,53 @@ done:
     return st;
 }
 
-static double assign(struct bench *b, uint32_t beam, size_t n_rows)
+/* A few rows at a time, where they were just made, as insert does; what comes out is kept or not.
+ */
+static double rotate(struct bench *b, bool keep)
+{
+    double seconds = 0;
+    for (size_t at = 0; at < b->n_rows; at += ROTATED) {
+        size_t n = b->n_rows - at < ROTATED ? b->n_rows - at : ROTATED;
+        float *rows = b->rows + at * b->dim;
+        memcpy(b->made, rows, n * b->dim * sizeof *rows);
+        double began = now();
+        rt_rotation_apply(b->rotation, b->made, n);
+        seconds += now() - began;
+        if (keep)
+            memcpy(rows, b->made, n * b->dim * sizeof *rows);
+    }
+    return seconds;
+}
+
+/* Rows of a batch that was just assigned, as insert does. */
+static double encode(const struct bench *b, size_t begin, size_t n)
 {
     double began = now();
-    for (size_t at = 0; at < n_rows; at += BATCH)
-        rt_assign_tree(b->assigner, b->tree, b->sets, beam, b->rows + at * b->dim,
-                       n_rows - at < BATCH ? n_rows - at : BATCH, b->lists + at, b->distances + at);
+    rt_code_encode_rows(RT_L2, b->rows + begin * b->dim, b->lists + begin, n, b->leaves->centroids,
+                        b->dim, b->codes, b->factors);
     return now() - began;
+}
+
+/* Seconds; those of encoding, where they are wanted, apart. */
+static double assign(struct bench *b, uint32_t beam, size_t n_rows, double *encoding)
+{
+    double seconds = 0;
+    for (size_t at = 0; at < n_rows; at += BATCH) {
+        size_t n = n_rows - at < BATCH ? n_rows - at : BATCH;
+        double began = now();
+        rt_assign_tree(b->assigner, b->tree, b->sets, beam, b->rows + at * b->dim, n, b->lists + at,
+                       b->distances + at);
+        seconds += now() - began;
+        if (encoding)
+            *encoding += encode(b, at, n);
+    }
+    return seconds;
 }
 
 /* A beam as wide as the tree looks at all leaves. */
 static double assign_exactly(struct bench *b)
 {
-    double seconds = assign(b, b->n_cells, b->n_compared);
+    double seconds = assign(b, b->n_cells, b->n_compared, NULL);
     memcpy(b->exact, b->lists, b->n_compared * sizeof *b->exact);
     return seconds;
 }
@@ -149,40 +190,13 @@ static void find_beam(struct bench *b, double wanted)
 {
     for (b->beam = 1;; b->beam += b->beam < 4 ? 1 : b->beam / 4) {
         size_t same = 0;
-        (void)assign(b, b->beam, b->n_compared);
+        (void)assign(b, b->beam, b->n_compared, NULL);
         for (size_t i = 0; i < b->n_compared; i++)
             same += b->lists[i] == b->exact[i];
         b->agreement = (double)same / (double)b->n_compared;
         if (b->agreement >= wanted || b->beam >= b->n_cells)
             return;
     }
-}
-
-/* Rotation of rows as insert has them, just made; they stay rotated. */
-static double rotate(struct bench *b)
-{
-    double began = now();
-    for (size_t at = 0; at < b->n_rows; at += 64)
-        rt_rotation_apply(b->rotation, b->rows + at * b->dim,
-                          b->n_rows - at < 64 ? b->n_rows - at : 64);
-    return now() - began;
-}
-
-/* In order of list, as insert does. */
-static enum rt_status encode(struct bench *b, double *seconds, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    uint8_t *code = NULL;
-    float factors[RT_MAX_FACTORS];
-    RT_TRY(rt_array_new(rt_code_bytes(b->dim), 1, &code, err));
-    double began = now();
-    for (size_t i = 0; i < b->n_rows; i++)
-        rt_code_encode(RT_L2, b->rows + i * b->dim,
-                       b->leaves->centroids + (size_t)b->lists[i] * b->dim, b->dim, code, factors);
-    *seconds = now() - began;
-done:
-    rt_array_free(code);
-    return st;
 }
 
 /* norm - 2 product, the least of n and where: 16 lanes, so that the compiler makes vectors of it.
@@ -252,7 +266,8 @@ static enum rt_status run(char **argv, struct rt_error *err)
     double tree[ROUNDS];
     double gemm[ROUNDS];
     double minimum[ROUNDS];
-    double encoding = 0;
+    double rotation[ROUNDS];
+    double encoding[ROUNDS] = {0};
     uint64_t rows[2];
     uint64_t candidates[2];
     uint64_t distances[2];
@@ -261,18 +276,18 @@ static enum rt_status run(char **argv, struct rt_error *err)
     RT_TRY(read_rows(&b, argv[2], err));
     if (!rt_gemm_is_sound(b.dim))
         RT_FAIL(RT_USAGE, "this BLAS does not multiply as it should");
-    double rotation = rotate(&b);
+    (void)rotate(&b, true);
     double flat = assign_exactly(&b);
     find_beam(&b, strtod(argv[4], NULL));
     rt_assigner_counts(b.assigner, &rows[0], &candidates[0]);
     distances[0] = rt_assigner_distances(b.assigner);
     for (int i = 0; i < ROUNDS; i++) {
         RT_TRY(brute(&b, &gemm[i], &minimum[i], err));
-        tree[i] = assign(&b, b.beam, b.n_rows);
+        rotation[i] = rotate(&b, false);
+        tree[i] = assign(&b, b.beam, b.n_rows, &encoding[i]);
     }
     rt_assigner_counts(b.assigner, &rows[1], &candidates[1]);
     distances[1] = rt_assigner_distances(b.assigner);
-    RT_TRY(encode(&b, &encoding, err));
     double n = (double)b.n_rows;
     double assigned = (double)(rows[1] - rows[0]);
     (void)printf(
@@ -285,13 +300,17 @@ static enum rt_status run(char **argv, struct rt_error *err)
         rt_proposer_name(RT_PROPOSE_AUTO, b.dim), b.beam, b.agreement,
         (double)(distances[1] - distances[0]) / assigned,
         (double)(candidates[1] - candidates[0]) / assigned, int8_rate(), least(tree) / n,
-        flat / (double)b.n_compared, least(gemm), least(minimum), rotation / n, encoding / n);
+        flat / (double)b.n_compared, least(gemm), least(minimum), least(rotation) / n,
+        least(encoding) / n);
 done:
     rt_assigner_free(b.assigner);
     for (int l = 0; l < RT_MAX_LEVELS; l++)
         rt_centroid_set_free(b.sets[l]);
     rt_rotation_free(b.rotation);
     rt_array_free(b.rows);
+    rt_array_free(b.made);
+    rt_array_free(b.codes);
+    rt_array_free(b.factors);
     rt_array_free(b.distances);
     rt_array_free(b.lists);
     rt_array_free(b.exact);

@@ -218,4 +218,36 @@ RT_TEST("every instruction set gives the bits and sums of the portable one")
     }
 }
 
+RT_TEST("rows of a batch get the codes they get alone, and those without a list none")
+{
+    enum { N = 9, DIM = 33, LISTS = 4, BYTES = (DIM + 7) / 8 };
+    static float rows[N * DIM];
+    static float centroids[LISTS * DIM];
+    static const uint32_t lists[N] = {3, 0, UINT32_MAX, 1, 3, UINT32_MAX, UINT32_MAX, 2, 0};
+    draw(1, N * DIM, rows);
+    draw(2, LISTS * DIM, centroids);
+    for (int is_residual = 0; is_residual < 2; is_residual++)
+        for (int metric = RT_L2; metric <= RT_COSINE; metric++) {
+            uint8_t codes[N * BYTES];
+            float factors[N * RT_MAX_FACTORS];
+            uint8_t code[BYTES];
+            float own[RT_MAX_FACTORS];
+            size_t n_factors = rt_code_n_factors((enum rt_metric)metric);
+            memset(codes, 0xee, sizeof codes);
+            memset(factors, 0xee, sizeof factors);
+            rt_code_encode_rows((enum rt_metric)metric, rows, lists, N,
+                                is_residual ? centroids : NULL, DIM, codes, factors);
+            for (size_t i = 0; i < N; i++) {
+                memset(code, 0xee, sizeof code);
+                memset(own, 0xee, sizeof own);
+                if (lists[i] != UINT32_MAX)
+                    rt_code_encode((enum rt_metric)metric, rows + i * DIM,
+                                   is_residual ? centroids + (size_t)lists[i] * DIM : NULL, DIM,
+                                   code, own);
+                CHECK(same_bits(code, codes + i * BYTES, BYTES));
+                CHECK(same_bits(own, factors + i * n_factors, n_factors * sizeof *own));
+            }
+        }
+}
+
 RT_TEST_MAIN()
