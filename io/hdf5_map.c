@@ -141,6 +141,15 @@ done:
     return st;
 }
 
+enum rt_status rt_h5_map_check_around(const struct rt_h5_map *map, uint32_t dataset, uint64_t at,
+                                      struct rt_error *err)
+{
+    uint64_t n_rows = map->layout.datasets[dataset].dims[0];
+    uint64_t begin = at > 0 ? at - 1 : 0;
+    uint64_t end = at < n_rows ? at + 1 : n_rows;
+    return rt_h5_map_check_rows(map, dataset, begin, end - begin, err);
+}
+
 /* ---- hashes of a whole file ---- */
 
 #define PIECE ((size_t)1 << 20)

@@ -42,5 +42,10 @@ enum rt_status rt_h5_map_check_unit(const struct rt_h5_map *map, uint32_t datase
  * whichever thread comes first (H7). A dataset without checksums is fine. */
 enum rt_status rt_h5_map_check_rows(const struct rt_h5_map *map, uint32_t dataset, uint64_t first,
                                     uint64_t n_rows, struct rt_error *err) RT_MUST_CHECK;
+/* The same for a search by halves that has ended at row `at` of rows that ascend, perhaps behind
+ * the last: it is right if the rows on both sides of that place are, whichever it has met before.
+ */
+enum rt_status rt_h5_map_check_around(const struct rt_h5_map *map, uint32_t dataset, uint64_t at,
+                                      struct rt_error *err) RT_MUST_CHECK;
 
 #endif

@@ -171,6 +171,17 @@ bool rt_index_is_live(const struct rt_index_view *view, uint64_t id, uint64_t ge
     return true;
 }
 
+enum rt_status rt_index_check_live(const struct rt_index_view *view, uint64_t id,
+                                   uint64_t generation, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    for (size_t i = 0; i < view->n_tombstones; i++)
+        if (view->tombstones[i].shape.generation > generation)
+            RT_TRY(rt_tombstones_check(&view->tombstones[i], id, err));
+done:
+    return st;
+}
+
 enum rt_status rt_index_find(const struct rt_index_view *view, uint64_t id,
                              struct rt_found_row *row, bool *found, struct rt_error *err)
 {
@@ -182,7 +193,10 @@ enum rt_status rt_index_find(const struct rt_index_view *view, uint64_t id,
         const struct rt_vectors_view *file = &view->vectors[i];
         uint64_t slot = RT_NO_ROW;
         RT_TRY(rt_vectors_find(file, id, &slot, err));
-        if (slot == RT_NO_ROW || !rt_index_is_live(view, id, file->shape.generation))
+        if (slot == RT_NO_ROW)
+            continue;
+        RT_TRY(rt_index_check_live(view, id, file->shape.generation, err));
+        if (!rt_index_is_live(view, id, file->shape.generation))
             continue;
         if (file->lists[slot] >= view->n_lists)
             RT_FAIL(RT_DAMAGED, "'%s' is damaged: slot %" PRIu64 " names list %" PRIu32,

@@ -42,10 +42,22 @@ void rt_tombstones_close(struct rt_tombstones_view *view)
     memset(view, 0, sizeof *view);
 }
 
+/* The first entry of this id or one beyond. */
+static uint64_t first_of(const struct rt_tombstones_view *view, uint64_t id)
+{
+    const struct rt_tombstone *entries = view->entries;
+    return view->shape.n ? rt_find_first(&entries->id, sizeof *entries, view->shape.n, id) : 0;
+}
+
 uint64_t rt_tombstones_find(const struct rt_tombstones_view *view, uint64_t id)
 {
     const struct rt_tombstone *entries = view->entries;
-    uint64_t n = view->shape.n;
-    uint64_t at = n ? rt_find_first(&entries->id, sizeof *entries, n, id) : 0;
-    return at < n && entries[at].id == id ? entries[at].generation : 0;
+    uint64_t at = first_of(view, id);
+    return at < view->shape.n && entries[at].id == id ? entries[at].generation : 0;
+}
+
+enum rt_status rt_tombstones_check(const struct rt_tombstones_view *view, uint64_t id,
+                                   struct rt_error *err)
+{
+    return rt_h5_map_check_around(view->map, RT_TOMBSTONES_ENTRIES, first_of(view, id), err);
 }

@@ -306,9 +306,10 @@ done:
 /* ---- by id ---- */
 
 /* In slots [begin, end), whose used ones ascend; ids that rise evenly, as rows numbered from
- * anywhere, are found where they would lie. */
+ * anywhere, are found where they would lie. RT_NO_ROW: all before *end_of_less are less, those from
+ * there on are not. */
 static uint64_t find_ascending(const struct rt_vectors_view *view, uint64_t begin, uint64_t end,
-                               uint64_t id)
+                               uint64_t id, uint64_t *end_of_less)
 {
     const uint64_t *ids = view->ids;
     if (begin < end && ids[begin] < id && id < ids[end - 1]) {
@@ -329,6 +330,7 @@ static uint64_t find_ascending(const struct rt_vectors_view *view, uint64_t begi
         else
             begin = used + 1;
     }
+    *end_of_less = begin;
     return RT_NO_ROW;
 }
 
@@ -354,6 +356,7 @@ static enum rt_status find_sorted(const struct rt_vectors_view *view, uint64_t i
     uint64_t n = view->shape.n_sorted;
     uint64_t at = n ? rt_find_first(&view->sorted->id, sizeof *view->sorted, n, id) : 0;
     *slot = RT_NO_ROW;
+    RT_TRY(rt_h5_map_check_around(view->map, (uint32_t)view->datasets.sorted, at, err));
     if (at < n && view->sorted[at].id == id) {
         *slot = view->sorted[at].slot;
         if (*slot >= view->shape.n_slots || view->ids[*slot] != id)
@@ -364,18 +367,48 @@ done:
     return st;
 }
 
+/* The id is not in this tape if it is not between the used slots on both sides of `at`. */
+static enum rt_status check_gap(const struct rt_vectors_view *view,
+                                const struct rt_tape_entry *tape, uint64_t at, struct rt_error *err)
+{
+    uint64_t end = tape->first_slot + tape->n_slots;
+    uint64_t begin = at > tape->first_slot ? at - 1 : at;
+    while (at < end && view->ids[at] == RT_NO_ID)
+        at++;
+    end = at < end ? at + 1 : end;
+    return rt_h5_map_check_rows(view->map, (uint32_t)view->datasets.ids, begin, end - begin, err);
+}
+
+static enum rt_status find_in_tape(const struct rt_vectors_view *view, uint32_t tape, uint64_t id,
+                                   uint64_t *slot, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    uint64_t end = used_end(view, tape);
+    uint64_t end_of_less = end;
+    if (end > view->tapes[tape].first_slot && view->ids[end - 1] >= id)
+        *slot = find_ascending(view, view->tapes[tape].first_slot, end, id, &end_of_less);
+    if (*slot == RT_NO_ROW)
+        RT_TRY(check_gap(view, &view->tapes[tape], end_of_less, err));
+done:
+    return st;
+}
+
 enum rt_status rt_vectors_find(const struct rt_vectors_view *view, uint64_t id, uint64_t *slot,
                                struct rt_error *err)
 {
-    if (!view->shape.ids_ascend)
-        return find_sorted(view, id, slot, err);
+    enum rt_status st = RT_OK;
     *slot = RT_NO_ROW;
-    for (uint32_t i = 0; i < view->shape.n_tapes && *slot == RT_NO_ROW; i++) {
-        uint64_t end = used_end(view, i);
-        if (end > view->tapes[i].first_slot && view->ids[end - 1] >= id)
-            *slot = find_ascending(view, view->tapes[i].first_slot, end, id);
-    }
-    return RT_OK;
+    if (!view->shape.ids_ascend)
+        RT_TRY(find_sorted(view, id, slot, err));
+    for (uint32_t i = 0; view->shape.ids_ascend && i < view->shape.n_tapes && *slot == RT_NO_ROW;
+         i++)
+        RT_TRY(find_in_tape(view, i, id, slot, err));
+    if (*slot == RT_NO_ROW)
+        goto done;
+    RT_TRY(rt_h5_map_check_rows(view->map, (uint32_t)view->datasets.ids, *slot, 1, err));
+    RT_TRY(rt_h5_map_check_rows(view->map, (uint32_t)view->datasets.lists, *slot, 1, err));
+done:
+    return st;
 }
 
 enum rt_status rt_vectors_open(const char *path, struct rt_vectors_view *view, struct rt_error *err)

@@ -107,7 +107,8 @@ uint64_t rt_segment_stored(const struct rt_vectors_view *view,
 uint64_t rt_segment_slot(const struct rt_vectors_view *view, const struct rt_segment_entry *segment,
                          uint32_t slot);
 /* The slot that holds an id, RT_NO_ROW where none does: a logarithm of the file's slots, but for
- * runs of unused ones (H5). Fails with RT_DAMAGED where the sorted ids name no slot. */
+ * runs of unused ones (H5). What the answer rests upon is held to its checksums, and the list of
+ * the slot with it. Fails with RT_DAMAGED, there too where the sorted ids name no slot. */
 enum rt_status rt_vectors_find(const struct rt_vectors_view *view, uint64_t id, uint64_t *slot,
                                struct rt_error *err) RT_MUST_CHECK;
 /* The segment that holds a slot of the file; NULL where none does. */

@@ -88,8 +88,11 @@ static enum rt_status count_block(const struct rt_index_view *view,
     uint64_t n_records = block->end - block->begin;
     RT_TRY(rt_h5_map_check_rows(tape->map, RT_TAPE_LISTS, block->begin, n_records, err));
     RT_TRY(rt_h5_map_check_rows(tape->map, RT_TAPE_IDS, block->begin, n_records, err));
-    for (uint64_t i = block->begin; i < block->end; i++)
+    for (uint64_t i = block->begin; i < block->end; i++) {
+        if (tape->records.ids[i] != RT_NO_ID)
+            RT_TRY(rt_index_check_live(view, tape->records.ids[i], tape->shape.generation, err));
         *n += goes_along(view, tape, i);
+    }
 done:
     return st;
 }

@@ -69,6 +69,8 @@ static enum rt_status live_slot(const struct rt_carry *carry, const struct rt_he
         return RT_OK;
     RT_TRY(rt_h5_map_check_rows(file->map, (uint32_t)file->datasets.ids, *slot, 1, err));
     uint64_t id = file->ids[*slot];
+    if (id != RT_NO_ID)
+        RT_TRY(rt_index_check_live(carry->view, id, file->shape.generation, err));
     if (id == RT_NO_ID || !rt_index_is_live(carry->view, id, file->shape.generation))
         *slot = RT_NO_ROW;
 done:

@@ -99,16 +99,23 @@ done:
     return st;
 }
 
-static void next_live(struct burying *b, struct rt_pair *pairs, size_t most, size_t *n)
+static enum rt_status next_live(struct burying *b, struct rt_pair *pairs, size_t most, size_t *n,
+                                struct rt_error *err)
 {
+    enum rt_status st = RT_OK;
     const struct rt_job *job = b->context->job;
     const struct rt_index_view *view = b->input->view;
     while (*n == 0 && b->file < view->n_vectors) {
         const struct rt_vectors_view *file = &view->vectors[b->file];
         struct rt_range mine = rt_share(file->shape.n_slots, job->rank, job->n_ranks, 1);
+        RT_TRY(rt_h5_map_check_rows(file->map, (uint32_t)file->datasets.ids, mine.begin,
+                                    rt_range_count(mine), err));
         for (; b->at < rt_range_count(mine) && *n < most; b->at++) {
             uint64_t id = file->ids[mine.begin + b->at];
-            if (id != RT_NO_ID && rt_index_is_live(view, id, file->shape.generation))
+            if (id == RT_NO_ID)
+                continue;
+            RT_TRY(rt_index_check_live(view, id, file->shape.generation, err));
+            if (rt_index_is_live(view, id, file->shape.generation))
                 pairs[(*n)++] = (struct rt_pair){id, value_of(KIND_LIVE, 0)};
         }
         if (b->at == rt_range_count(mine)) {
@@ -116,6 +123,8 @@ static void next_live(struct burying *b, struct rt_pair *pairs, size_t most, siz
             b->file++;
         }
     }
+done:
+    return st;
 }
 
 static enum rt_status next_pairs(void *context, bool rewind, struct rt_pair *pairs, size_t most,
@@ -145,7 +154,7 @@ static enum rt_status next_pairs(void *context, bool rewind, struct rt_pair *pai
         }
     }
     if (b->kind == KIND_LIVE && b->input->keeps)
-        next_live(b, pairs, most, n);
+        RT_TRY(next_live(b, pairs, most, n, err));
 done:
     return st;
 }

@@ -145,19 +145,25 @@ elif which == "copied":
     ok("delete", "good", "--ids", ids("late.u64", [1, 5003]), ranks=1)
     insert, vacuum = ("insert", "last.fbin"), ("vacuum", "--dead-fraction", 0)
     delete, frozen = ("delete", "--ids", ids("one.u64", [5005])), ("delete", "--ids", ids("two.u64", np.arange(2, 3000, 3)))
-    for name, dataset, jobs in (
-            ("appendable-4.h5", "lists", (insert, vacuum)), ("appendable-4.h5", "ids", (insert, vacuum)),
-            ("appendable-4.h5", "codes", (insert, vacuum, delete)), ("appendable-4.h5", "factors", (insert, vacuum, delete)),
-            ("appendable-4.h5", "places", (insert, vacuum)), ("vectors-4.h5", "vectors", (insert,)),
-            ("vectors-4.h5", "ids", (insert,)), ("vectors-4.h5", "lists", (insert,)), ("vectors-3.h5", "kept", (vacuum,)),
-            ("vectors-3.h5", "ids", (vacuum,)), ("frozen-3.h5", "codes", (frozen,)), ("frozen-3.h5", "factors", (frozen,)),
-            ("tombstones-5.h5", "tombstones", (delete, vacuum))):
+    keep = ("delete", "--keep", ids("keep.u64", np.arange(100)))
+    again = ("insert", "last.fbin", "--ids", ids("again.u64", [2, *range(9000, 9029)]))  # id 2 is there, in slot 1
+    first, second = 0, 8
+    for name, dataset, at, jobs in (
+            ("appendable-4.h5", "lists", None, (insert, vacuum)), ("appendable-4.h5", "ids", None, (insert, vacuum)),
+            ("appendable-4.h5", "codes", None, (insert, vacuum, delete)), ("appendable-4.h5", "factors", None, (insert, vacuum, delete)),
+            ("appendable-4.h5", "places", None, (insert, vacuum)), ("vectors-4.h5", "vectors", None, (insert,)),
+            ("vectors-4.h5", "ids", None, (insert, keep)), ("vectors-4.h5", "lists", None, (insert, delete)),
+            ("vectors-4.h5", "sorted", None, (delete,)), ("vectors-3.h5", "kept", None, (vacuum,)),
+            ("vectors-3.h5", "ids", None, (vacuum, keep)), ("vectors-3.h5", "ids", first, (("vacuum",),)),
+            ("vectors-3.h5", "ids", second, (again, frozen)), ("vectors-3.h5", "lists", None, (frozen,)),
+            ("frozen-3.h5", "codes", None, (frozen,)), ("frozen-3.h5", "factors", None, (frozen,)),
+            ("tombstones-5.h5", "tombstones", None, (insert, delete, vacuum, keep))):
         offset, n_bytes = ranges(name)[dataset]
         for job, *arguments in jobs:
             shutil.copytree("good", "broken")
-            flip(name, offset + n_bytes // 2)("broken")
+            flip(name, offset + (n_bytes // 2 if at is None else at))("broken")
             result = run(job, "broken", *arguments, ranks=2)
-            what = f"{job} of a damaged {name}, {dataset}"
+            what = f"{job} {arguments} of a damaged {name}, {dataset}, {at}"
             check(result.code == 1 and len(result.message()) == 1 and name in result.message()[0],
                   f"{what}: exit {result.code}: {result.out}{result.err}")
             check(read("CURRENT", "broken") == read("CURRENT"), f"{what}: published")
