@@ -2,9 +2,9 @@
  * by commas, makes the n-th (default first) and every later passage of this rank ("all": any)
  * through the point fail. Actions: `kill` ends the process there by SIGKILL; `stop` halts it once
  * by SIGSTOP, until a test has done something behind its back and sends SIGCONT. Points: open write
- * fsync rename read map malloc; near (ranks of a host send each other the records that they could
- * take from its pages), past_cache (small files are written as large ones are); and the names of
- * phases, which only kill and stop. Without RT_CHECKS RT_FAULT is a constant false. */
+ * fsync rename remove read map malloc; near (ranks of a host send each other the records that they
+ * could take from its pages), past_cache (small files are written as large ones are); and the names
+ * of phases, which only kill and stop. Without RT_CHECKS RT_FAULT is a constant false. */
 #ifndef RT_CORE_FAULT_H
 #define RT_CORE_FAULT_H
 

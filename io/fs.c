@@ -229,7 +229,12 @@ done:
 enum rt_status rt_fs_remove(const char *path, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    if (unlink(path) != 0 && errno != ENOENT)
+    int result = -1;
+    if (RT_FAULT("remove"))
+        errno = EIO;
+    else
+        result = unlink(path);
+    if (result != 0 && errno != ENOENT)
         RT_FAIL(RT_IO, "cannot remove '%s': %s", path, strerror(errno));
 done:
     return st;

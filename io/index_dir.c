@@ -356,6 +356,8 @@ void rt_index_dir_undo(const char *dir, const struct rt_index_dir_begin *begin)
     struct rt_error ignored;
     if (begin->state == RT_INDEX_UNFINISHED)
         return; /* what another run has saved stays */
+    /* first what says that there is something to go on with, then that itself */
+    bool is_clear = begin->keeps_checkpoint || rt_index_remove_checkpoint(dir, &ignored) == RT_OK;
     for (int k = 0; k < RT_N_FILE_KINDS; k++) {
         (void)snprintf(name, sizeof name, "%s-%llu.h5.partial",
                        rt_file_kind_name((enum rt_file_kind)k),
@@ -368,9 +370,7 @@ void rt_index_dir_undo(const char *dir, const struct rt_index_dir_begin *begin)
     remove_name(dir, name);
     rt_index_dir_disclaim(dir, begin->generation);
     remove_name(dir, "CURRENT.partial");
-    if (!begin->keeps_checkpoint && rt_index_remove_checkpoint(dir, &ignored) != RT_OK)
-        return;
-    if (begin->made) {
+    if (is_clear && begin->made) {
         remove_name(dir, "LOCK");
         (void)rmdir(dir);
     }
@@ -439,8 +439,8 @@ enum rt_status rt_index_dir_clean(const char *dir, const struct rt_manifest *con
 {
     enum rt_status st = RT_OK;
     uint64_t n = 0;
+    RT_TRY(rt_index_remove_checkpoint(dir, err)); /* speaks of files that go */
     RT_TRY(sweep_files(dir, REMOVE, keep, n_keep, &n, err));
-    RT_TRY(rt_index_remove_checkpoint(dir, err));
     if (n_removed)
         *n_removed = n;
 done:

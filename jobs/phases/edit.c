@@ -220,7 +220,8 @@ static void undo(const struct rt_edit *e, enum rt_status st)
     struct rt_error ignored;
     struct rt_index_dir_begin begin = {.state = RT_INDEX_PUBLISHED,
                                        .generation = e->context.generation,
-                                       .keeps_checkpoint = !e->has_begun && is_other_pending(e)};
+                                       .keeps_checkpoint =
+                                           !e->has_begun && !e->goes_on && is_other_pending(e)};
     if (st != RT_OK && (e->goes_on || (e->has_begun && rt_exit_code(st) != 2)))
         return;
     if (e->lock && begin.generation && !rt_manifest_is_current(e->context.dir, begin.generation) &&

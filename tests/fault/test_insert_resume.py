@@ -130,6 +130,14 @@ if which == "stops":
     release("named")
     said = finished("publish", "named", want["plain"]).out
     check("all of them by the run before" in said and " 0.00 rows/s" not in said, f"nothing was left to put in: {said}")
+    # all rows are bad: nothing to publish, and nothing to go on with, now and when it is asked again
+    rows = clustered(N, 8, seed=3)
+    rows[:, 2] = np.nan
+    write_bin("bad.fbin", rows)
+    interrupt("bad", "--bad-rows", "skip", rows="bad.fbin")
+    for goes_on in (True, False):
+        finished("all rows are bad", "bad", digest("start"), "--bad-rows", "skip", rows="bad.fbin", goes_on=goes_on)
+    same_files("all rows are bad", "start", "bad")
 elif which == "refusals":
     prepare()
     IDS = ("--ids", "ids.u64", "--from-row", "2000", "--replace")
@@ -192,9 +200,16 @@ elif which == "refusals":
     write_vecs("ab", clustered(1000, 8, seed=5))
     result = ok("insert", "grown", "rows.fvecs", "--concurrent", "--resume", "--json", ranks=3).json()
     check(result["inserted"] == N, f"a heap that has grown: {result}")
-    # what is left behind goes with verify --clean
-    interrupt("cleaned", *IDS)
-    ok("verify", "cleaned", "--clean", ranks=1)
+    # what is left behind goes with verify --clean, and what that leaves behind when it is killed can still be gone on with
+    shutil.copytree(interrupt("cleaned", *IDS), "left")
+    for n in range(1, 20):
+        result = run("verify", copy("cleaned", "left"), "--clean", ranks=1, environment={"RANKTAPE_FAULT": f"remove:0:{n}:kill"})
+        release("cleaned")
+        if result.code == 0:
+            break
+        ok("insert", "cleaned", "rows.fbin", *IDS, "--resume", ranks=2)
+        check(digest("cleaned") == want, f"verify --clean that is killed at removal {n}: another digest")
+    check(4 < n < 19, f"verify --clean removes {n - 1} files")
     same_files("verify --clean", "start", "cleaned")
     finished("verify --clean", "cleaned", want, *IDS, goes_on=False)
 elif which == "anytime":
