@@ -258,9 +258,9 @@ enum rt_status rt_import_run(struct rt_job *job, struct rt_error *err)
     RT_AGREE(job->comm);
 done:
     st = rt_phase_blame(&im.context, st, err);
+    rt_progress_free(im.context.progress); /* its last word may go into the index */
     if (job->rank == 0)
         undo(&im, st, err);
-    rt_progress_free(im.context.progress);
     if (im.watch)
         rt_progress_view_end(im.watch, rt_status_name(st), NULL);
     rt_progress_view_free(im.watch);

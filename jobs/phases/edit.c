@@ -282,6 +282,7 @@ static void report_failure(const struct rt_edit *e, enum rt_status st, const str
 
 void rt_edit_end(struct rt_edit *edit, enum rt_status st, const struct rt_error *err)
 {
+    rt_progress_free(edit->context.progress); /* its last word may go into the index */
     if (edit->job->rank == 0) {
         if (edit->published != edit->context.generation)
             undo(edit, st);
@@ -289,7 +290,6 @@ void rt_edit_end(struct rt_edit *edit, enum rt_status st, const struct rt_error 
             report_failure(edit, st, err);
     }
     json_decref(edit->record);
-    rt_progress_free(edit->context.progress);
     if (edit->watch)
         rt_progress_view_end(edit->watch, rt_status_name(st), NULL);
     rt_progress_view_free(edit->watch);

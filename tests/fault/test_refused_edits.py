@@ -178,7 +178,20 @@ def stands_still_while_publishing(point):
     all_gone("a job that stood still")
 
 
+def fails_late():
+    """A vacuum that takes its time over the first name of its files, and fails at the second: the progress that it has told of in the
+    index meanwhile is gone with the rest."""
+    before = tree("index")
+    job = start("vacuum", "index", "--full", environment={"RANKTAPE_FAULT": "rename:0:1:stop,rename:0:2"})
+    pid = stopped_process()
+    time.sleep(1.2)
+    os.kill(pid, signal.SIGCONT)
+    held_to("a vacuum that fails late", finish(job), 1, ["cannot rename", "index/"], job="vacuum")
+    unchanged("a vacuum that fails late", "index", before)
+
+
 def slow():
+    fails_late()
     for point in ("write", "fsync", "rename"):
         stands_still_while_publishing(point)
 
