@@ -250,12 +250,13 @@ static enum rt_status new_buffer(const struct rt_rows *rows, unsigned char **buf
     return rt_array_new(RT_SAMPLED_BYTES + row_bytes, 1, buffer, err);
 }
 
-enum rt_status rt_rows_sample(struct rt_rows *rows, uint64_t first_row, struct rt_error *err)
+enum rt_status rt_rows_sample_before(struct rt_rows *rows, uint64_t first_row, uint64_t n_rows,
+                                     struct rt_row_sample *out, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct rt_row_sample sample;
     unsigned char *buffer = NULL;
-    rt_row_sample_lay(&sample, first_row, rows->info.n_rows,
+    rt_row_sample_lay(&sample, first_row, n_rows,
                       rows->info.dim * rt_element_size(rows->info.type));
     RT_TRY(new_buffer(rows, &buffer, err));
     for (size_t i = 0; i < sample.n_blocks; i++) {
@@ -264,10 +265,15 @@ enum rt_status rt_rows_sample(struct rt_rows *rows, uint64_t first_row, struct r
         block->begin = block->begin > first ? block->begin : first; /* in one file */
         RT_TRY(hash_block(rows, block, buffer, &block->hash, err));
     }
-    rows->sample = sample;
+    *out = sample;
 done:
     rt_array_free(buffer);
     return st;
+}
+
+enum rt_status rt_rows_sample(struct rt_rows *rows, uint64_t first_row, struct rt_error *err)
+{
+    return rt_rows_sample_before(rows, first_row, rows->info.n_rows, &rows->sample, err);
 }
 
 /* What differs in the sampled blocks of rows [begin, end), read from files opened anew. */

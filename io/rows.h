@@ -70,6 +70,10 @@ void rt_rows_name_row(const struct rt_rows *rows, uint64_t row, char *text, size
  * most n_rows. Fails as rt_rows_read. */
 enum rt_status rt_rows_sample(struct rt_rows *rows, uint64_t first_row,
                               struct rt_error *err) RT_MUST_CHECK;
+/* The sample that would be of the first n_rows alone, as they were before the heap has grown. Fails
+ * as rt_rows_read. */
+enum rt_status rt_rows_sample_before(struct rt_rows *rows, uint64_t first_row, uint64_t n_rows,
+                                     struct rt_row_sample *out, struct rt_error *err) RT_MUST_CHECK;
 /* Compares every file's size and time of change with those seen at open (is_growing: it may only
  * have grown). Fails with RT_INPUT naming the file that changed, RT_IO. */
 enum rt_status rt_rows_check_unchanged(struct rt_rows *rows, struct rt_error *err) RT_MUST_CHECK;

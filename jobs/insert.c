@@ -165,8 +165,8 @@ static enum rt_status look_back(struct insertion *in, struct rt_error *err)
     struct rt_options *options = edit->job->options;
     uint64_t current = edit->view->manifest->generation;
     if (edit->job->rank == 0 && options->resume)
-        RT_LOCAL(rt_insert_resume_look(edit->context.dir, options, rt_rows_info(in->rows),
-                                       edit->view->manifest, &in->before, err));
+        RT_LOCAL(rt_insert_resume_look(edit->context.dir, options, in->rows, edit->view->manifest,
+                                       &in->before, err));
     RT_AGREE(edit->job->comm);
     rt_bcast_bytes(edit->job->comm, &in->before, sizeof in->before, 0);
     if (in->before.found == RT_INSERT_VOID)
@@ -222,6 +222,9 @@ static enum rt_status tell_published(struct insertion *in, struct rt_error *err)
                                  job->options->keep_generations, NULL, err));
     rt_job_row(job, "done", "%s holds these rows already: generation %" PRIu64,
                in->edit.context.dir, b->generation);
+    if (b->n_rows < rt_rows_info(in->rows)->n_rows)
+        rt_job_row(job, "", "rows from %" PRIu64 " on have come since: --from-row %" PRIu64,
+                   b->n_rows, b->n_rows);
     tell_counts(in, b->n_inserted, b->n_skipped, b->n_replaced);
 done:
     return st;

@@ -14,26 +14,49 @@ static uint64_t count_of(const json_t *line, const char *key)
     return value > 0 ? (uint64_t)value : 0;
 }
 
+/* Is this the insert of these rows, or of those that were there before the heap has grown? *n_rows:
+ * how many they were. */
+static enum rt_status is_of(const json_t *line, const struct rt_options *options,
+                            struct rt_rows *rows, uint64_t *n_rows, bool *out, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_rows_info then = *rt_rows_info(rows);
+    struct rt_row_sample sample;
+    struct rt_hash128 hash;
+    char input[33];
+    const char *other = json_string_value(json_object_get(line, "input"));
+    uint64_t n = options->from_row + count_of(line, "inserted") + count_of(line, "skipped");
+    if (options->concurrent && n < then.n_rows) {
+        RT_TRY(rt_rows_sample_before(rows, options->from_row, n, &sample, err));
+        then.n_rows = n;
+        then.sample = &sample;
+    }
+    RT_TRY(rt_first_run_input(options, &then, &hash, err));
+    rt_hash128_hex(hash, input);
+    *n_rows = then.n_rows;
+    *out = other && strcmp(other, input) == 0;
+done:
+    return st;
+}
+
 /* Rows that an insert has put in are there as long as no job after it has let any die. */
-static enum rt_status find_published(const struct rt_options *options,
-                                     const struct rt_rows_info *rows,
+static enum rt_status find_published(const struct rt_options *options, struct rt_rows *rows,
                                      const struct rt_manifest *manifest,
                                      struct rt_insert_resume *out, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    struct rt_hash128 hash;
-    char input[33];
-    RT_TRY(rt_first_run_input(options, rows, &hash, err));
-    rt_hash128_hex(hash, input);
     for (size_t i = json_array_size(manifest->history); i-- > 0;) {
         const json_t *line = json_array_get(manifest->history, i);
-        const char *other = json_string_value(json_object_get(line, "input"));
+        uint64_t n_rows = 0;
+        bool is_this = false;
         if (is_job(line, RT_JOB_VACUUM))
             continue;
         if (!is_job(line, RT_JOB_INSERT))
             break;
-        if (other && strcmp(other, input) == 0) {
+        RT_TRY(is_of(line, options, rows, &n_rows, &is_this, err));
+        if (is_this) {
             *out = (struct rt_insert_resume){.found = RT_INSERT_PUBLISHED,
+                                             .n_rows = n_rows,
                                              .generation = count_of(line, "generation"),
                                              .n_inserted = count_of(line, "inserted"),
                                              .n_skipped = count_of(line, "skipped"),
@@ -48,8 +71,7 @@ done:
 }
 
 enum rt_status rt_insert_resume_look(const char *dir, const struct rt_options *options,
-                                     const struct rt_rows_info *rows,
-                                     const struct rt_manifest *manifest,
+                                     struct rt_rows *rows, const struct rt_manifest *manifest,
                                      struct rt_insert_resume *out, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
@@ -62,7 +84,8 @@ enum rt_status rt_insert_resume_look(const char *dir, const struct rt_options *o
     bool is_alive = is_ours && base == manifest->generation &&
                     rt_first_run_generation(record) > manifest->generation;
     enum rt_status agrees =
-        is_alive ? rt_first_run_take(dir, options, rows, record, &found.first, &why) : RT_OK;
+        is_alive ? rt_first_run_take(dir, options, rt_rows_info(rows), record, &found.first, &why)
+                 : RT_OK;
     if (is_alive && agrees == RT_OK) {
         found.found = RT_INSERT_INTERRUPTED;
     } else {

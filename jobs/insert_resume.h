@@ -4,6 +4,7 @@
 #define RT_JOBS_INSERT_RESUME_H
 
 #include "io/manifest.h"
+#include "io/rows.h"
 #include "jobs/first_run.h"
 
 enum rt_insert_found {
@@ -17,6 +18,7 @@ struct rt_insert_resume {
     struct rt_first_run first; /* interrupted, or void */
     /* published, as the history tells */
     uint64_t generation, n_inserted, n_skipped, n_replaced;
+    uint64_t n_rows; /* of the heap then, which may have grown since (--concurrent) */
 };
 
 /* What lies in the index `dir` for an insert of these options and rows (--resume). The insert that
@@ -24,8 +26,7 @@ struct rt_insert_resume {
  * input in the history, unless rows have died since. Fails with RT_USAGE naming the first option
  * that differs, RT_INPUT naming the file, RT_IO, RT_DAMAGED, RT_NOMEM. */
 enum rt_status rt_insert_resume_look(const char *dir, const struct rt_options *options,
-                                     const struct rt_rows_info *rows,
-                                     const struct rt_manifest *manifest,
+                                     struct rt_rows *rows, const struct rt_manifest *manifest,
                                      struct rt_insert_resume *out,
                                      struct rt_error *err) RT_MUST_CHECK;
 /* What a published insert leaves in the history. The caller owns *line. Fails with RT_NOMEM. */

@@ -79,6 +79,7 @@ code, text = while_building(lambda: append("heap.fvecs"), "heap.fvecs", "vecs.rt
 check(code == 0, f"--concurrent: exit {code}: {text}")
 holds("vecs.rt", ROWS)
 shutil.copytree("vecs.rt", "late.rt")
+shutil.copytree("vecs.rt", "first.rt")
 catches_up("vecs.rt", "heap.fvecs")
 # without it the change is refused, and named
 os.truncate("heap.fvecs", ROWS * (DIM + 1) * 4)
@@ -124,6 +125,23 @@ holds("late.rt", ROWS + 300)
 os.truncate("heap.fvecs", (ROWS + MORE) * (DIM + 1) * 4)
 check(ok(*late[:-1], ROWS + 300, "--json", ranks=2).json()["inserted"] == MORE - 300, "insert --from-row of the rest")
 check(digest("late.rt") == digest("vecs.rt"), "rows that came in two inserts make another index")
+# a job that is queued again finds its rows in the index, however the heap has grown since
+np.arange(10 ** 6, 10 ** 6 + 5, dtype="<u8").tofile("high.u64")
+for options in (("--from-row", ROWS), ()):
+    with open("heap.fvecs", "wb") as f:
+        f.write(vecs(rows[:ROWS + 100]))
+    shutil.rmtree("queued.rt", ignore_errors=True)
+    shutil.copytree("first.rt", "queued.rt")
+    queued = ("insert", "queued.rt", "heap.fvecs", *options, "--concurrent", "--resume")
+    ok(*queued, ranks=2)
+    ok("insert", "queued.rt", "queries.fbin", "--ids", "high.u64", ranks=1)
+    want = digest("queued.rt")
+    with open("heap.fvecs", "ab") as f:
+        f.write(vecs(rows[ROWS + 100:]))
+    result = run(*queued, ranks=2)
+    check(result.code == 0 and "already" in result.out and f"--from-row {ROWS + 100}" in result.out,
+          f"queued again {options}: exit {result.code}: {result.out}{result.err}")
+    check(digest("queued.rt") == want, f"rows that are there come again {options}")
 # a writer that never rests: each build holds what was there when it began, each insert catches up
 WRITER = """
 import os, time
