@@ -304,8 +304,8 @@ static float fill_low(const struct parts *s, const struct filling *f, const floa
     double doubled = f->is_ip ? 1.001 : 2.002;
     struct rt_quantised q;
     for (size_t i = 0; i < f->dim; i++) {
-        float code = s->codes[at + i / 4 * 64 + slot % 16 * 4 + i % 4];
-        rest[i] = (centroid[i] - s->mean[i]) - s->scale[slot] * code;
+        int8_t code = s->codes[at + i / 4 * 64 + slot % 16 * 4 + i % 4];
+        rest[i] = (centroid[i] - s->mean[i]) - s->scale[slot] * (float)code;
     }
     rt_kernels()->quantise(rest, NULL, f->dim, f->row_codes, &q);
     put_codes(f->row_codes, steps_of(f->dim), slot % 16, s->low_codes + at);

@@ -5,9 +5,9 @@
 #include <stdbool.h>
 #include <string.h>
 
-#define LEAST_ROWS 8u  /* fewer go to VNNI */
-#define MOST_PIECES 32 /* of 64 dimensions; longer rows go to VNNI */
-#define BLOCK 16u      /* rows */
+#define LEAST_ROWS 8u            /* fewer go to VNNI */
+#define MOST_PIECES ((size_t)32) /* of 64 dimensions; longer rows go to VNNI */
+#define BLOCK 16u                /* rows */
 
 #define ALWAYS static inline __attribute__((always_inline))
 
@@ -50,7 +50,7 @@ static void copy_tails(const struct rt_int8_tile *tile, int8_t *out)
 /* What a tile holds goes to sums, and the products of another block begin. */
 #define TAKE(g)                                                                                    \
     if (n_groups > (g))                                                                            \
-        _tile_stored(g, sums + 256 * (g), 64);
+        _tile_stored(g, sums + (size_t)256 * (g), 64);
 #define MULTIPLY(g, codes)                                                                         \
     if (n_groups > (g)) {                                                                          \
         _tile_loadd(codes, piece + (g)*group_bytes, 64);                                           \
@@ -159,7 +159,7 @@ static void int8_tile(const struct rt_int8_tile *tile, const uint8_t *const *row
 
 #define PART_BYTES 32768    /* of a part of a cell: it stays in the first cache */
 #define PACKED_BYTES 131072 /* of rows at once: they stay in the second */
-#define MOST_BLOCKS 12u
+#define MOST_BLOCKS ((size_t)12)
 
 /* Rows that pass by a cell together, in blocks. */
 struct passing {

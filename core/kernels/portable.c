@@ -264,13 +264,12 @@ static float scale_products(float *a, const float *norm, float factor, size_t n)
  * four at once. Keys of equal values take the next places and are put right at the end. */
 static void sort_few(uint64_t *keys, size_t n)
 {
-    int32_t value[MOST_KEYS];
+    int32_t value[MOST_KEYS] = {0};
     uint64_t sorted[MOST_KEYS];
     const size_t padded = (n + 15) / 16 * 16;
-    for (size_t i = 0; i < padded; i++) {
+    for (size_t i = 0; i < padded; i++)
         value[i] = i < n ? (int32_t)((keys[i] >> 32) ^ (1u << 31)) : INT32_MAX;
-        sorted[i] = UINT64_MAX;
-    }
+    memset(sorted, 0xff, sizeof sorted); /* UINT64_MAX: no key yet */
     for (size_t i = 0; i < n; i++) {
         uint32_t place = 0;
         for (size_t j = 0; j < padded; j++)
