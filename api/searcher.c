@@ -19,7 +19,7 @@ enum rt_status rt_opened_open(const char *dir, const struct rt_texts *moved, str
     RT_TRY(rt_rotation_new(tree->rotation_seed, tree->dim, &opened.rotation, err));
     /* A query ranks lists by its own metric, whatever rows were assigned by (B1). */
     for (uint32_t l = 0; l < tree->n_levels; l++)
-        RT_TRY(rt_level_set_new(tree, l, tree->metric == RT_IP ? RT_IP : RT_L2, NULL,
+        RT_TRY(rt_level_set_new(tree, l, tree->metric == RT_IP ? RT_IP : RT_L2, false, NULL,
                                 &opened.sets[l], err));
     *out = opened;
     memset(&opened, 0, sizeof opened);

@@ -23,11 +23,12 @@ const char *rt_proposer_name(enum rt_proposer wanted, uint32_t dim);
 struct rt_centroid_set;
 
 /* Bytes of the store beside n x dim centroids (about dim + 28 a centroid, J2; in cells, from 384
- * dimensions on, 2 dim + 40), and of one whose
- * centroids are the children of n_cells cells (each cell's children then begin at a multiple of 16,
- * for the descent of a tree). */
+ * dimensions on, 2 dim + 40), of one whose centroids are the children of n_cells cells (each cell's
+ * children then begin at a multiple of 16, for the descent of a tree), and of a tree's leaves for
+ * rows (where B7 may apply 73 more a leaf). */
 size_t rt_centroid_set_bytes(uint32_t n, uint32_t dim);
 size_t rt_centroid_set_bytes_in_cells(uint32_t n, uint32_t dim, uint32_t n_cells);
+size_t rt_leaf_set_bytes(uint32_t n, uint32_t dim, uint32_t n_cells);
 /* Builds the store in `memory` (rt_centroid_set_bytes, 64-byte aligned; the caller keeps it alive;
  * NULL: allocated by this call), over `centroids`, which are lent for the life of the set. Fails
  * with RT_NOMEM. */
@@ -63,14 +64,15 @@ enum rt_status rt_centroid_set_view(const float *centroids, uint32_t n, uint32_t
                                     struct rt_error *err) RT_MUST_CHECK;
 /* The same four for a level of a tree, whose cells are the level above. All levels are coded about
  * the mean of the top one, and centroids above the leaves have codes of their own: what
- * rt_assign_tree needs (B11). */
-size_t rt_level_set_bytes(const struct rt_tree *tree, uint32_t level);
+ * rt_assign_tree needs (B11). for_rows: leaves have directions (B7), which make it faster; they
+ * cost time and memory and serve no search for more than one list. A set is viewed without it. */
+size_t rt_level_set_bytes(const struct rt_tree *tree, uint32_t level, bool for_rows);
 enum rt_status rt_level_set_new(const struct rt_tree *tree, uint32_t level, enum rt_metric distance,
-                                void *memory, struct rt_centroid_set **out,
+                                bool for_rows, void *memory, struct rt_centroid_set **out,
                                 struct rt_error *err) RT_MUST_CHECK;
 enum rt_status rt_level_set_make(const struct rt_tree *tree, uint32_t level,
-                                 enum rt_metric distance, void *memory, uint32_t begin,
-                                 uint32_t end, struct rt_error *err) RT_MUST_CHECK;
+                                 enum rt_metric distance, bool for_rows, void *memory,
+                                 uint32_t begin, uint32_t end, struct rt_error *err) RT_MUST_CHECK;
 enum rt_status rt_level_set_view(const struct rt_tree *tree, uint32_t level,
                                  enum rt_metric distance, const void *memory,
                                  struct rt_centroid_set **out, struct rt_error *err) RT_MUST_CHECK;

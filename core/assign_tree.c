@@ -94,7 +94,9 @@ static void propose_left(struct rt_assigner *a, const struct rt_target *t,
 {
     if (n == 0)
         return;
-    if (t->is_fine)
+    if (t->is_along)
+        rt_propose_groups(a, t, source, rows, n);
+    else if (t->is_fine)
         rt_propose_fine(a, t, source, rows, n);
     else
         rt_propose(a, t, source, rows, n);
@@ -136,9 +138,9 @@ static void list_rows(const struct rt_target *t, uint32_t n_cells, uint32_t *sta
             rows[next[t->kept[i] < n_cells ? t->kept[i] : n_cells]++] = (uint32_t)row;
 }
 
-/* propose_lows and what it leaves, without pairs. */
+/* The same for few cells: lows and what they leave, without pairs. */
 static void propose_few(struct rt_assigner *a, const struct descent *d, const struct rt_target *t,
-                        struct rt_target *left, uint32_t n_cells)
+                        uint32_t n_cells)
 {
     uint32_t start[FEW_CELLS + 2];
     uint32_t *rows = (uint32_t *)(void *)d->pairs[0];
@@ -150,8 +152,8 @@ static void propose_few(struct rt_assigner *a, const struct descent *d, const st
             rt_propose_lows(a, t, &source, rows + start[c], start[c + 1] - start[c],
                             d->lows + start[c]);
     }
-    if (left->is_fine)
-        rt_propose_prepare_fine(a, left);
+    if (t->is_fine)
+        rt_propose_prepare_fine(a, t);
     for (uint32_t c = 0; c < n_cells; c++) {
         uint32_t *of_cell = rows + start[c];
         const float *lows = d->lows + start[c];
@@ -162,8 +164,13 @@ static void propose_few(struct rt_assigner *a, const struct descent *d, const st
             n += lows[i] <= a->threshold[row];
         }
         source_of_cell(t, n_cells, c, &source);
-        propose_left(a, left, &source, of_cell, n);
+        propose_left(a, t, &source, of_cell, n);
     }
+}
+
+static bool is_proposed_by_codes(const struct rt_assigner *a, const struct rt_target *t)
+{
+    return !t->by_codes && a->proposer == RT_PROPOSE_INT8 && t->set->can_propose;
 }
 
 /* Whether the least of each cell comes first, since few cells then are worth a look at each of
@@ -172,8 +179,30 @@ static void propose_few(struct rt_assigner *a, const struct descent *d, const st
 static bool asks_lows(const struct rt_assigner *a, const struct rt_target *t, uint32_t n_cells)
 {
     bool pays = t->best == 1 || (t->n_rows >= SOME_ROWS && t->best <= t->n_kept);
-    return pays && !t->by_codes && a->proposer == RT_PROPOSE_INT8 && t->set->can_propose &&
-           t->set->n_cells == n_cells;
+    return pays && is_proposed_by_codes(a, t) && t->set->n_cells == n_cells;
+}
+
+/* First the lows of all pairs, then the leaves of cells that are left. For several best directions
+ * bound too little: T would be higher than B5's codes make it. */
+static void propose_by_lows(struct rt_assigner *a, const struct descent *d, struct rt_target t,
+                            uint32_t n_cells)
+{
+    t.is_fine = t.best == 1 && t.set->low.codes != NULL;
+    t.is_along = t.best == 1 && t.set->along.n > 0;
+    for (size_t i = 0; i < t.n_rows * t.best; i++)
+        t.highs[i] = INFINITY;
+    if (t.is_along)
+        rt_propose_prepare_along(a, &t);
+    if (n_cells <= FEW_CELLS) {
+        propose_few(a, d, &t, n_cells);
+        return;
+    }
+    struct rt_pair *pairs;
+    size_t n = pair_up(d, &t, n_cells, 0, t.n_kept, &pairs);
+    propose_pairs(a, &t, n_cells, pairs, n, d->lows);
+    if (t.is_fine)
+        rt_propose_prepare_fine(a, &t);
+    propose_pairs(a, &t, n_cells, pairs, keep_pairs(a, pairs, n, d->lows), NULL);
 }
 
 /* The children of the kept cells. */
@@ -183,19 +212,7 @@ static void propose_children(struct rt_assigner *a, const struct descent *d,
     struct rt_pair *pairs;
     size_t n;
     if (asks_lows(a, t, n_cells)) {
-        struct rt_target left = *t;
-        left.is_fine = t->best == 1 && t->set->low.codes != NULL;
-        for (size_t i = 0; i < t->n_rows * t->best; i++)
-            t->highs[i] = INFINITY;
-        if (n_cells <= FEW_CELLS) {
-            propose_few(a, d, t, &left, n_cells);
-            return;
-        }
-        n = pair_up(d, t, n_cells, 0, t->n_kept, &pairs);
-        propose_pairs(a, t, n_cells, pairs, n, d->lows);
-        if (left.is_fine)
-            rt_propose_prepare_fine(a, &left);
-        propose_pairs(a, &left, n_cells, pairs, keep_pairs(a, pairs, n, d->lows), NULL);
+        propose_by_lows(a, d, *t, n_cells);
         return;
     }
     n = pair_up(d, t, n_cells, 0, 1, &pairs);
@@ -205,6 +222,30 @@ static void propose_children(struct rt_assigner *a, const struct descent *d,
             rt_propose_prune(a, t, row);
     n = pair_up(d, t, n_cells, 1, t->n_kept, &pairs);
     propose_pairs(a, t, n_cells, pairs, n, NULL);
+}
+
+/* All of a set without cells, for one nearest of each row, by directions: parts are like cells. */
+static void propose_parts(struct rt_assigner *a, struct rt_target t, const uint32_t *numbers)
+{
+    uint32_t rows[RT_BATCH];
+    struct rt_source parts[RT_PARTS];
+    t.is_along = true;
+    rt_propose_prepare_along(a, &t);
+    for (uint32_t i = 0; i < RT_PARTS; i++) {
+        uint32_t begin = (uint32_t)((uint64_t)t.set->n_groups * i / RT_PARTS);
+        uint32_t end = (uint32_t)((uint64_t)t.set->n_groups * (i + 1) / RT_PARTS);
+        parts[i] = (struct rt_source){.first_group = begin, .n_groups = end - begin};
+        rt_propose_lows(a, &t, &parts[i], numbers, t.n_rows, a->along->of_parts + i * t.n_rows);
+    }
+    for (uint32_t i = 0; i < RT_PARTS; i++) {
+        const float *lows = a->along->of_parts + i * t.n_rows;
+        size_t n = 0;
+        for (uint32_t row = 0; row < t.n_rows; row++) {
+            rows[n] = row;
+            n += lows[row] <= a->threshold[row];
+        }
+        propose_left(a, &t, &parts[i], rows, n);
+    }
 }
 
 static struct rt_target target_of(const struct descent *d, uint32_t l, const float *rows,
@@ -288,7 +329,10 @@ static void descend(struct rt_assigner *a, struct descent *d, struct rt_target *
         struct rt_source source = {.n_groups = t->set->n_groups};
         for (uint32_t i = 0; i < t->n_rows; i++)
             numbers[i] = i;
-        rt_propose(a, t, &source, numbers, t->n_rows);
+        if (t->best == 1 && t->set->along.n > 0 && is_proposed_by_codes(a, t))
+            propose_parts(a, *t, numbers);
+        else
+            rt_propose(a, t, &source, numbers, t->n_rows);
     }
     if (is_leaf && d->is_sorted) {
         rt_decide_rows(a, t, out_list, out_distance);

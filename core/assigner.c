@@ -1,6 +1,7 @@
 #include "core/assigner.h"
 
 #include "core/gemm.h"
+#include "core/leading.h"
 #include "core/memory.h"
 
 #include <stdlib.h>
@@ -99,15 +100,55 @@ done:
     return st;
 }
 
+static size_t along_bytes(size_t n_rows)
+{
+    return sizeof(struct rt_along_rows) +
+           n_rows * (RT_LEADING_MOST + sizeof(struct rt_row_along_bound) + sizeof(int32_t) +
+                     (1 + RT_PARTS) * sizeof(float) + sizeof(uint32_t));
+}
+
+static void along_free(struct rt_along_rows *along)
+{
+    if (!along)
+        return;
+    rt_array_free(along->codes);
+    rt_array_free(along->bound);
+    rt_array_free(along->most);
+    rt_array_free(along->lows);
+    rt_array_free(along->of_parts);
+    rt_array_free(along->left);
+    rt_array_free(along);
+}
+
+static enum rt_status along_new(size_t n_rows, struct rt_along_rows **out, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_along_rows *along = NULL;
+    RT_TRY(rt_array_zero(1, sizeof *along, &along, err));
+    RT_TRY(rt_array_new(n_rows, RT_LEADING_MOST, &along->codes, err));
+    RT_TRY(rt_array_new(n_rows, sizeof *along->bound, &along->bound, err));
+    RT_TRY(rt_array_new(n_rows, sizeof *along->most, &along->most, err));
+    RT_TRY(rt_array_new(n_rows, sizeof *along->lows, &along->lows, err));
+    RT_TRY(rt_array_new(n_rows, RT_PARTS * sizeof(float), &along->of_parts, err));
+    RT_TRY(rt_array_new(n_rows, sizeof *along->left, &along->left, err));
+    *out = along;
+    along = NULL;
+done:
+    along_free(along);
+    return st;
+}
+
 size_t rt_assigner_bytes(size_t max_rows, uint32_t dim, uint32_t max_beam)
 {
     struct rt_assigner_sizes s = sizes_of(max_rows, dim, max_beam);
     size_t a_row = rt_code_stride(dim) + sizeof(uint8_t *) + 2 * sizeof(float) +
-                   sizeof(struct rt_row_sizes) + sizeof(struct rt_row_bound) + sizeof(uint32_t) + 1;
+                   sizeof(struct rt_row_sizes) + sizeof(struct rt_row_bound) + sizeof(uint32_t) +
+                   sizeof(uint64_t) + 1;
     return sizeof(struct rt_assigner) + s.n_batch * a_row + s.arena +
            (products_of(&s) + (size_t)RT_ROW_BLOCK * RT_TOP_SLOTS) * sizeof(float) +
            sizeof(float) * dim * (s.gemm_rows + s.gemm_tiles * RT_TILE) + sizeof(struct rt_packed) +
            RT_TILE * rt_code_stride(dim) + (dim >= RT_FINE_DIM ? fine_bytes(s.n_batch, dim) : 0) +
+           (dim >= RT_LEADING_DIM ? along_bytes(s.n_batch) : 0) +
            rt_assigner_most_measured(max_beam) *
                (sizeof(uint32_t) + sizeof(float) + sizeof(uint64_t));
 }
@@ -170,9 +211,12 @@ enum rt_status rt_assigner_new(size_t max_rows, uint32_t dim, uint32_t max_beam,
     RT_TRY(rt_array_new(n, sizeof *a->bound, &a->bound, err));
     RT_TRY(rt_array_new(n, sizeof *a->threshold, &a->threshold, err));
     RT_TRY(rt_array_new(n, sizeof *a->n_listed, &a->n_listed, err));
+    RT_TRY(rt_array_new(n, sizeof *a->settled, &a->settled, err));
     RT_TRY(rt_array_new(n, sizeof *a->wants_all, &a->wants_all, err));
     if (dim >= RT_FINE_DIM)
         RT_TRY(fine_new(n, dim, &a->fine, err));
+    if (dim >= RT_LEADING_DIM)
+        RT_TRY(along_new(n, &a->along, err));
     RT_TRY(rt_array_zero(a->sizes.arena, 1, &a->arena, err)); /* touched here, not on the way */
     RT_TRY(rt_array_new(products_of(&a->sizes), sizeof *a->a, &a->a, err));
     RT_TRY(rt_array_new((size_t)RT_ROW_BLOCK * RT_TOP_SLOTS, sizeof(float), &a->top_values, err));
@@ -205,8 +249,10 @@ void rt_assigner_free(struct rt_assigner *assigner)
     rt_array_free(assigner->bound);
     rt_array_free(assigner->threshold);
     rt_array_free(assigner->n_listed);
+    rt_array_free(assigner->settled);
     rt_array_free(assigner->wants_all);
     fine_free(assigner->fine);
+    along_free(assigner->along);
     rt_array_free(assigner->arena);
     rt_array_free(assigner->a);
     if (assigner->packed)

@@ -45,8 +45,10 @@ struct rt_assigner {
     struct rt_row_bound *bound;
     float *threshold; /* T */
     uint32_t *n_listed;
-    uint8_t *wants_all;        /* E over all of T */
-    struct rt_fine_rows *fine; /* NULL below RT_FINE_DIM */
+    uint64_t *settled;  /* key (E, number) of the nearest of those its list had no room for */
+    uint8_t *wants_all; /* E over all of T */
+    struct rt_fine_rows *fine;   /* NULL below RT_FINE_DIM */
+    struct rt_along_rows *along; /* NULL below RT_LEADING_DIM */
 
     char *arena; /* lists, kept cells and pairs: laid out anew for each call */
     float *a;    /* rows x slots of a tile */
@@ -66,6 +68,19 @@ struct rt_fine_rows {
     float *rest, *a; /* scratch: dim; RT_ROW_BLOCK x RT_TILE */
 };
 
+/* A set without cells is looked at in so many parts: neighbours by number are often near. */
+#define RT_PARTS 16
+
+/* Of each row of the batch, what it is along a set's directions. */
+struct rt_along_rows {
+    uint8_t *codes; /* RT_LEADING_MOST each */
+    struct rt_row_along_bound *bound;
+    int32_t *most;   /* scratch, of some rows: greatest sums, */
+    float *lows;     /* least a - b, */
+    float *of_parts; /* RT_PARTS for each: least a - b of parts of a set without cells, */
+    uint32_t *left;  /* and those left of them */
+};
+
 /* Slots gathered from anywhere in a set. */
 struct rt_packed {
     int8_t *codes;
@@ -79,6 +94,7 @@ struct rt_tile {
     const uint32_t *ids; /* UINT32_MAX: empty slot */
     const float *p, *w;
     float most_p, most_w;
+    float first_w;           /* where a target is_fine, most_w of the first codes alone */
     struct rt_int8_tile low; /* where a target is_fine */
 };
 
@@ -92,6 +108,7 @@ struct rt_target {
     uint32_t best;  /* A */
     bool by_codes;  /* least by coded distance, not by E (B11) */
     bool is_fine;   /* products by both codes of rows and centroids */
+    bool is_along;  /* what rows are along the set's directions is known, and tells the lows */
     bool has_codes; /* the batch's codes, made before, are about this set's reference */
     const uint32_t *first_child; /* not NULL: T = children of kept[row][0..n_kept) */
     const uint32_t *kept;
@@ -118,6 +135,17 @@ static inline const float *rt_target_values(const struct rt_assigner *a, const s
 {
     return t->coded ? t->coded->row(t->coded->ctx, (uint32_t)rt_target_index(t, row))
                     : t->rows + row * a->dim;
+}
+
+/* E of a row to these centroids. */
+static inline void rt_target_measure(const struct rt_assigner *a, const struct rt_target *t,
+                                     size_t row, const uint32_t *numbers, size_t n, float *out)
+{
+    const float *x = rt_target_values(a, t, row);
+    if (t->set->is_ip)
+        a->kernels->ip_among(x, t->set->centroids, a->dim, numbers, n, out);
+    else
+        a->kernels->l2_among(x, t->set->centroids, a->dim, numbers, n, out);
 }
 
 /* Room of a row's list for `best` of T. */

@@ -34,6 +34,14 @@
  * and two sums round by 4.5 u C^2 + 2.4 u X^2 at most: with the above still below 16 u C^2 + 12 u
  * X^2.
  *
+ * Directions (B7, leading.h), l2: x'.c' = (A x').k + x'.r, k what the centroid's codes say, r = c'
+ * - A'k. A x' = A x^ + A (x' - x^), and t, the f32 of A x^, is off by 4 u |t| (its scale, the
+ * integer and the product round) and by e_t from its codes: (e_t + 8 u |t|) |k| and e_x |A'k|. For
+ * any z, x'.r = (x' - A'z).r + z.(A r); with z = t, |x' - A't|^2 = |x'|^2 - 2 t.A x' + |A't|^2 <=
+ * |x'|^2 - (1 - e
+ * - 8 u)|t|^2 + 2 (1 + e)|t| e_x, e no less than the norm of A A' - 1. Sums are rounded to half a
+ * unit; the unit, the sum as f32 and their product round by no more than the three products above.
+ *
  * Every constant is made in f64, then enlarged by 1.001 or more (p, w, k, row bounds), far more
  * than the few u of storing in f32 and of summing nonnegative terms in f32. Norms are f32 sums:
  * relative error gamma(m + 6) <= 2.5e-4 of the square, underflow below 2^-130; x'_i - s q_i in f32
@@ -41,7 +49,9 @@
  * Sizes: |x'|, |c'| <= 2^62, so nothing overflows below 2^127. */
 #include "core/centroid_set.h"
 
+#include "core/assigner.h"
 #include "core/kernels/kernels.h"
+#include "core/leading.h"
 #include "core/memory.h"
 
 #include <math.h>
@@ -51,9 +61,10 @@
 #define MOST_NORM 0x1p61 /* of c': rows and centroids of A6 stay below */
 
 struct head { /* first bytes of a store */
-    uint32_t n_groups, is_coded, has_low, zero;
-    double mean_norm;
-    uint64_t zeros[5];
+    uint32_t n_groups, is_coded, has_low, n_along;
+    double mean_norm, skew;
+    float along_scale, along_unit;
+    uint64_t zeros[3];
 };
 
 /* The store's parts, in order, each beginning a cache line. */
@@ -69,9 +80,20 @@ struct parts {
     float *group_low, *group_low_w;
     int32_t *low_sums;
     int8_t *low_codes;
+    float *group_along_p, *group_along_w, *group_rest; /* where it has directions */
+    int32_t *along_starts, *along_sums;
+    int8_t *along_codes;
+    float *direction_scale, *direction_norm;
+    int32_t *direction_sums;
+    int8_t *direction_codes;
     size_t bytes;
     uint32_t dim;
 };
+
+static float greater(float a, float b)
+{
+    return a > b ? a : b;
+}
 
 static size_t steps_of(uint32_t dim)
 {
@@ -85,14 +107,46 @@ static void *take(uintptr_t memory, size_t *at, size_t bytes)
     return part;
 }
 
-/* memory 0: for the size alone. */
-static struct parts layout(uintptr_t memory, uint32_t n, uint32_t dim, uint32_t n_cells)
+static void take_low_codes(struct parts *s, uintptr_t memory, size_t *at, size_t groups,
+                           uint32_t dim)
 {
-    struct parts s;
+    size_t slots = 16 * groups;
+    s->low_scale = take(memory, at, slots * sizeof *s->low_scale);
+    s->low_w = take(memory, at, slots * sizeof *s->low_w);
+    s->group_low = take(memory, at, groups * sizeof *s->group_low);
+    s->group_low_w = take(memory, at, groups * sizeof *s->group_low_w);
+    s->low_sums = take(memory, at, slots * sizeof *s->low_sums);
+    s->low_codes = take(memory, at, groups * steps_of(dim) * 64);
+}
+
+static void take_directions(struct parts *s, uintptr_t memory, size_t *at, size_t groups,
+                            uint32_t dim)
+{
+    size_t slots = 16 * groups;
+    size_t most = RT_LEADING_MOST;
+    s->along_starts = take(memory, at, slots * sizeof *s->along_starts);
+    s->group_along_p = take(memory, at, groups * sizeof *s->group_along_p);
+    s->group_along_w = take(memory, at, groups * sizeof *s->group_along_w);
+    s->group_rest = take(memory, at, groups * sizeof *s->group_rest);
+    s->along_sums = take(memory, at, slots * sizeof *s->along_sums);
+    s->along_codes = take(memory, at, slots * most);
+    s->direction_scale = take(memory, at, most * sizeof *s->direction_scale);
+    s->direction_norm = take(memory, at, most * sizeof *s->direction_norm);
+    s->direction_sums = take(memory, at, most * sizeof *s->direction_sums);
+    s->direction_codes = take(memory, at, most * 4 * steps_of(dim));
+}
+
+/* memory 0: for the size alone. Directions come last, so that a store is the same up to there with
+ * them or without. */
+static struct parts layout(uintptr_t memory, uint32_t n, uint32_t dim, uint32_t n_cells,
+                           bool has_along)
+{
+    struct parts s = {.dim = dim};
     size_t at = 0;
     size_t cells = n_cells ? n_cells : 1;
     size_t groups = ((size_t)n + 15 * cells) / 16; /* as many as n centroids can take in cells */
     size_t slots = 16 * groups;
+    bool is_fine = n_cells > 0 && dim >= RT_FINE_DIM;
     s.head = take(memory, &at, sizeof *s.head);
     s.mean = take(memory, &at, dim * sizeof *s.mean);
     s.first_slot = take(memory, &at, (cells + 1) * sizeof *s.first_slot);
@@ -106,27 +160,26 @@ static struct parts layout(uintptr_t memory, uint32_t n, uint32_t dim, uint32_t 
     s.group_p = take(memory, &at, groups * sizeof *s.group_p);
     s.group_w = take(memory, &at, groups * sizeof *s.group_w);
     s.codes = take(memory, &at, groups * steps_of(dim) * 64);
-    if (n_cells == 0 || dim < RT_FINE_DIM)
-        slots = groups = 0;
-    s.low_scale = take(memory, &at, slots * sizeof *s.low_scale);
-    s.low_w = take(memory, &at, slots * sizeof *s.low_w);
-    s.group_low = take(memory, &at, groups * sizeof *s.group_low);
-    s.group_low_w = take(memory, &at, groups * sizeof *s.group_low_w);
-    s.low_sums = take(memory, &at, slots * sizeof *s.low_sums);
-    s.low_codes = take(memory, &at, groups * steps_of(dim) * 64);
+    take_low_codes(&s, memory, &at, is_fine ? groups : 0, dim);
+    if (has_along)
+        take_directions(&s, memory, &at, groups, dim);
     s.bytes = at;
-    s.dim = dim;
     return s;
 }
 
 size_t rt_centroid_set_bytes_in_cells(uint32_t n, uint32_t dim, uint32_t n_cells)
 {
-    return layout(0, n, dim, n_cells).bytes;
+    return layout(0, n, dim, n_cells, false).bytes;
 }
 
 size_t rt_centroid_set_bytes(uint32_t n, uint32_t dim)
 {
-    return layout(0, n, dim, 0).bytes;
+    return layout(0, n, dim, 0, false).bytes;
+}
+
+size_t rt_leaf_set_bytes(uint32_t n, uint32_t dim, uint32_t n_cells)
+{
+    return layout(0, n, dim, n_cells, rt_leading_is_for(n, dim)).bytes;
 }
 
 static double gamma_of(double m)
@@ -173,6 +226,39 @@ bool rt_row_bound(const struct rt_centroid_set *set, bool is_gemm, const struct 
     out->zeta = set->is_ip ? whole : 1.0f;
     out->omega = set->row_omega * whole * whole + set->row_least;
     return true;
+}
+
+/* t: what the row is along the directions, up to rounding; x' - A't is shorter than the row by t.
+ */
+struct rt_row_along_bound rt_row_along_bound(const struct rt_centroid_set *set,
+                                             const struct rt_row_sizes *row, float norm2,
+                                             float error2)
+{
+    float skew = set->along.skew;
+    struct rt_row_sizes t = rt_row_sizes(set->along.row_scale, norm2, error2);
+    float across = row->norm * row->norm - (1 - skew - 0x1p-10f) * norm2 +
+                   2 * (1 + skew) * t.norm * row->error;
+    float error = t.error + 8 * 0x1p-24f * t.norm;
+    float whole = row->norm + row->error;
+    whole = whole > t.norm + error ? whole : t.norm + error;
+    return (struct rt_row_along_bound){
+        .alpha = row->error + error,
+        .beta = t.norm,
+        .rest = 1.001f * sqrtf((across > 0 ? across : 0) + 0x1p-130f),
+        .omega = set->row_omega * whole * whole + set->row_least + set->along.unit};
+}
+
+struct rt_along_sizes rt_along_sizes(const struct rt_centroid_set *set, size_t group, size_t end)
+{
+    const struct rt_along_codes *along = &set->along;
+    struct rt_along_sizes s = {0, 0, 0, 0};
+    for (; group < end; group++) {
+        s.p = greater(s.p, along->group_p[group]);
+        s.w = greater(s.w, along->group_w[group]);
+        s.rest = greater(s.rest, along->group_rest[group]);
+    }
+    s.k = (set->k[2] * (s.p + s.w) + set->k[1]) * (s.p + s.w) + set->k[0];
+    return s;
 }
 
 struct rt_row_bound rt_row_fine_bound(const struct rt_centroid_set *set,
@@ -250,11 +336,6 @@ static void fill_empty(const struct parts *s, size_t slot)
     s->sums[slot] = 0;
 }
 
-static float greater(float a, float b)
-{
-    return a > b ? a : b;
-}
-
 /* Infinite where a centroid is beyond A6. */
 static void find_most_of_group(const struct parts *s, size_t group, bool can_propose)
 {
@@ -286,12 +367,13 @@ struct filling {
     const float *centroids;
     const uint32_t *members; /* NULL: centroids 0..n - 1 */
     uint32_t n, dim;
-    bool is_ip, is_coded, has_low;
+    bool is_ip, is_coded, has_low, has_along;
     const uint32_t *first_child; /* of n_cells; 0: not in cells */
     uint32_t n_cells;
     const bool *is_wanted; /* of each cell; NULL: all are */
     uint32_t begin, end;   /* of the centroids whose groups are made */
     uint8_t *row_codes;    /* scratch, dim rounded up to a multiple of 4; 8 dim for low codes */
+    struct rt_leading *leading; /* NULL, or without directions: only codes of all dimensions */
 };
 
 /* What its codes leave of a centroid: rounded like a row's (propose.c). Returns how long it is at
@@ -331,6 +413,45 @@ static void fill_low_group(const struct parts *s, const struct filling *f,
     }
 }
 
+/* A centroid so far out that sums could overflow: nothing is told of its group. */
+#define MOST_START 0x1p28
+#define EMPTY_START (-(1 << 30)) /* below all others whatever is added */
+
+static void fill_along(const struct parts *s, const struct rt_leading *leading,
+                       const struct rt_along *along, size_t slot)
+{
+    size_t n_steps = leading->n / 4;
+    size_t group = slot / 16;
+    double start = (double)s->norm[slot] / (double)leading->unit;
+    bool is_far = !(start < MOST_START);
+    float p = is_far ? INFINITY : greater(s->p[slot], (float)(2.002 * along->size));
+    put_codes(along->codes, n_steps, slot % 16, s->along_codes + group * n_steps * 64);
+    s->along_starts[slot] = is_far ? EMPTY_START : -(int32_t)lrint(start);
+    s->along_sums[slot] = 128 * along->sum;
+    s->group_along_p[group] = greater(s->group_along_p[group], p);
+    s->group_along_w[group] = greater(s->group_along_w[group], (float)(2.002 * along->rest_along));
+    s->group_rest[group] = greater(s->group_rest[group], (float)(2.002 * along->rest));
+}
+
+static void fill_along_group(const struct parts *s, struct rt_leading *leading,
+                             const float *const *values, size_t n, size_t group)
+{
+    struct rt_along along[RT_LEADING_BLOCK];
+    size_t bytes = (size_t)leading->n * 16;
+    memset(s->along_codes + group * bytes, 0, bytes);
+    s->group_along_p[group] = s->group_along_w[group] = s->group_rest[group] = 0;
+    for (size_t i = 0; i < 16; i++) {
+        s->along_starts[16 * group + i] = EMPTY_START;
+        s->along_sums[16 * group + i] = 0;
+    }
+    for (size_t at = 0; at < n; at += RT_LEADING_BLOCK) {
+        size_t some = n - at < RT_LEADING_BLOCK ? n - at : RT_LEADING_BLOCK;
+        rt_leading_along(leading, values + at, some, s->mean, along);
+        for (size_t i = 0; i < some; i++)
+            fill_along(s, leading, &along[i], 16 * group + at + i);
+    }
+}
+
 /* One group: centroids first.. of a cell, n of them. */
 static void fill_group(const struct parts *s, const struct filling *f, uint32_t first, size_t n,
                        size_t group)
@@ -352,6 +473,25 @@ static void fill_group(const struct parts *s, const struct filling *f, uint32_t 
     find_most_of_group(s, group, can_propose);
     if (f->has_low)
         fill_low_group(s, f, values, can_propose ? n : 0, group);
+    if (f->leading && f->leading->n)
+        fill_along_group(s, f->leading, values, can_propose ? n : 0, group);
+}
+
+static void fill_directions(const struct parts *s, const struct rt_leading *leading)
+{
+    size_t stride = rt_code_stride(leading->dim);
+    s->head->n_along = leading->n;
+    s->head->skew = leading->skew;
+    s->head->along_scale = leading->row_scale;
+    s->head->along_unit = leading->unit;
+    memset(s->direction_codes, 0, leading->n * stride);
+    for (uint32_t k = 0; k < leading->n; k++) {
+        s->direction_scale[k] = leading->scale[k];
+        s->direction_norm[k] = 0;
+        s->direction_sums[k] = leading->sums[k];
+        put_codes(leading->codes + k * stride, stride / 4, k % 16,
+                  s->direction_codes + k / 16 * stride * 16);
+    }
 }
 
 static void leave_out_group(const struct parts *s, uint32_t first, size_t n, size_t group)
@@ -393,6 +533,26 @@ static void fill(const struct parts *s, const struct filling *f)
     *s->head =
         (struct head){.n_groups = (uint32_t)group, .is_coded = f->is_coded, .has_low = f->has_low};
     s->head->mean_norm = sqrt(rt_kernels()->norm2(s->mean, f->dim));
+    if (f->leading)
+        fill_directions(s, f->leading);
+}
+
+static void show_along(const struct parts *s, struct rt_along_codes *along)
+{
+    uint32_t n = s->head->n_along;
+    *along = (struct rt_along_codes){.n = n,
+                                     .codes = s->along_codes,
+                                     .starts = s->along_starts,
+                                     .sums = s->along_sums,
+                                     .group_p = s->group_along_p,
+                                     .group_w = s->group_along_w,
+                                     .group_rest = s->group_rest,
+                                     .as_set = {s->direction_codes, s->direction_scale,
+                                                s->direction_norm, s->direction_sums, n / 16,
+                                                steps_of(s->dim)},
+                                     .skew = (float)(1.001 * s->head->skew),
+                                     .row_scale = s->head->along_scale,
+                                     .unit = s->head->along_unit};
 }
 
 static void show(const struct parts *s, const float *centroids, uint32_t n, uint32_t dim,
@@ -420,6 +580,8 @@ static void show(const struct parts *s, const float *centroids, uint32_t n, uint
     if (s->head->has_low)
         set->low = (struct rt_low_codes){
             .codes = s->low_codes, .scale = s->low_scale, .sums = s->low_sums, .w = s->low_w};
+    if (s->head->n_along)
+        show_along(s, &set->along);
     find_most(s, set);
     set_constants(set, s->head->mean_norm);
 }
@@ -430,7 +592,7 @@ enum rt_status rt_centroid_set_view(const float *centroids, uint32_t n, uint32_t
 {
     enum rt_status st = RT_OK;
     struct rt_centroid_set *set = NULL;
-    struct parts s = layout((uintptr_t)memory, n, dim, n_cells);
+    struct parts s = layout((uintptr_t)memory, n, dim, n_cells, true); /* if it has them */
     RT_TRY(rt_array_zero(1, sizeof *set, &set, err));
     show(&s, centroids, n, dim, distance, n_cells, set);
     *out = set;
@@ -446,7 +608,7 @@ static enum rt_status make_about(struct filling f, const float *about, uint32_t 
     enum rt_status st = RT_OK;
     double *scratch = NULL;
     float *mean = NULL;
-    struct parts s = layout((uintptr_t)memory, f.n, f.dim, f.n_cells);
+    struct parts s = layout((uintptr_t)memory, f.n, f.dim, f.n_cells, f.has_along);
     RT_TRY(rt_array_new(f.dim, sizeof *scratch, &scratch, err));
     if (f.begin > 0) {
         RT_TRY(rt_array_new(f.dim, sizeof *mean, &mean, err));
@@ -454,8 +616,11 @@ static enum rt_status make_about(struct filling f, const float *about, uint32_t 
     }
     rt_centroids_mean(about, n_about, f.dim, scratch, s.mean);
     f.row_codes = (uint8_t *)scratch;
+    if (f.has_along)
+        RT_TRY(rt_leading_new(f.centroids, f.n, f.dim, s.mean, &f.leading, err));
     fill(&s, &f);
 done:
+    rt_leading_free(f.leading);
     rt_array_free(scratch);
     rt_array_free(mean);
     return st;
@@ -467,7 +632,7 @@ static enum rt_status new_about(struct filling f, const float *about, uint32_t n
     enum rt_status st = RT_OK;
     void *owned = NULL;
     if (!memory) {
-        size_t bytes = rt_centroid_set_bytes_in_cells(f.n, f.dim, f.n_cells);
+        size_t bytes = layout(0, f.n, f.dim, f.n_cells, f.has_along).bytes;
         RT_TRY(rt_array_new(bytes, 1, &owned, err));
         memory = owned;
     }
@@ -535,43 +700,44 @@ enum rt_status rt_centroid_set_new(const float *centroids, uint32_t n, uint32_t 
                                         err);
 }
 
-size_t rt_level_set_bytes(const struct rt_tree *tree, uint32_t level)
-{
-    if (level == 0)
-        return rt_centroid_set_bytes(tree->levels[0].n, tree->dim);
-    return rt_centroid_set_bytes_in_cells(tree->levels[level].n, tree->dim,
-                                          tree->levels[level - 1].n);
-}
-
 static struct filling level_filling(const struct rt_tree *tree, uint32_t level,
-                                    enum rt_metric distance)
+                                    enum rt_metric distance, bool for_rows)
 {
     const struct rt_level *at = &tree->levels[level];
     const struct rt_level *above = level ? at - 1 : NULL;
+    bool is_leaf = level + 1 == tree->n_levels;
     return (struct filling){.centroids = at->centroids,
                             .n = at->n,
                             .dim = tree->dim,
                             .is_ip = distance == RT_IP,
                             .is_coded = level + 1 < tree->n_levels,
-                            .has_low =
-                                above && level + 1 == tree->n_levels && tree->dim >= RT_FINE_DIM,
+                            .has_low = above && is_leaf && tree->dim >= RT_FINE_DIM,
+                            .has_along = for_rows && is_leaf && distance != RT_IP &&
+                                         rt_leading_is_for(at->n, tree->dim),
                             .first_child = above ? above->first_child : NULL,
                             .n_cells = above ? above->n : 0,
                             .end = at->n};
 }
 
-enum rt_status rt_level_set_new(const struct rt_tree *tree, uint32_t level, enum rt_metric distance,
-                                void *memory, struct rt_centroid_set **out, struct rt_error *err)
+size_t rt_level_set_bytes(const struct rt_tree *tree, uint32_t level, bool for_rows)
 {
-    return new_about(level_filling(tree, level, distance), tree->levels[0].centroids,
+    struct filling f = level_filling(tree, level, RT_L2, for_rows);
+    return layout(0, f.n, f.dim, f.n_cells, f.has_along).bytes;
+}
+
+enum rt_status rt_level_set_new(const struct rt_tree *tree, uint32_t level, enum rt_metric distance,
+                                bool for_rows, void *memory, struct rt_centroid_set **out,
+                                struct rt_error *err)
+{
+    return new_about(level_filling(tree, level, distance, for_rows), tree->levels[0].centroids,
                      tree->levels[0].n, memory, out, err);
 }
 
 enum rt_status rt_level_set_make(const struct rt_tree *tree, uint32_t level,
-                                 enum rt_metric distance, void *memory, uint32_t begin,
-                                 uint32_t end, struct rt_error *err)
+                                 enum rt_metric distance, bool for_rows, void *memory,
+                                 uint32_t begin, uint32_t end, struct rt_error *err)
 {
-    struct filling f = level_filling(tree, level, distance);
+    struct filling f = level_filling(tree, level, distance, for_rows);
     f.begin = begin;
     f.end = end;
     return make_about(f, tree->levels[0].centroids, tree->levels[0].n, memory, err);
@@ -613,7 +779,7 @@ void rt_small_set_fill(struct rt_centroid_set *set, const float *centroids, cons
                        uint32_t n, const float *reference)
 {
     struct rt_centroid_set was = *set;
-    struct parts s = layout((uintptr_t)was.owned, was.room, was.dim, 0);
+    struct parts s = layout((uintptr_t)was.owned, was.room, was.dim, 0, false);
     rt_assert(n >= 1 && n <= was.room);
     memcpy(s.mean, reference, was.dim * sizeof *s.mean);
     struct filling f = {.centroids = centroids,

@@ -8,6 +8,7 @@
 #define RT_CORE_CENTROID_SET_H
 
 #include "core/assign.h"
+#include "core/kernels/kernels.h"
 
 #include <stdbool.h>
 
@@ -21,6 +22,24 @@ struct rt_low_codes {
     const int32_t *sums;
     const float *w;     /* in place of the set's w, with both codes: 2e_c, for ip e_c */
     float most, most_w; /* greatest 2|low part|, for ip |low part|, and w */
+};
+
+/* Most directions a set may have (B7). */
+#define RT_LEADING_MOST 64
+
+/* What centroids are along the directions in which they mostly lie, by codes (leading.h). */
+struct rt_along_codes {
+    uint32_t n;                 /* directions; 0: the set has none */
+    const int8_t *codes;        /* [group][n/4][16][4] */
+    const int32_t *starts;      /* of each slot: -|c'|^2 / unit */
+    const int32_t *sums;        /* 128 x sum of codes */
+    const float *group_p;       /* of each group the greatest 2 max(|c'|, |k|), */
+    const float *group_w;       /* 2|A r| */
+    const float *group_rest;    /* and 2|r| */
+    struct rt_int8_tile as_set; /* the directions as centroids: what rows are along them */
+    float skew;
+    float row_scale; /* of rows' codes there */
+    float unit;      /* a = -unit (start + product) */
 };
 
 struct rt_centroid_set {
@@ -44,6 +63,7 @@ struct rt_centroid_set {
     const float *group_p, *group_w; /* greatest of each group */
     const int8_t *codes;            /* [group][dim/4][16][4] */
     struct rt_low_codes low;
+    struct rt_along_codes along;
     float most_p, most_w;       /* greatest of all */
     float k[3];                 /* see rt_bound */
     float row_omega, row_least; /* omega = row_omega (|x'| + e_x)^2 + row_least */
@@ -85,5 +105,25 @@ struct rt_row_bound rt_row_fine_bound(const struct rt_centroid_set *set,
                                       const struct rt_row_bound *bound,
                                       const struct rt_row_sizes *row,
                                       const struct rt_row_sizes *low);
+
+/* The same along a set's directions: beta as above; rest goes with the centroids' rest. */
+struct rt_row_along_bound {
+    float alpha, beta, rest, omega;
+};
+/* Of groups: their greatest. */
+struct rt_along_sizes {
+    float p, w, rest, k;
+};
+/* norm2 and error2: of what the row is along them, and what the codes of this leave. */
+struct rt_row_along_bound rt_row_along_bound(const struct rt_centroid_set *set,
+                                             const struct rt_row_sizes *row, float norm2,
+                                             float error2);
+struct rt_along_sizes rt_along_sizes(const struct rt_centroid_set *set, size_t group, size_t end);
+static inline float rt_along_bound(const struct rt_row_along_bound *row,
+                                   const struct rt_along_sizes *groups)
+{
+    return row->alpha * groups->p + row->beta * groups->w + row->rest * groups->rest +
+           (groups->k + row->omega);
+}
 
 #endif

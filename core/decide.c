@@ -7,16 +7,6 @@
 #include <math.h>
 #include <string.h>
 
-static void measure(const struct rt_assigner *a, const struct rt_target *t, size_t row,
-                    const uint32_t *numbers, size_t n, float *out)
-{
-    const float *x = rt_target_values(a, t, row);
-    if (t->set->is_ip)
-        a->kernels->ip_among(x, t->set->centroids, a->dim, numbers, n, out);
-    else
-        a->kernels->l2_among(x, t->set->centroids, a->dim, numbers, n, out);
-}
-
 /* Offers centroids [begin, end), or those of members. */
 static void offer_range(const struct rt_assigner *a, const struct rt_target *t, size_t row,
                         const uint32_t *members, uint32_t begin, uint32_t end,
@@ -28,7 +18,7 @@ static void offer_range(const struct rt_assigner *a, const struct rt_target *t, 
         uint32_t n = end - at < RT_TILE ? end - at : RT_TILE;
         for (uint32_t i = 0; i < n; i++)
             numbers[i] = members ? members[at + i] : at + i;
-        measure(a, t, row, numbers, n, distances);
+        rt_target_measure(a, t, row, numbers, n, distances);
         for (uint32_t i = 0; i < n; i++)
             rt_keys_offer(least, rt_key_of(distances[i], numbers[i]));
         at += n;
@@ -120,7 +110,7 @@ static size_t part_list(struct rt_assigner *a, const struct rt_target *t, size_t
 static void make_keys(struct rt_assigner *a, const struct rt_target *t, size_t row,
                       const uint32_t *numbers, size_t n)
 {
-    measure(a, t, row, numbers, n, a->distances);
+    rt_target_measure(a, t, row, numbers, n, a->distances);
     a->candidates += n;
     for (size_t i = 0; i < n; i++)
         a->keys[i] = rt_key_of(a->distances[i], numbers[i]);
@@ -142,21 +132,24 @@ static void write_nearest(struct rt_assigner *a, const struct rt_target *t, size
     if (!a->wants_all[row])
         rt_propose_prune(a, t, row);
     size_t n = a->n_listed[row];
-    if (n == 1 && !out_distance) { /* B3 */
+    uint64_t key = a->settled[row];
+    if (n == 1 && key == UINT64_MAX && !out_distance) { /* B3 */
         *out_list = ids[0];
         a->candidates++;
         return;
     }
-    if (a->wants_all[row] || n == 0) {
-        n = best_of_all(a, t, row, a->keys, &a->candidates);
+    if (a->wants_all[row] || (n == 0 && key == UINT64_MAX)) {
+        if (best_of_all(a, t, row, a->keys, &a->candidates))
+            key = a->keys[0];
     } else {
         make_keys(a, t, row, ids, n);
-        for (size_t i = 1; i < n; i++)
-            a->keys[0] = a->keys[i] < a->keys[0] ? a->keys[i] : a->keys[0];
+        for (size_t i = 0; i < n; i++)
+            key = a->keys[i] < key ? a->keys[i] : key;
     }
-    *out_list = n ? (uint32_t)a->keys[0] : UINT32_MAX;
+    bool is_found = key != UINT64_MAX;
+    *out_list = is_found ? (uint32_t)key : UINT32_MAX;
     if (out_distance)
-        *out_distance = n ? rt_key_distance(a->keys[0]) : INFINITY;
+        *out_distance = is_found ? rt_key_distance(key) : INFINITY;
 }
 
 /* A row that sees the children of its nearest cell first has a low T for all others. */

@@ -75,6 +75,7 @@ void rt_propose_prepare(struct rt_assigner *a, const struct rt_target *t, size_t
     for (size_t row = begin; row < end; row++) {
         prefetch_code(a, t, row + 8);
         a->n_listed[row] = 0;
+        a->settled[row] = UINT64_MAX;
         a->wants_all[row] = !prepare_row(a, t, row);
         if (a->wants_all[row]) { /* no slot may pass */
             a->code_of[row] = memset(a->codes + row * a->code_stride, 128, a->code_stride);
@@ -90,6 +91,38 @@ void rt_propose_prepare_fine(struct rt_assigner *a, const struct rt_target *t)
     for (size_t row = 0; row < t->n_rows; row++)
         if (!a->wants_all[row])
             code_rest(a, t, row);
+}
+
+/* From the values of a block of rows along the set's directions. */
+static void code_along(struct rt_assigner *a, const struct rt_target *t, size_t row,
+                       const float *values)
+{
+    const struct rt_centroid_set *set = t->set;
+    struct rt_along_rows *along = a->along;
+    float norm2;
+    float error2;
+    a->kernels->quantise_by(values, set->along.n, set->along.row_scale,
+                            along->codes + row * RT_LEADING_MOST, &norm2, &error2);
+    if (a->wants_all[row])
+        along->bound[row] = (struct rt_row_along_bound){0, 0, 0, 0};
+    else
+        along->bound[row] = rt_row_along_bound(set, &a->row_sizes[row], norm2, error2);
+}
+
+void rt_propose_prepare_along(struct rt_assigner *a, const struct rt_target *t)
+{
+    for (size_t at = 0; at < t->n_rows; at += RT_ROW_BLOCK) {
+        size_t n = t->n_rows - at < RT_ROW_BLOCK ? t->n_rows - at : RT_ROW_BLOCK;
+        float scale[RT_ROW_BLOCK];
+        float least[RT_ROW_BLOCK];
+        a->n_distances += n * t->set->along.n;
+        for (size_t i = 0; i < n; i++)
+            scale[i] = a->wants_all[at + i] ? 0 : a->row_sizes[at + i].scale;
+        a->kernels->int8_tile(&t->set->along.as_set, a->code_of + at, n, scale, NULL, a->a, NULL,
+                              least);
+        for (size_t i = 0; i < n; i++)
+            code_along(a, t, at + i, a->a + i * RT_TILE);
+    }
 }
 
 static const struct rt_row_bound *bound_of(const struct rt_assigner *a, const struct rt_target *t,
@@ -148,6 +181,23 @@ static void overflow(struct rt_assigner *a, size_t row)
     a->threshold[row] = -INFINITY;
 }
 
+/* A list full of candidates for one nearest: E decides among them, and the list begins anew. */
+static void settle(struct rt_assigner *a, const struct rt_target *t, size_t row)
+{
+    const uint32_t *ids = t->list_id + row * t->room;
+    float distances[RT_TILE];
+    for (uint32_t i = 0; i < a->n_listed[row]; i += RT_TILE) {
+        uint32_t n = a->n_listed[row] - i < RT_TILE ? a->n_listed[row] - i : RT_TILE;
+        rt_target_measure(a, t, row, ids + i, n, distances);
+        for (uint32_t k = 0; k < n; k++) {
+            uint64_t key = rt_key_of(distances[k], ids[i + k]);
+            a->settled[row] = key < a->settled[row] ? key : a->settled[row];
+        }
+    }
+    a->candidates += a->n_listed[row];
+    a->n_listed[row] = 0;
+}
+
 /* Makes room for as many as a tile can bring; false: the list is full of true candidates. */
 static bool has_room(struct rt_assigner *a, const struct rt_target *t, size_t row, size_t n)
 {
@@ -174,8 +224,10 @@ static void list_nearest(struct rt_assigner *a, const struct rt_target *t,
             continue;
         if (high < a->threshold[row])
             a->threshold[row] = high;
-        if (!has_room(a, t, row, 1))
-            return;
+        if (a->n_listed[row] == t->room)
+            rt_propose_prune(a, t, row);
+        if (a->n_listed[row] == t->room)
+            settle(a, t, row);
         lows[a->n_listed[row]] = low;
         ids[a->n_listed[row]++] = tile->ids[slot];
     }
@@ -269,29 +321,54 @@ static void add_tile(float *a, const float *more, size_t n_rows, size_t width)
             a[i * RT_TILE + c] += more[i * RT_TILE + c];
 }
 
+/* Rows whose least a - b by the first codes alone does not exceed T, with their products, to the
+ * front of left and a->a. Returns how many. */
+static size_t rows_left(struct rt_assigner *a, const struct rt_target *t,
+                        const struct rt_tile *tile, const uint32_t *rows, size_t n, uint32_t *left)
+{
+    const uint8_t *codes[RT_ROW_BLOCK];
+    float scale[RT_ROW_BLOCK];
+    float least[RT_ROW_BLOCK];
+    size_t n_left = 0;
+    for (size_t i = 0; i < n; i++) {
+        codes[i] = a->code_of[rows[i]];
+        scale[i] = a->row_scale[rows[i]];
+    }
+    a->kernels->int8_tile(&tile->products, codes, n, scale, NULL, a->a, NULL, least);
+    for (size_t i = 0; i < n; i++) {
+        float b = rt_bound(t->set, &a->bound[rows[i]], tile->most_p, tile->first_w);
+        if (!(least[i] - b <= a->threshold[rows[i]]))
+            continue;
+        memmove(a->a + n_left * RT_TILE, a->a + i * RT_TILE, RT_TILE * sizeof *a->a);
+        left[n_left++] = rows[i];
+    }
+    return n_left;
+}
+
 /* The same by both codes of rows and centroids; the product of the two low ones is left out. */
 static void tile_by_fine_codes(struct rt_assigner *a, const struct rt_target *t,
-                               const struct rt_tile *tile, const uint32_t *rows, size_t n)
+                               const struct rt_tile *tile, const uint32_t *all_rows, size_t n)
 {
     static const float no_norm[RT_TILE];
     struct rt_fine_rows *fine = a->fine;
-    struct rt_int8_tile parts[3] = {tile->products, tile->low, tile->products};
+    struct rt_int8_tile parts[2] = {tile->low, tile->products};
     const uint8_t *codes[2][RT_ROW_BLOCK];
     float scale[2][RT_ROW_BLOCK];
     float least[RT_ROW_BLOCK];
+    uint32_t rows[RT_ROW_BLOCK];
     size_t width = 16 * tile->products.n_groups;
-    parts[1].norm = parts[2].norm = no_norm;
+    n = rows_left(a, t, tile, all_rows, n, rows);
+    a->n_distances += n * (uint64_t)width * 2;
     for (size_t i = 0; i < n; i++) {
         codes[0][i] = a->code_of[rows[i]];
         codes[1][i] = fine->codes + rows[i] * a->code_stride;
         scale[0][i] = a->row_scale[rows[i]];
         scale[1][i] = fine->scale[rows[i]];
     }
-    for (size_t k = 0; k < 3; k++) {
-        a->kernels->int8_tile(&parts[k], codes[k / 2], n, scale[k / 2], NULL, k ? fine->a : a->a,
-                              NULL, least);
-        if (k)
-            add_tile(a->a, fine->a, n, width);
+    for (size_t k = 0; n > 0 && k < 2; k++) {
+        parts[k].norm = no_norm;
+        a->kernels->int8_tile(&parts[k], codes[k], n, scale[k], NULL, fine->a, NULL, least);
+        add_tile(a->a, fine->a, n, width);
     }
     for (size_t i = 0; i < n; i++) {
         const float *values = a->a + i * RT_TILE;
@@ -415,6 +492,7 @@ static void fine_groups_of(const struct rt_centroid_set *set, size_t n_steps, si
                                      set->low.sums + 16 * group,
                                      end - group,
                                      n_steps};
+    out->first_w = out->most_w;
     out->w = set->low.w + 16 * group;
     out->most_w = set->low.most_w;
 }
@@ -463,8 +541,32 @@ static float lower_highs(float *highs, uint32_t n, float high)
     return highs[n - 1];
 }
 
-void rt_propose_lows(struct rt_assigner *a, const struct rt_target *t,
-                     const struct rt_source *source, const uint32_t *rows, size_t n, float *lows)
+/* As rt_propose_lows for one nearest, by what rows and centroids are along the set's directions. */
+static void lows_along(struct rt_assigner *a, const struct rt_target *t,
+                       const struct rt_source *source, const uint32_t *rows, size_t n, float *lows)
+{
+    int32_t *most = a->along->most;
+    const struct rt_along_codes *along = &t->set->along;
+    size_t group = source->first_group;
+    struct rt_along_sizes sizes = rt_along_sizes(t->set, group, group + source->n_groups);
+    struct rt_int8_cell cell = {along->codes + group * along->n * 16, along->starts + 16 * group,
+                                along->sums + 16 * group, source->n_groups, along->n / 4};
+    struct rt_int8_rows coded = {a->along->codes, RT_LEADING_MOST, NULL, rows, n};
+    a->n_distances += n * (uint64_t)16 * source->n_groups * along->n / a->dim;
+    a->kernels->int8_most(&cell, &coded, most);
+    for (size_t i = 0; i < n; i++)
+        lows[i] = -along->unit * (float)most[i];
+    for (size_t i = 0; i < n; i++) {
+        size_t row = rows[i];
+        float b = rt_along_bound(&a->along->bound[row], &sizes);
+        float high = lows[i] + b;
+        lows[i] -= b;
+        a->threshold[row] = high < a->threshold[row] ? high : a->threshold[row];
+    }
+}
+
+static void lows_whole(struct rt_assigner *a, const struct rt_target *t,
+                       const struct rt_source *source, const uint32_t *rows, size_t n, float *lows)
 {
     struct rt_tile cell;
     a->n_distances += n * (uint64_t)16 * source->n_groups;
@@ -481,11 +583,49 @@ void rt_propose_lows(struct rt_assigner *a, const struct rt_target *t,
     }
 }
 
+void rt_propose_lows(struct rt_assigner *a, const struct rt_target *t,
+                     const struct rt_source *source, const uint32_t *rows, size_t n, float *lows)
+{
+    if (t->is_along)
+        lows_along(a, t, source, rows, n, lows);
+    else
+        lows_whole(a, t, source, rows, n, lows);
+}
+
+/* Of rows, those whose T the group's least a - b does not exceed, to left. Returns how many. */
+static size_t rows_of_group(struct rt_assigner *a, const struct rt_target *t,
+                            const struct rt_source *group, const uint32_t *rows, size_t n)
+{
+    float *lows = a->along->lows;
+    uint32_t *left = a->along->left;
+    size_t n_left = 0;
+    lows_along(a, t, group, rows, n, lows);
+    for (size_t i = 0; i < n; i++) {
+        left[n_left] = rows[i];
+        n_left += lows[i] <= a->threshold[rows[i]];
+    }
+    return n_left;
+}
+
+void rt_propose_groups(struct rt_assigner *a, const struct rt_target *t,
+                       const struct rt_source *source, const uint32_t *rows, size_t n)
+{
+    const uint32_t *left = a->along->left;
+    for (uint32_t i = 0; i < source->n_groups; i++) {
+        struct rt_source one = {.first_group = source->first_group + i, .n_groups = 1};
+        size_t n_left = rows_of_group(a, t, &one, rows, n);
+        if (n_left && t->is_fine)
+            rt_propose_fine(a, t, &one, left, n_left);
+        else if (n_left)
+            rt_propose(a, t, &one, left, n_left);
+    }
+}
+
 void rt_propose_fine(struct rt_assigner *a, const struct rt_target *t,
                      const struct rt_source *source, const uint32_t *rows, size_t n)
 {
     size_t n_tiles = n_tiles_of(source);
-    a->n_distances += n * (uint64_t)16 * source->n_groups * 3;
+    a->n_distances += n * (uint64_t)16 * source->n_groups;
     for (size_t index = 0; index < n_tiles; index++) {
         struct rt_tile tile;
         fine_groups_of(t->set, a->code_stride / 4,

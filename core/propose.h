@@ -33,11 +33,20 @@ void rt_propose_values(struct rt_assigner *a, const struct rt_target *t, size_t 
 void rt_propose_lows(struct rt_assigner *a, const struct rt_target *t,
                      const struct rt_source *source, const uint32_t *rows, size_t n, float *lows);
 
+/* What the rows are along the set's directions, which rt_propose_lows then goes by; after
+ * rt_propose_prepare. */
+void rt_propose_prepare_along(struct rt_assigner *a, const struct rt_target *t);
+
 /* The rows' low codes and bounds, for a set that has low codes; after rt_propose_prepare. */
 void rt_propose_prepare_fine(struct rt_assigner *a, const struct rt_target *t);
 /* As rt_propose for one nearest, by both codes: a target that is_fine, whole groups. */
 void rt_propose_fine(struct rt_assigner *a, const struct rt_target *t,
                      const struct rt_source *source, const uint32_t *rows, size_t n);
+
+/* As the one of the two that suits the target, for one nearest and a set with directions: a group
+ * is shown only to rows whose T its lows along them do not exceed. */
+void rt_propose_groups(struct rt_assigner *a, const struct rt_target *t,
+                       const struct rt_source *source, const uint32_t *rows, size_t n);
 
 /* Takes off a row's list what cannot be among the best any more. */
 void rt_propose_prune(struct rt_assigner *a, const struct rt_target *t, size_t row);

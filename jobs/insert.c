@@ -349,7 +349,7 @@ static enum rt_status make_sets(struct insertion *in, struct rt_error *err)
     const struct rt_tree *tree = &in->edit.view->tree.tree;
     RT_LOCAL(rt_index_check_tree(in->edit.view, err));
     RT_AGREE(job->comm);
-    RT_TRY(rt_tree_sets_new(job, tree, rt_means_distance(tree->metric, tree->spherical),
+    RT_TRY(rt_tree_sets_new(job, tree, rt_means_distance(tree->metric, tree->spherical), true,
                             job->options->pin, &in->sets, err));
 done:
     return st;

@@ -432,7 +432,7 @@ static uint64_t set_bytes(const struct model *m)
 {
     uint64_t bytes = 0;
     for (uint32_t l = 0; l < m->view->tree.tree.n_levels; l++)
-        bytes += rt_level_set_bytes(&m->view->tree.tree, l);
+        bytes += rt_level_set_bytes(&m->view->tree.tree, l, true);
     return bytes;
 }
 

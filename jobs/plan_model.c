@@ -234,8 +234,9 @@ static void measure_tree(struct model *m)
         bool is_leaf = l + 1 == m->plan->n_levels;
         uint32_t n = is_leaf ? most_leaves(m) : m->plan->lists[l];
         m->tree_bytes += (uint64_t)n * (dim * sizeof(float) + 2 * sizeof(uint32_t));
-        m->tree_bytes += l == 0 ? rt_centroid_set_bytes(n, dim)
-                                : rt_centroid_set_bytes_in_cells(n, dim, m->plan->lists[l - 1]);
+        uint32_t n_cells = l == 0 ? 0 : m->plan->lists[l - 1];
+        m->tree_bytes += is_leaf ? rt_leaf_set_bytes(n, dim, n_cells)
+                                 : rt_centroid_set_bytes_in_cells(n, dim, n_cells);
     }
     measure_training(m);
     m->plan->tree_is_private = !m->options->pin || m->in->shm_bytes < m->train_bytes;

@@ -35,7 +35,7 @@ static enum rt_status work_new(struct work *w, struct rt_error *err)
     RT_TRY(rt_array_new(w->batch, sizeof *w->found, &w->found, err));
     RT_TRY(rt_array_new(w->n_rows, sizeof *w->exact, &w->exact, err));
     for (uint32_t l = 0; l + 1 < tree->n_levels; l++)
-        RT_TRY(rt_level_set_new(tree, l, w->setting->distance, NULL, &w->sets[l], err));
+        RT_TRY(rt_level_set_new(tree, l, w->setting->distance, true, NULL, &w->sets[l], err));
     RT_TRY(rt_assigner_new(w->batch, tree->dim, tree->levels[tree->n_levels - 2].n,
                            w->setting->proposer, &w->assigner, err));
 done:
@@ -50,9 +50,9 @@ static enum rt_status leaf_set_new(MPI_Comm comm, MPI_Comm node, struct work *w,
     const struct rt_tree *tree = w->tree;
     uint32_t last = tree->n_levels - 1;
     enum rt_metric distance = w->setting->distance;
-    RT_TRY(rt_node_copy_new(comm, node, rt_level_set_bytes(tree, last), &w->store, err));
+    RT_TRY(rt_node_copy_new(comm, node, rt_level_set_bytes(tree, last, true), &w->store, err));
     struct rt_range own = rt_node_copy_part(w->store, tree->levels[last].n);
-    RT_LOCAL(rt_level_set_make(tree, last, distance, rt_node_copy_data(w->store),
+    RT_LOCAL(rt_level_set_make(tree, last, distance, true, rt_node_copy_data(w->store),
                                (uint32_t)own.begin, (uint32_t)own.end, err));
     rt_node_copy_meet(w->store);
     RT_LOCAL(
@@ -145,7 +145,7 @@ uint64_t rt_beam_bytes(uint32_t n_cells, uint32_t k, uint32_t dim, uint32_t n_sh
     if (n_cells == 0)
         return 0;
     return (uint64_t)n_cells * dim * sizeof(float) + rt_centroid_set_bytes(n_cells, dim) +
-           rt_node_copy_bytes(rt_centroid_set_bytes_in_cells(k, dim, n_cells), n_sharing) +
+           rt_node_copy_bytes(rt_leaf_set_bytes(k, dim, n_cells), n_sharing) +
            rt_assigner_bytes(batch, dim, n_cells) + batch * (dim + 1) * sizeof(float) +
            4 * sizeof(uint32_t) * BEAM_SAMPLE;
 }

@@ -368,6 +368,7 @@ void rt_kernels_avx512(struct rt_kernels *table)
     table->quantise_group = quantise_group;
     table->int8_tile = int8_tile;
     table->int8_least = int8_least;
+    table->int8_most = int8_most;
     table->at_most = at_most;
     table->sort_few = sort_few_512;
     table->find_rank = find_rank_512;

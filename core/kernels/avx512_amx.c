@@ -303,8 +303,143 @@ static void int8_least(const struct rt_int8_tile *cell, const struct rt_int8_row
     _tile_release();
 }
 
+/* ---- the greatest sum of each row ---- */
+
+/* Sums begin with those of the centroids, the same for each of 16 rows: a stride of 0. */
+#define BEGIN(g)                                                                                   \
+    TAKE(g)                                                                                        \
+    if (n_groups > (g)) {                                                                          \
+        _tile_loadd(g, starts + (size_t)16 * (g), 0);                                              \
+        _tile_loadd(7, codes + (size_t)1024 * (g), 64);                                            \
+        _tile_dpbssd(g, 6, 7);                                                                     \
+    }
+
+ALWAYS void begin(const int8_t *codes, const int32_t *starts, const uint8_t *rows, size_t n_groups,
+                  int32_t *sums)
+{
+    _tile_loadd(6, rows, 64);
+    BEGIN(0)
+    BEGIN(1)
+    BEGIN(2)
+    BEGIN(3)
+    BEGIN(4)
+    BEGIN(5)
+}
+
+#define HALVES_INT(x, y) _mm512_max_epi32(_mm512_unpacklo_epi32(x, y), _mm512_unpackhi_epi32(x, y))
+#define QUARTERS_INT(x, y)                                                                         \
+    _mm512_max_epi32(_mm512_shuffle_i32x4(x, y, 0x88), _mm512_shuffle_i32x4(x, y, 0xdd))
+
+/* Brings up the greatest of a block's rows. */
+ALWAYS void raise(size_t n_groups, const int32_t *sums, int32_t *most)
+{
+    __m512i lanes[BLOCK];
+    __m512i four[4];
+#pragma GCC unroll 16
+    for (size_t r = 0; r < BLOCK; r++) {
+        lanes[r] = _mm512_load_si512((const void *)(sums + 16 * r));
+#pragma GCC unroll 5
+        for (size_t g = 1; g < n_groups; g++)
+            lanes[r] = _mm512_max_epi32(lanes[r],
+                                        _mm512_load_si512((const void *)(sums + 256 * g + 16 * r)));
+    }
+    for (size_t i = 0; i < 4; i++) {
+        const __m512i *of = lanes + 4 * i;
+        four[i] = HALVES_INT(HALVES_INT(of[0], of[2]), HALVES_INT(of[1], of[3]));
+    }
+    __m512i found = QUARTERS_INT(QUARTERS_INT(four[0], four[1]), QUARTERS_INT(four[2], four[3]));
+    _mm512_store_si512((void *)most,
+                       _mm512_max_epi32(_mm512_load_si512((const void *)most), found));
+}
+
+/* As pass, of rows no longer than a tile. */
+ALWAYS void pass_sums(const struct rt_int8_cell *cell, const struct passing *p, size_t n_groups,
+                      int32_t *most)
+{
+    _Alignas(64) int8_t tails[6 * 1024];
+    _Alignas(64) int32_t sums[6 * 256];
+    size_t n_parts = (cell->n_groups + n_groups - 1) / n_groups;
+    size_t last = p->n_blocks; /* there is none */
+    for (size_t index = 0; index < n_parts; index++) {
+        size_t group = index + 1 < n_parts ? index * n_groups : cell->n_groups - n_groups;
+        const int8_t *codes = cell->codes + group * cell->n_steps * 64;
+        struct rt_int8_tile part = {.codes = codes, .n_groups = n_groups, .n_steps = cell->n_steps};
+        if (cell->n_steps % 16) {
+            copy_tails(&part, tails);
+            codes = tails;
+        }
+        for (size_t block = 0; block < p->n_blocks; block++) {
+            MEMORY_IS_READ();
+            begin(codes, cell->starts + 16 * group, p->packed + block * 1024, n_groups, sums);
+            MEMORY_IS_READ();
+            if (last < p->n_blocks)
+                raise(n_groups, sums, most + BLOCK * last);
+            last = block;
+        }
+    }
+    take(n_groups, sums);
+    MEMORY_IS_READ();
+    raise(n_groups, sums, most + BLOCK * last);
+}
+
+/* Those numbered first.. of rows, packed in blocks. */
+ALWAYS void pack_passing(const struct passing *p)
+{
+    for (size_t at = 0; at < p->n; at += BLOCK) {
+        const uint8_t *codes[BLOCK];
+        size_t n = smaller(BLOCK, p->n - at);
+        for (size_t r = 0; r < n; r++)
+            codes[r] = rt_int8_row(p->rows, p->first + at + r);
+        pack_rows(codes, n, p->n_bytes, p->packed + at / BLOCK * 1024);
+    }
+}
+
+static void int8_most(const struct rt_int8_cell *cell, const struct rt_int8_rows *rows,
+                      int32_t *most)
+{
+    _Alignas(64) uint8_t packed[MOST_BLOCKS * 1024];
+    _Alignas(64) int32_t found[MOST_BLOCKS * BLOCK];
+    size_t n_parts = (cell->n_groups + 5) / 6; /* of about the same size */
+    size_t n_groups = n_parts ? (cell->n_groups + n_parts - 1) / n_parts : 0;
+    if (rows->n < LEAST_ROWS || cell->n_steps > 16 || n_groups == 0) {
+        rt_int8_most_vnni(cell, rows, most);
+        return;
+    }
+    _tile_loadconfig(&all_whole);
+    for (size_t at = 0; at < rows->n; at += MOST_BLOCKS * BLOCK) {
+        size_t n = smaller(MOST_BLOCKS * BLOCK, rows->n - at);
+        struct passing p = {rows, at,     n,   4 * cell->n_steps, (n + BLOCK - 1) / BLOCK,
+                            1,    packed, NULL};
+        pack_passing(&p);
+        for (size_t r = 0; r < n; r += BLOCK)
+            _mm512_store_si512((void *)(found + r), _mm512_set1_epi32(INT32_MIN));
+        switch (n_groups) {
+        case 1:
+            pass_sums(cell, &p, 1, found);
+            break;
+        case 2:
+            pass_sums(cell, &p, 2, found);
+            break;
+        case 3:
+            pass_sums(cell, &p, 3, found);
+            break;
+        case 4:
+            pass_sums(cell, &p, 4, found);
+            break;
+        case 5:
+            pass_sums(cell, &p, 5, found);
+            break;
+        default:
+            pass_sums(cell, &p, 6, found);
+        }
+        memcpy(most + at, found, n * sizeof *most);
+    }
+    _tile_release();
+}
+
 void rt_kernels_avx512_amx(struct rt_kernels *table)
 {
     table->int8_tile = int8_tile;
     table->int8_least = int8_least;
+    table->int8_most = int8_most;
 }

@@ -36,11 +36,14 @@ finish_row(const struct rt_int8_tile *tile, const int32_t *sums, size_t apart,
         *mask = bits;
 }
 
-/* int8_tile and int8_least by VNNI, for the rows that tiles of AMX would leave mostly empty. */
+/* int8_tile, int8_least and int8_most by VNNI, for the rows that tiles of AMX would leave mostly
+ * empty. */
 void rt_int8_tile_vnni(const struct rt_int8_tile *tile, const uint8_t *const *rows, size_t n_rows,
                        const float *row_scale, const float *threshold, float *a, uint64_t *mask,
                        float *least);
 void rt_int8_least_vnni(const struct rt_int8_tile *cell, const struct rt_int8_rows *rows,
                         float *least);
+void rt_int8_most_vnni(const struct rt_int8_cell *cell, const struct rt_int8_rows *rows,
+                       int32_t *most);
 
 #endif

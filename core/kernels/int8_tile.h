@@ -41,6 +41,29 @@ static void int8_least(const struct rt_int8_tile *cell, const struct rt_int8_row
     }
 }
 
+static void int8_most(const struct rt_int8_cell *cell, const struct rt_int8_rows *rows,
+                      int32_t *most)
+{
+    struct rt_int8_tile tile = {.codes = cell->codes, .n_steps = cell->n_steps};
+    for (size_t r = 0; r < rows->n; r++) {
+        const uint8_t *row = rt_int8_row(rows, r);
+        int32_t lanes[16];
+        for (size_t c = 0; c < 16; c++)
+            lanes[c] = INT32_MIN;
+        for (size_t group = 0; group < cell->n_groups; group++) {
+            int32_t sums[1][16];
+            products(&tile, group, &row, 1, sums);
+            for (size_t c = 0; c < 16; c++) {
+                int32_t sum = cell->starts[16 * group + c] + sums[0][c];
+                lanes[c] = sum > lanes[c] ? sum : lanes[c];
+            }
+        }
+        most[r] = lanes[0];
+        for (size_t c = 1; c < 16; c++)
+            most[r] = lanes[c] > most[r] ? lanes[c] : most[r];
+    }
+}
+
 static void int8_tile(const struct rt_int8_tile *tile, const uint8_t *const *rows, size_t n_rows,
                       const float *row_scale, const float *threshold, float *a, uint64_t *mask,
                       float *least)

@@ -57,15 +57,26 @@ struct rt_int8_rows {
     const uint32_t *numbers;
     size_t n;
 };
+static inline const uint8_t *rt_int8_row(const struct rt_int8_rows *rows, size_t at)
+{
+    return rows->codes + rows->numbers[at] * rows->stride;
+}
 /* Those meant by numbers[at..at + n). */
 static inline void rt_int8_rows_find(const struct rt_int8_rows *rows, size_t at, size_t n,
                                      const uint8_t **codes, float *scale)
 {
     for (size_t i = 0; i < n; i++) {
-        codes[i] = rows->codes + rows->numbers[at + i] * rows->stride;
+        codes[i] = rt_int8_row(rows, at + i);
         scale[i] = rows->scale[rows->numbers[at + i]];
     }
 }
+
+/* Centroids of a cell whose sums of products begin with numbers of their own. */
+struct rt_int8_cell {
+    const int8_t *codes; /* as those of a tile */
+    const int32_t *starts, *sums;
+    size_t n_groups, n_steps;
+};
 
 struct rt_kernels {
     enum rt_isa isa;
@@ -125,6 +136,15 @@ struct rt_kernels {
      * stay in registers. */
     void (*int8_least)(const struct rt_int8_tile *cell, const struct rt_int8_rows *rows,
                        float *least);
+    /* most[i] := the greatest of starts[c] + sum of (row code - 128) x centroid code, of row
+     * numbers[i] and any number of groups: the same integers in every instruction set. The rows'
+     * scales are not looked at. */
+    void (*int8_most)(const struct rt_int8_cell *cell, const struct rt_int8_rows *rows,
+                      int32_t *most);
+    /* n (a multiple of 16) numbers by a given scale > 0: codes := rint(x_i / scale) + 128, those
+     * beyond 127 scale cut off; the sums of x_i^2 and of (x_i - scale q_i)^2. */
+    void (*quantise_by)(const float *x, size_t n, float scale, uint8_t *codes, float *norm2,
+                        float *error2);
     /* a[c] := norm[c] + factor a[c], n a multiple of 16; returns the least. */
     float (*scale_products)(float *a, const float *norm, float factor, size_t n);
     /* Bits i with a[i] <= threshold, n <= 64 a multiple of 16. */

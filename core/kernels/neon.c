@@ -46,6 +46,7 @@ void rt_kernels_neon(struct rt_kernels *table)
     fill_proposals(table);
     table->int8_tile = int8_tile;
     table->int8_least = int8_least;
+    table->int8_most = int8_most;
     table->at_most = at_most;
     table->f16_to_f32 = f16_to_f32;
 }

@@ -30,4 +30,5 @@ void rt_kernels_neon_dot(struct rt_kernels *table)
 {
     table->int8_tile = int8_tile;
     table->int8_least = int8_least;
+    table->int8_most = int8_most;
 }

@@ -248,6 +248,38 @@ static void int8_least(const struct rt_int8_tile *cell, const struct rt_int8_row
     }
 }
 
+static void int8_most(const struct rt_int8_cell *cell, const struct rt_int8_rows *rows,
+                      int32_t *most)
+{
+    for (size_t r = 0; r < rows->n; r++) {
+        most[r] = INT32_MIN;
+        for (size_t c = 0; c < 16 * cell->n_groups; c++) {
+            const int8_t *codes = cell->codes + c / 16 * 64 * cell->n_steps + c % 16 * 4;
+            int32_t sum = cell->starts[c] + product(rt_int8_row(rows, r), codes, cell->n_steps);
+            most[r] = sum > most[r] ? sum : most[r];
+        }
+    }
+}
+
+static void quantise_by(const float *x, size_t n, float scale, uint8_t *codes, float *norm2,
+                        float *error2)
+{
+    float norms[LANES] = {0};
+    float errors[LANES] = {0};
+    float inverse = 1 / scale;
+    for (size_t i = 0; i < n; i++) {
+        float q = x[i] * inverse;
+        q = q < -127.0f ? -127.0f : q;
+        q = rintf(q > 127.0f ? 127.0f : q);
+        float error = x[i] - scale * q;
+        codes[i] = (uint8_t)((int)q + 128);
+        norms[i % LANES] += x[i] * x[i];
+        errors[i % LANES] += error * error;
+    }
+    *norm2 = tree_f32(norms);
+    *error2 = tree_f32(errors);
+}
+
 static float scale_products(float *a, const float *norm, float factor, size_t n)
 {
     float smallest = INFINITY;
@@ -348,6 +380,8 @@ void rt_kernels_portable(struct rt_kernels *table)
     table->centre = centre;
     table->int8_tile = int8_tile;
     table->int8_least = int8_least;
+    table->int8_most = int8_most;
+    table->quantise_by = quantise_by;
     table->scale_products = scale_products;
     table->at_most = at_most;
     table->sort_few = sort_few;

@@ -48,6 +48,15 @@ ALWAYS void quantise_step(uint8_t *codes, vf *error2, vu *sum, const vf *x, floa
     }
 }
 
+ALWAYS vf clamped(vf x, float most)
+{
+    vf limit = (vf){0} + most;
+    vi is_more = x > limit;
+    x = (vf)(((vu)limit & (vu)is_more) | ((vu)x & ~(vu)is_more));
+    vi is_less = x < -limit;
+    return (vf)(((vu)-limit & (vu)is_less) | ((vu)x & ~(vu)is_less));
+}
+
 ALWAYS int32_t add_up(const vu *sum)
 {
     uint32_t lane[16];
@@ -102,6 +111,28 @@ static void quantise(const float *row, const float *mean, size_t dim, uint8_t *c
     }
     *out = (struct rt_quantised){scale, tree_f32(error2), tree_f32(norm2),
                                  add_up(sum) - 128 * (int32_t)((dim + 15) / 16 * 16)};
+}
+
+static void quantise_by(const float *x, size_t n, float scale, uint8_t *codes, float *norm2,
+                        float *error2)
+{
+    vf norms[NV];
+    vf errors[NV];
+    float inverse = 1 / scale;
+    for (size_t k = 0; k < NV; k++)
+        norms[k] = errors[k] = (vf){0};
+    for (size_t i = 0; i < n; i += WIDTH) {
+        vf value = load_vf(x + i);
+        vf shifted = clamped(value * inverse, 127.0f) + ROUNDER;
+        vf error = value - scale * (shifted - ROUNDER);
+        vu code = ((vu)shifted & 255u) ^ 128u;
+        vb bytes = __builtin_convertvector(code, vb);
+        memcpy(codes + i, &bytes, sizeof bytes);
+        norms[i / WIDTH % NV] += value * value;
+        errors[i / WIDTH % NV] += error * error;
+    }
+    *norm2 = tree_f32(norms);
+    *error2 = tree_f32(errors);
 }
 
 static float centre(const float *row, const float *mean, size_t dim, float *out)
@@ -248,6 +279,7 @@ static void find_rank(const float *values, size_t n, size_t rank, float *at, flo
 ALWAYS void fill_proposals(struct rt_kernels *table)
 {
     table->quantise = quantise;
+    table->quantise_by = quantise_by;
     table->centre = centre;
     table->scale_products = scale_products;
     table->find_rank = find_rank;

@@ -175,8 +175,8 @@ enum rt_status rt_index_search_new(const struct rt_job *job, const struct rt_ind
     s->tree = &view->tree.tree;
     s->n_probes = options->probes[s->tree->n_levels - 1];
     /* A query ranks lists by its own metric, whatever rows were assigned by (B1). */
-    RT_TRY(rt_tree_sets_new(job, s->tree, s->tree->metric == RT_IP ? RT_IP : RT_L2, options->pin,
-                            &s->sets, err));
+    RT_TRY(rt_tree_sets_new(job, s->tree, s->tree->metric == RT_IP ? RT_IP : RT_L2, false,
+                            options->pin, &s->sets, err));
     RT_LOCAL(allocate(s, err));
     RT_AGREE(job->comm);
     *out = s;

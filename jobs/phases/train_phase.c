@@ -295,7 +295,7 @@ static enum rt_status make_sets(struct trainer *t, struct rt_error *err)
     const struct rt_tree *tree = &t->out->trained.tree;
     const struct rt_job *job = t->context->job;
     enum rt_metric distance = rt_means_distance(tree->metric, tree->spherical);
-    return rt_tree_sets_new(job, tree, distance, job->options->pin, &t->out->sets, err);
+    return rt_tree_sets_new(job, tree, distance, true, job->options->pin, &t->out->sets, err);
 }
 
 static enum rt_status write_tree(struct trainer *t, struct rt_error *err)

@@ -15,11 +15,11 @@ struct rt_tree_sets {
 };
 
 /* distance: RT_L2 (l2, cosine, and ip without spherical centroids while rows are assigned) or
- * RT_IP. Collective over the job's communicator; tree (lent for the life of the sets) agrees. Fails
- * with RT_NOMEM. */
+ * RT_IP. for_rows: as rt_level_set_new has it. Collective over the job's communicator; tree (lent
+ * for the life of the sets) agrees. Fails with RT_NOMEM. */
 enum rt_status rt_tree_sets_new(const struct rt_job *job, const struct rt_tree *tree,
-                                enum rt_metric distance, bool pin, struct rt_tree_sets *out,
-                                struct rt_error *err) RT_MUST_CHECK;
+                                enum rt_metric distance, bool for_rows, bool pin,
+                                struct rt_tree_sets *out, struct rt_error *err) RT_MUST_CHECK;
 void rt_tree_sets_free(struct rt_tree_sets *sets); /* collective; all zero is fine */
 
 #endif

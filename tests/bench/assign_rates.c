@@ -129,7 +129,7 @@ static enum rt_status open_tree(struct bench *b, const char *name, struct rt_err
     b->n_cells = b->tree->n_levels > 1 ? b->tree->levels[b->tree->n_levels - 2].n : 1;
     RT_TRY(rt_rotation_new(b->tree->rotation_seed, b->dim, &b->rotation, err));
     for (uint32_t l = 0; l < b->tree->n_levels; l++)
-        RT_TRY(rt_level_set_new(b->tree, l, RT_L2, NULL, &b->sets[l], err));
+        RT_TRY(rt_level_set_new(b->tree, l, RT_L2, true, NULL, &b->sets[l], err));
     RT_TRY(rt_assigner_new(BATCH, b->dim, b->n_cells, RT_PROPOSE_AUTO, &b->assigner, err));
 done:
     return st;
@@ -188,7 +188,7 @@ static double assign_exactly(struct bench *b)
 
 static void find_beam(struct bench *b, double wanted)
 {
-    for (b->beam = 1;; b->beam += b->beam < 4 ? 1 : b->beam / 4) {
+    for (b->beam = 1;; b->beam += b->beam < 16 ? 1 : b->beam / 16) {
         size_t same = 0;
         (void)assign(b, b->beam, b->n_compared, NULL);
         for (size_t i = 0; i < b->n_compared; i++)

@@ -23,10 +23,12 @@ enum kind {
     HUGE_ROW,   /* one of 1e17 */
     TINY,       /* denormals, zero rows, -0 */
     BORDER,     /* |x|^2 near 2^120 */
+    FLAT,       /* along few directions, and a little across */
     N_KINDS
 };
-static const char *const kind_names[] = {"plain",     "clustered", "offset", "magnitudes",
-                                         "identical", "huge row",  "tiny",   "border"};
+static const char *const kind_names[] = {"plain",      "clustered", "offset",
+                                         "magnitudes", "identical", "huge row",
+                                         "tiny",       "border",    "flat"};
 
 static float normal(uint64_t seed, uint64_t a, uint64_t b)
 {
@@ -36,6 +38,14 @@ static float normal(uint64_t seed, uint64_t a, uint64_t b)
         total += (int64_t)(bits >> 32) + (int64_t)(bits & 0xffffffff);
     }
     return (float)((double)(total - INT64_C(6) * 0xffffffff) * 0x1p-32);
+}
+
+static float along_directions(uint64_t seed, size_t row, uint32_t i)
+{
+    float sum = 0;
+    for (uint64_t k = 0; k < 9; k++)
+        sum += normal(seed, row, 1000 + k) * normal(4, k, i);
+    return sum;
 }
 
 static void shape_row(enum kind kind, uint64_t seed, size_t row, uint32_t dim, float *x)
@@ -55,6 +65,8 @@ static void shape_row(enum kind kind, uint64_t seed, size_t row, uint32_t dim, f
             x[i] *= 1e17f;
         else if (kind == TINY)
             x[i] = row % 5 == 0 ? -0.0f : x[i] * 0x1p-140f;
+        else if (kind == FLAT)
+            x[i] = 0.1f * x[i] + along_directions(seed, row, i);
         else if (kind == BORDER)
             x[i] *= 0x1p57f / (float)sqrt((double)dim);
     }
@@ -243,9 +255,10 @@ static void make_tree(const struct trial *t, const uint32_t *counts, uint32_t n_
             (struct rt_level){counts[l], s->centroids[l], s->parent[l], s->first_child[l]};
     }
     for (uint32_t l = 0; l < n_levels; l++) {
-        CHECK_OK(rt_level_set_new(&s->tree, l, t->metric, NULL, &s->sets[l], &err));
+        CHECK_OK(rt_level_set_new(&s->tree, l, t->metric, true, NULL, &s->sets[l], &err));
         if (l + 1 < n_levels)
-            CHECK_OK(rt_level_set_new(&s->tree, l, t->metric, NULL, &s->plain_sets[l], &err));
+            CHECK_OK(
+                rt_level_set_new(&s->tree, l, t->metric, false, NULL, &s->plain_sets[l], &err));
         else
             CHECK_OK(rt_centroid_set_new(s->centroids[l], counts[l], t->dim, t->metric, NULL,
                                          &s->plain_sets[l], &err));
@@ -476,6 +489,99 @@ RT_TEST("down a tree, with any beam, every proposer and both kinds of set give t
     run_tree(&(struct trial){CLUSTERED, RT_L2, 128, 0, 2500}, two, 2, 8, 1);
 }
 
+RT_TEST("where leaves lie along few directions too, and rows far from them")
+{
+    static const uint32_t counts[] = {12, 1100};
+    static const uint32_t alone[] = {1100};
+    static const uint32_t dims[] = {64, 101, 390};
+    for (int kind = 0; kind < N_KINDS; kind++)
+        for (size_t i = 0; i < (kind == FLAT ? 3 : 1); i++) {
+            uint32_t dim = dims[((size_t)kind + i) % 3];
+            struct trial t = {(enum kind)kind, RT_L2, dim, 0, 20};
+            run_tree(&t, counts, 2, 5, 1);
+            run_tree(&t, alone, 1, 1, 1);
+            struct small_tree s; /* leaves of one kind, rows of another */
+            make_tree(&(struct trial){FLAT, RT_L2, dim, 0, 20}, counts, 2, &s);
+            float *rows = numbers_of(&t, 31, t.n_rows);
+            run_way(&t, NEAREST, &s, rows, 12, 1);
+            run_way(&t, LISTS, &s, rows, 3, 2);
+            free_tree(&s);
+            free(rows);
+        }
+}
+
+RT_TEST("a row with more close leaves than its list holds asks E about these alone")
+{
+    static const uint32_t counts[] = {4, 4000};
+    struct trial t = {IDENTICAL, RT_L2, 32, 0, 50};
+    struct small_tree s;
+    uint64_t n_rows;
+    uint64_t n_candidates;
+    make_tree(&t, counts, 2, &s);
+    float *rows = numbers_of(&t, 31, t.n_rows);
+    run_way(&t, NEAREST, &s, rows, 2, 1);
+    uint32_t list[50];
+    struct rt_assigner *a = assigner_of(&t, RT_PROPOSE_INT8, 4);
+    rt_assign_tree(a, &s.tree, s.sets, 4, rows, t.n_rows, list, NULL);
+    rt_assigner_counts(a, &n_rows, &n_candidates);
+    if (n_candidates < 50 * 1333 || n_candidates > 50 * 1400) /* a third of them are as near */
+        RT_TEST_FAILED("%" PRIu64 " candidates for 50 rows", n_candidates);
+    rt_assigner_free(a);
+    free_tree(&s);
+    free(rows);
+}
+
+RT_TEST("along few directions products are fewer, and no more is left to E")
+{
+    static const uint32_t counts[][2] = {{1200}, {4, 1200}};
+    struct trial t = {FLAT, RT_L2, 128, 0, 300};
+    uint32_t list[300];
+    float *rows = numbers_of(&t, 83, t.n_rows);
+    for (uint32_t n_levels = 1; n_levels <= 2; n_levels++) {
+        struct small_tree s;
+        uint64_t distances[2];
+        make_tree(&t, counts[n_levels - 1], n_levels, &s);
+        for (int for_rows = 0; for_rows < 2; for_rows++) {
+            struct rt_assigner *a = assigner_of(&t, RT_PROPOSE_INT8, 4);
+            rt_assign_tree(a, &s.tree, for_rows ? s.sets : s.plain_sets, 4, rows, t.n_rows, list,
+                           NULL);
+            distances[for_rows] = rt_assigner_distances(a);
+            rt_assigner_free(a);
+        }
+        if (4 * distances[1] > 3 * distances[0])
+            RT_TEST_FAILED("%" PRIu64 " products, %" PRIu64 " without directions", distances[1],
+                           distances[0]);
+        free_tree(&s);
+    }
+    free(rows);
+}
+
+RT_TEST("for several best, directions are not looked at, and a set for searches has none")
+{
+    static const uint32_t counts[] = {4, 1200};
+    static const uint32_t beams[] = {4};
+    struct trial t = {FLAT, RT_L2, 128, 0, 300};
+    struct small_tree s;
+    struct rt_centroid_set *sets[2];
+    uint32_t list[300 * 3];
+    uint64_t distances[2];
+    make_tree(&t, counts, 2, &s);
+    float *rows = numbers_of(&t, 83, t.n_rows);
+    CHECK(rt_level_set_bytes(&s.tree, 1, false) < rt_level_set_bytes(&s.tree, 1, true));
+    for (int for_rows = 0; for_rows < 2; for_rows++) {
+        struct rt_assigner *a = assigner_of(&t, RT_PROPOSE_INT8, 4);
+        sets[0] = s.sets[0];
+        CHECK_OK(rt_level_set_new(&s.tree, 1, t.metric, for_rows, NULL, &sets[1], &err));
+        rt_assign_tree_lists(a, &s.tree, sets, beams, rows, t.n_rows, 3, list);
+        distances[for_rows] = rt_assigner_distances(a);
+        rt_assigner_free(a);
+        rt_centroid_set_free(sets[1]);
+    }
+    CHECK(distances[0] == distances[1]);
+    free_tree(&s);
+    free(rows);
+}
+
 RT_TEST("a beam as wide as the tree finds what the flat search finds")
 {
     static const uint32_t counts[] = {30, 700};
@@ -648,6 +754,28 @@ RT_TEST("a set made in parts is, byte for byte, one made at once")
         for (int i = 0; i < 2; i++)
             rt_array_free(memory[i]);
     }
+    free_tree(&s);
+}
+
+RT_TEST("the leaves' set of a tree is the same in parts, with directions too")
+{
+    static const uint32_t counts[] = {7, 1111};
+    struct trial t = {FLAT, RT_L2, 67, 0, 0};
+    struct small_tree s;
+    struct rt_centroid_set *set = NULL;
+    void *memory[2];
+    make_tree(&t, counts, 2, &s);
+    size_t bytes = rt_level_set_bytes(&s.tree, 1, true);
+    for (int i = 0; i < 2; i++)
+        CHECK_OK(rt_array_zero(bytes, 1, &memory[i], &err));
+    CHECK_OK(rt_level_set_new(&s.tree, 1, t.metric, true, memory[0], &set, &err));
+    for (uint32_t part = 3; part-- > 0;)
+        CHECK_OK(rt_level_set_make(&s.tree, 1, t.metric, true, memory[1], 1111 * part / 3,
+                                   1111 * (part + 1) / 3, &err));
+    CHECK(memcmp(memory[0], memory[1], bytes) == 0);
+    rt_centroid_set_free(set);
+    for (int i = 0; i < 2; i++)
+        rt_array_free(memory[i]);
     free_tree(&s);
 }
 

@@ -173,6 +173,34 @@ RT_TEST("rows become the same codes in every instruction set, with what they lea
         }
 }
 
+RT_TEST("numbers become codes by a given scale, those beyond it cut off")
+{
+    static const float scales[] = {1, 0.01f, 3e-7f, 1e6f};
+    uint8_t expected[128];
+    uint8_t codes[129];
+    struct rt_kernels portable = pick(RT_ISA_PORTABLE);
+    for (int isa = 0; isa < RT_N_ISAS; isa++) {
+        struct rt_kernels kernels = pick(isa);
+        for (size_t n = 16; kernels.l2 && n <= 128; n += 16)
+            for (size_t i = 0; i < 4; i++) {
+                float sums[4];
+                draw(n, n, a_values);
+                codes[n] = 3;
+                portable.quantise_by(a_values, n, scales[i], expected, &sums[0], &sums[1]);
+                kernels.quantise_by(a_values, n, scales[i], codes, &sums[2], &sums[3]);
+                CHECK(memcmp(codes, expected, n) == 0 && codes[n] == 3);
+                CHECK(same(sums[0], sums[2]) && same(sums[1], sums[3]));
+                for (size_t k = 0; k < n; k++) {
+                    float most = 127 * scales[i];
+                    float x =
+                        fabsf(a_values[k]) > most ? copysignf(most, a_values[k]) : a_values[k];
+                    float error = fabsf(x - scales[i] * (float)(codes[k] - 128));
+                    CHECK(error <= 0.5001f * scales[i]);
+                }
+            }
+    }
+}
+
 RT_TEST("centroids of a group become codes that leave out no more than they say")
 {
     enum { N = 16, DIM = 77, STEPS = (DIM + 3) / 4 };
@@ -251,6 +279,8 @@ RT_TEST("products of codes are the same numbers everywhere, up to the most extre
     static float scale[SLOTS];
     static float norm[SLOTS];
     static int32_t sums[SLOTS];
+    static int32_t starts[SLOTS];
+    int32_t expected_most[ROWS];
     static float a[ROWS * 64];
     static float expected[ROWS * SLOTS];
     float row_scale[ROWS];
@@ -283,6 +313,7 @@ RT_TEST("products of codes are the same numbers everywhere, up to the most extre
                 for (size_t c = 0; c < SLOTS; c++) {
                     scale[c] = 0.013f * (float)(c + 1);
                     norm[c] = c % 5 ? 1.7f * (float)c : INFINITY;
+                    starts[c] = c % 5 ? (int32_t)(c * 7919 % 100000) - 60000 : -(1 << 30);
                 }
                 for (size_t r = 0; r < n; r++)
                     for (size_t c = 0; c < 16 * groups; c++) {
@@ -290,6 +321,8 @@ RT_TEST("products of codes are the same numbers everywhere, up to the most extre
                         for (size_t i = 0; i < 4 * steps; i++)
                             sum += (rows[r][i] - 128) *
                                    codes[c / 16 * steps * 64 + i / 4 * 64 + c % 16 * 4 + i % 4];
+                        if (c == 0 || starts[c] + sum > expected_most[r])
+                            expected_most[r] = starts[c] + sum;
                         float scaled = scale[c] * (float)sum;
                         expected[SLOTS * r + c] = norm[c] + row_scale[r] * scaled;
                     }
@@ -300,6 +333,11 @@ RT_TEST("products of codes are the same numbers everywhere, up to the most extre
                     if (!kernels.l2)
                         continue;
                     struct rt_int8_rows meant = {rows[0], sizeof rows[0], row_scale, numbers, n};
+                    struct rt_int8_cell cell = {codes, starts, sums, groups, steps};
+                    int32_t most[ROWS];
+                    kernels.int8_most(&cell, &meant, most);
+                    for (size_t r = 0; r < n; r++)
+                        CHECK(most[r] == expected_most[numbers[r]]);
                     kernels.int8_least(&tile, &meant, least);
                     for (size_t r = 0; r < n; r++)
                         CHECK(is_least(least[r], expected + SLOTS * numbers[r], 16 * groups));
