@@ -208,7 +208,7 @@ def one_by_one(n_built, n_changes, give=one_file):
     def search(index):
         said = ok("search", index, "query.fbin", "--out", "found.ibin", "--json", ranks=0).json()
         with open("found.ibin", "rb") as f:
-            return said["seconds"], [said[key] for key in ("lists_scanned", "rows_scanned", "reranked")], f.read()
+            return said["seconds"], said["reranked"], [said[key] for key in ("lists_scanned", "rows_scanned")], f.read()
 
     # In turns, and up to forty of them: whatever else the machine does falls on both.
     pairs, slower = [], 9
@@ -218,7 +218,9 @@ def one_by_one(n_built, n_changes, give=one_file):
     print(f"{n_changes} inserts: at most {most} files, {first * 1000:.0f} ms, then {last * 1000:.0f} ms of CPU; "
           f"search takes {slower:.2f} times what it does after vacuum")
     lived, whole = pairs[0]
-    check(lived[1:] == whole[1:], f"search before and after vacuum: {lived[1]}, {whole[1]}")
+    check(lived[2:] == whole[2:], f"search before and after vacuum: {lived[2]}, {whole[2]}")
+    # Which rows are measured before the bound has fallen depends on the order in which they lie.
+    check(0.99 < lived[1] / whole[1] < 1.01, f"vectors reranked before and after vacuum: {lived[1]}, {whole[1]}")
     check(slower < 1.5, f"search takes {slower:.2f} times what it does after vacuum")
     after = manifest_of("index")
     check(after["digest"] == digest and after["rows_frozen"] == len(rows) and after["rows_appendable"] == 0,

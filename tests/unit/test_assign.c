@@ -40,12 +40,24 @@ static float normal(uint64_t seed, uint64_t a, uint64_t b)
     return (float)((double)(total - INT64_C(6) * 0xffffffff) * 0x1p-32);
 }
 
-static float along_directions(uint64_t seed, size_t row, uint32_t i)
+#define N_DIRECTIONS 9
+#define MOST_DIM 4097
+
+static void add_along(uint64_t seed, size_t row, uint32_t dim, float *x)
 {
-    float sum = 0;
-    for (uint64_t k = 0; k < 9; k++)
-        sum += normal(seed, row, 1000 + k) * normal(4, k, i);
-    return sum;
+    static float directions[N_DIRECTIONS][MOST_DIM];
+    static uint32_t n_made;
+    CHECK(dim <= MOST_DIM);
+    for (; n_made < dim; n_made++)
+        for (uint32_t k = 0; k < N_DIRECTIONS; k++)
+            directions[k][n_made] = normal(4, k, n_made);
+    for (uint32_t i = 0; i < dim; i++)
+        x[i] *= 0.1f;
+    for (uint32_t k = 0; k < N_DIRECTIONS; k++) {
+        float size = normal(seed, row, 1000 + k);
+        for (uint32_t i = 0; i < dim; i++)
+            x[i] += size * directions[k][i];
+    }
 }
 
 static void shape_row(enum kind kind, uint64_t seed, size_t row, uint32_t dim, float *x)
@@ -65,11 +77,11 @@ static void shape_row(enum kind kind, uint64_t seed, size_t row, uint32_t dim, f
             x[i] *= 1e17f;
         else if (kind == TINY)
             x[i] = row % 5 == 0 ? -0.0f : x[i] * 0x1p-140f;
-        else if (kind == FLAT)
-            x[i] = 0.1f * x[i] + along_directions(seed, row, i);
         else if (kind == BORDER)
             x[i] *= 0x1p57f / (float)sqrt((double)dim);
     }
+    if (kind == FLAT)
+        add_along(seed, row, dim, x);
 }
 
 static void fill(enum kind kind, uint64_t seed, size_t n, uint32_t dim, float *out)
@@ -222,8 +234,17 @@ RT_TEST("also in many dimensions and among many centroids")
 
 /* A tree over `centroids`: cell of a leaf by its number, uneven, every cell with at least one
  * child. */
+#define MOST_TREE_DIM 401
+
+struct coded {
+    int codes[MOST_TREE_DIM];
+    float scale, norm2;
+};
+
 struct small_tree {
     struct rt_tree tree;
+    float reference[MOST_TREE_DIM];
+    struct coded *cells[3];
     float *centroids[3];
     uint32_t *first_child[3], *parent[3];
     struct rt_centroid_set *sets[3], *plain_sets[3];
@@ -240,29 +261,6 @@ static void make_level(struct small_tree *s, uint32_t l, uint32_t n, uint32_t n_
     for (uint32_t c = 0; c < n; c++)
         for (uint32_t i = s->first_child[l][c]; i < s->first_child[l][c + 1]; i++)
             s->parent[l + 1][i] = c;
-}
-
-static void make_tree(const struct trial *t, const uint32_t *counts, uint32_t n_levels,
-                      struct small_tree *s)
-{
-    memset(s, 0, sizeof *s);
-    s->tree = (struct rt_tree){.dim = t->dim, .metric = t->metric, .n_levels = n_levels};
-    for (uint32_t l = 0; l < n_levels; l++) {
-        s->centroids[l] = numbers_of(t, 21 + l, counts[l]);
-        if (l + 1 < n_levels)
-            make_level(s, l, counts[l], counts[l + 1]);
-        s->tree.levels[l] =
-            (struct rt_level){counts[l], s->centroids[l], s->parent[l], s->first_child[l]};
-    }
-    for (uint32_t l = 0; l < n_levels; l++) {
-        CHECK_OK(rt_level_set_new(&s->tree, l, t->metric, true, NULL, &s->sets[l], &err));
-        if (l + 1 < n_levels)
-            CHECK_OK(
-                rt_level_set_new(&s->tree, l, t->metric, false, NULL, &s->plain_sets[l], &err));
-        else
-            CHECK_OK(rt_centroid_set_new(s->centroids[l], counts[l], t->dim, t->metric, NULL,
-                                         &s->plain_sets[l], &err));
-    }
 }
 
 /* B11, slowly: codes of x - reference, their scale, and the squares in the order of A4. */
@@ -287,31 +285,61 @@ static float code_of(const float *x, const float *reference, uint32_t dim, int *
     return is_plain ? top / 127.0f : 0.0f;
 }
 
-#define MOST_TREE_DIM 401
-
-static float coded_distance(const struct small_tree *s, const float *row, const float *centroid)
+/* The point that codes are about, and cells as codes. */
+static void code_cells(struct small_tree *s)
 {
-    uint32_t dim = s->tree.dim;
-    uint32_t n_top = s->tree.levels[0].n;
-    bool is_ip = s->tree.metric == RT_IP;
-    float reference[MOST_TREE_DIM];
-    int x[MOST_TREE_DIM];
-    int c[MOST_TREE_DIM];
-    float norm2;
-    int32_t p = 0;
-    CHECK(dim <= MOST_TREE_DIM);
+    const uint32_t dim = s->tree.dim;
+    const uint32_t n_top = s->tree.levels[0].n;
     for (uint32_t i = 0; i < dim; i++) {
         double sum = 0;
         for (uint32_t t = 0; t < n_top; t++)
             sum += (double)s->centroids[0][(size_t)t * dim + i];
-        reference[i] = (float)(sum / (double)n_top);
+        s->reference[i] = (float)(sum / (double)n_top);
     }
-    float row_scale = code_of(row, is_ip ? NULL : reference, dim, x, &norm2) * (is_ip ? -1 : -2);
-    float scale = code_of(centroid, reference, dim, c, &norm2);
-    for (uint32_t i = 0; i < dim; i++)
-        p += x[i] * c[i];
-    float scaled = scale * (float)p;
-    return (is_ip ? 0.0f : norm2) + row_scale * scaled;
+    for (uint32_t l = 0; l + 1 < s->tree.n_levels; l++) {
+        const uint32_t n = s->tree.levels[l].n;
+        s->cells[l] = malloc(n * sizeof *s->cells[l]);
+        for (uint32_t c = 0; c < n; c++)
+            s->cells[l][c].scale = code_of(s->centroids[l] + (size_t)c * dim, s->reference, dim,
+                                           s->cells[l][c].codes, &s->cells[l][c].norm2);
+    }
+}
+
+static void make_tree(const struct trial *t, const uint32_t *counts, uint32_t n_levels,
+                      struct small_tree *s)
+{
+    memset(s, 0, sizeof *s);
+    s->tree = (struct rt_tree){.dim = t->dim, .metric = t->metric, .n_levels = n_levels};
+    for (uint32_t l = 0; l < n_levels; l++) {
+        s->centroids[l] = numbers_of(t, 21 + l, counts[l]);
+        if (l + 1 < n_levels)
+            make_level(s, l, counts[l], counts[l + 1]);
+        s->tree.levels[l] =
+            (struct rt_level){counts[l], s->centroids[l], s->parent[l], s->first_child[l]};
+    }
+    for (uint32_t l = 0; l < n_levels; l++) {
+        CHECK_OK(rt_level_set_new(&s->tree, l, t->metric, true, NULL, &s->sets[l], &err));
+        if (l + 1 < n_levels)
+            CHECK_OK(
+                rt_level_set_new(&s->tree, l, t->metric, false, NULL, &s->plain_sets[l], &err));
+        else
+            CHECK_OK(rt_centroid_set_new(s->centroids[l], counts[l], t->dim, t->metric, NULL,
+                                         &s->plain_sets[l], &err));
+    }
+    if (t->dim <= MOST_TREE_DIM)
+        code_cells(s);
+}
+
+static float coded_distance(const struct small_tree *s, const struct coded *row,
+                            const struct coded *cell)
+{
+    bool is_ip = s->tree.metric == RT_IP;
+    int32_t p = 0;
+    for (uint32_t i = 0; i < s->tree.dim; i++)
+        p += row->codes[i] * cell->codes[i];
+    float row_scale = row->scale * (is_ip ? -1 : -2);
+    float scaled = cell->scale * (float)p;
+    return (is_ip ? 0.0f : cell->norm2) + row_scale * scaled;
 }
 
 static uint32_t least_coded(const struct small_tree *s, uint32_t l, const float *row,
@@ -319,8 +347,11 @@ static uint32_t least_coded(const struct small_tree *s, uint32_t l, const float 
 {
     float distances[MANY];
     bool is_taken[MANY] = {0};
+    struct coded coded;
+    coded.scale = code_of(row, s->tree.metric == RT_IP ? NULL : s->reference, s->tree.dim,
+                          coded.codes, &coded.norm2);
     for (uint32_t i = 0; i < n; i++)
-        distances[i] = coded_distance(s, row, s->centroids[l] + (size_t)numbers[i] * s->tree.dim);
+        distances[i] = coded_distance(s, &coded, &s->cells[l][numbers[i]]);
     count = count < n ? count : n;
     for (uint32_t k = 0; k < count; k++) {
         uint32_t best = UINT32_MAX;
@@ -337,7 +368,7 @@ static uint32_t least_coded(const struct small_tree *s, uint32_t l, const float 
 static void free_tree(struct small_tree *s)
 {
     for (int l = 0; l < 3; l++) {
-        free(s->centroids[l]), free(s->first_child[l]), free(s->parent[l]);
+        free(s->centroids[l]), free(s->first_child[l]), free(s->parent[l]), free(s->cells[l]);
         rt_centroid_set_free(s->sets[l]);
         rt_centroid_set_free(s->plain_sets[l]);
     }
