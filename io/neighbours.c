@@ -322,7 +322,7 @@ static enum rt_status write_hdf5(const char *path, const struct rt_neighbours *n
     static const char *const names[] = {"euclidean", "ip", "angular"}; /* RT_L2 .. RT_COSINE */
     int fd = -1;
     /* RT_NO_ID is -1 as i64, which all readers expect; an id beyond takes u64 */
-    int type = largest_id(n) > INT64_MAX ? RT_MATRIX_U64 : RT_MATRIX_I64;
+    enum rt_matrix_type type = largest_id(n) > INT64_MAX ? RT_MATRIX_U64 : RT_MATRIX_I64;
     struct rt_matrix_column columns[] = {
         {"/neighbors", type, 2, n->n_queries, n->k, 0},
         {"/distances", RT_MATRIX_F64, 2, n->n_queries, n->k, 0},
