@@ -125,8 +125,7 @@ static enum rt_status write_piece(struct folder *f, struct rt_error *err)
     RT_TRY(rt_list_append(f->writer, &blocks, err));
     rt_progress_add(f->context->progress, RT_COUNT_BYTES_WRITTEN, bytes);
     clear_piece(f);
-    rt_pace_spend(&f->pace, bytes);
-    RT_TRY(rt_phase_check(f->context, err));
+    RT_TRY(rt_pace_spend(&f->pace, bytes, err));
 done:
     return st;
 }
@@ -293,7 +292,7 @@ enum rt_status rt_fold_phase(struct rt_phase_context *context, const struct rt_i
                        .view = view,
                        .survey = survey,
                        .out = out,
-                       .pace = rt_pace_new(context->job->options->cost_delay)};
+                       .pace = {.context = context}};
     for (uint32_t list = 0; list < survey->n_lists; list++)
         total += survey->is_chosen[list] ? survey->rows[list] + survey->n_live[list] : 0;
     rt_phase_begin(context, "fold", "rows", total, &clock);

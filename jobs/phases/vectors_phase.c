@@ -284,9 +284,9 @@ static enum rt_status copy_run(struct rewriter *r, const struct rt_vectors_view 
                                uint64_t first, uint64_t n, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    size_t row_bytes = rt_element_size(file->shape.element) * file->shape.dim;
     const struct rt_vectors_datasets datasets = file->datasets;
     const unsigned char *vectors = file->vectors;
+    size_t row_bytes = vectors ? rt_element_size(file->shape.element) * file->shape.dim : 0;
     if (n == 0)
         return RT_OK;
     if (vectors)
@@ -297,7 +297,7 @@ static enum rt_status copy_run(struct rewriter *r, const struct rt_vectors_view 
                              file->ids + first, file->lists + first, n, err));
     rt_progress_add(r->context->progress, RT_COUNT_DONE, n);
     rt_progress_add(r->context->progress, RT_COUNT_BYTES_WRITTEN, n * (row_bytes + 12));
-    rt_pace_spend(&r->pace, n * (row_bytes + 12));
+    RT_TRY(rt_pace_spend(&r->pace, n * (row_bytes + 12), err));
 done:
     return st;
 }
@@ -317,7 +317,6 @@ static enum rt_status copy_segment(struct rewriter *r, const struct segment *seg
             continue;
         if (n > 0 && (slot != first + n || n == PIECE_SLOTS)) {
             RT_TRY(copy_run(r, segment->file, first, n, err));
-            RT_TRY(rt_phase_check(r->context, err));
             n = 0;
         }
         first = n ? first : slot;
@@ -397,7 +396,7 @@ enum rt_status rt_vectors_phase(struct rt_phase_context *context, const struct r
     struct rewriter r = {.context = context,
                          .view = view,
                          .out = out,
-                         .pace = rt_pace_new(context->job->options->cost_delay)};
+                         .pace = {.context = context}};
     for (size_t i = 0; i < view->n_vectors; i++)
         total += is_chosen[i] ? view->vectors[i].shape.n_slots : 0;
     rt_phase_begin(context, "vectors", "rows", total, &clock);

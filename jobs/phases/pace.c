@@ -1,0 +1,33 @@
+#include "jobs/phases/pace.h"
+
+#include "core/clock.h"
+
+#include <time.h>
+
+#define NAP_SECONDS 0.1
+
+static enum rt_status sleep_for(struct rt_pace *pace, double seconds, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    double end = rt_clock_seconds() + seconds;
+    for (double left = seconds; left > 0; left = end - rt_clock_seconds()) {
+        double nap = left < NAP_SECONDS ? left : NAP_SECONDS;
+        const struct timespec time = {.tv_nsec = (long)(nap * 1e9)};
+        (void)nanosleep(&time, NULL);
+        RT_TRY(rt_phase_check(pace->context, err));
+    }
+done:
+    return st;
+}
+
+enum rt_status rt_pace_spend(struct rt_pace *pace, uint64_t bytes, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    double delay = (double)pace->context->job->options->cost_delay / 1000;
+    pace->bytes += bytes;
+    for (; delay > 0 && pace->bytes >= RT_PACE_BYTES; pace->bytes -= RT_PACE_BYTES)
+        RT_TRY(sleep_for(pace, delay, err));
+    RT_TRY(rt_phase_check(pace->context, err));
+done:
+    return st;
+}
