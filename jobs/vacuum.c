@@ -224,36 +224,32 @@ static uint64_t dead_records_left(const struct vacuum *v)
     return n;
 }
 
-/* What a round would remove. The survey's tombstones may hit rows that an older vacuum has taken
- * out of their lists: of an id that came back and died again. So lists are looked into. */
+/* What a round would remove and make of its lists. The survey's tombstones may hit rows that an
+ * older vacuum has taken out of their lists: of an id that came back and died again. So lists are
+ * looked into. */
 static enum rt_status foresee(struct vacuum *v, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const struct rt_survey *s = &v->survey;
-    uint64_t *live = NULL; /* frozen rows of each chosen list */
-    RT_LOCAL(rt_array_new(s->n_lists, sizeof *live, &live, err));
+    uint64_t *rows = NULL;
+    RT_LOCAL(rt_array_new(s->n_lists, sizeof *rows, &v->fold.rows, err));
     RT_AGREE(v->edit.job->comm);
-    RT_TRY(rt_survey_count_frozen(&v->edit.context, v->edit.view, s, live, err));
-    for (uint32_t list = 0; list < s->n_lists; list++)
-        if (s->is_chosen[list])
-            v->n_removed += s->rows[list] - live[list] + s->n_records[list] - s->n_live[list];
+    rows = v->fold.rows;
+    RT_TRY(rt_survey_count_frozen(&v->edit.context, v->edit.view, s, rows, err));
+    for (uint32_t list = 0; list < s->n_lists; list++) {
+        if (!s->is_chosen[list])
+            continue;
+        v->n_removed += s->rows[list] - rows[list] + s->n_records[list] - s->n_live[list];
+        rows[list] += s->n_live[list];
+    }
     v->n_removed += dead_records_left(v);
 done:
-    rt_array_free(live);
     return st;
 }
 
-/* One generation. *more: lists were left for another round. */
-static enum rt_status run_round(struct vacuum *v, bool *more, struct rt_error *err)
+static enum rt_status write_round(struct vacuum *v, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    RT_TRY(plan_round(v, err));
-    *more = !v->survey.is_whole;
-    v->n_lists += v->survey.n_chosen;
-    if (v->edit.job->options->dry_run) {
-        RT_TRY(foresee(v, err));
-        goto done;
-    }
     RT_TRY(write_files(v, err));
     v->trims = v->trims && !trims_nothing(v);
     if (v->survey.n_chosen || v->rewrites_any || v->joins_records || v->trims) {
@@ -263,6 +259,32 @@ static enum rt_status run_round(struct vacuum *v, bool *more, struct rt_error *e
         v->edit.context.if_stopped = "the lists done so far are published; run again to go on";
         RT_TRY(rt_edit_again(&v->edit, err));
     }
+done:
+    return st;
+}
+
+/* How well the tree suits the rows once the last round is done, or would be. */
+static enum rt_status measure_drift(struct vacuum *v, struct rt_error *err)
+{
+    struct rt_survey *s = &v->survey;
+    for (uint32_t list = 0; list < s->n_lists; list++)
+        s->rows[list] = s->is_chosen[list] ? v->fold.rows[list] : s->rows[list] + s->n_live[list];
+    return rt_drift_measure(&v->edit.context, v->edit.view, s->rows, &v->drift, err);
+}
+
+/* One generation. *more: lists were left for another round. */
+static enum rt_status run_round(struct vacuum *v, bool *more, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    RT_TRY(plan_round(v, err));
+    *more = !v->survey.is_whole;
+    v->n_lists += v->survey.n_chosen;
+    if (v->edit.job->options->dry_run)
+        RT_TRY(foresee(v, err));
+    else
+        RT_TRY(write_round(v, err));
+    if (!*more)
+        RT_TRY(measure_drift(v, err));
 done:
     end_round(v);
     return st;
@@ -325,7 +347,6 @@ enum rt_status rt_vacuum_run(struct rt_job *job, struct rt_error *err)
     while (more)
         RT_TRY(run_round(&v, &more, err));
     v.bytes_after = rt_manifest_bytes(v.edit.view->manifest);
-    RT_TRY(rt_drift_measure(&v.edit.context, v.edit.view, &v.drift, err));
     say(&v);
     RT_TRY(rt_edit_tell(&v.edit, err));
 done:

@@ -73,12 +73,11 @@ done:
     return st;
 }
 
-/* Sizes of lists now, appendable rows included, against those at build. */
-static enum rt_status compare_sizes(const struct rt_index_view *view, struct rt_drift *out,
-                                    struct rt_error *err)
+/* Sizes of lists now against those at build. */
+static enum rt_status compare_sizes(const struct rt_index_view *view, const uint64_t *sizes,
+                                    struct rt_drift *out, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    const struct rt_list_view *directory = &view->frozen[view->n_frozen - 1];
     uint32_t n = view->n_lists;
     uint64_t *sorted = NULL;
     double sum = 0;
@@ -90,12 +89,12 @@ static enum rt_status compare_sizes(const struct rt_index_view *view, struct rt_
     qsort(sorted, n, sizeof *sorted, by_count);
     uint64_t p99 = sorted[(uint64_t)n * 99 / 100];
     for (uint32_t list = 0; list < n; list++) {
-        double size = (double)directory->rows[list];
+        double size = (double)sizes[list];
         sum += size;
         squares += size * size;
         spread += view->tree.leaf_spread[list];
         rows += view->tree.leaf_rows[list];
-        out->n_large += directory->rows[list] > 2 * p99;
+        out->n_large += sizes[list] > 2 * p99;
     }
     out->n_lists = n;
     out->imbalance = sum > 0 ? n * squares / (sum * sum) : 1;
@@ -106,13 +105,13 @@ done:
 }
 
 enum rt_status rt_drift_measure(struct rt_phase_context *context, const struct rt_index_view *view,
-                                struct rt_drift *out, struct rt_error *err)
+                                const uint64_t *sizes, struct rt_drift *out, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     MPI_Comm comm = context->job->comm;
     double sum = 0;
     memset(out, 0, sizeof *out);
-    RT_LOCAL(compare_sizes(view, out, err));
+    RT_LOCAL(compare_sizes(view, sizes, out, err));
     RT_LOCAL(sample(context, view, &sum, &out->n_sampled, err));
     RT_AGREE(comm);
     /* a sum of floats over ranks: into a report only (A9) */

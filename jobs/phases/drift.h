@@ -17,10 +17,12 @@ struct rt_drift {         /* the same on all ranks */
     uint64_t n_sampled;
 };
 
-/* Collective over the job's communicator. Rows whose vectors stay in the heap are not measured:
+/* Collective over the job's communicator. sizes: rows of every list, in files of any kind; the same
+ * on all ranks. Rows whose vectors stay in the heap are not measured:
  * mean_now is mean_at_build then. Fails with RT_DAMAGED, RT_NOMEM. */
 enum rt_status rt_drift_measure(struct rt_phase_context *context, const struct rt_index_view *view,
-                                struct rt_drift *out, struct rt_error *err) RT_MUST_CHECK;
+                                const uint64_t *sizes, struct rt_drift *out,
+                                struct rt_error *err) RT_MUST_CHECK;
 /* "fine", "split" or "rebuild"; the same as a sentence. */
 const char *rt_drift_word(const struct rt_drift *drift);
 const char *rt_drift_advice(const struct rt_drift *drift);

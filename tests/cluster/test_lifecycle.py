@@ -13,6 +13,7 @@ import numpy as np
 from ranktape_cli import check, clustered, end, ok, read_ibin, same_neighbours, write_bin
 
 try:
+    import h5py
     from index_model import Model, Wrong, manifest_of
 except ImportError as missing:
     if missing.name != "h5py":
@@ -153,6 +154,39 @@ def rounds():
     ok("verify", "index", "--full", ranks=2)
 
 
+def lists_of_rows(index):
+    """The list of every row that a file of vectors holds."""
+    files = [entry["name"] for entry in manifest_of(index)["files"] if entry["kind"] == "vectors"]
+    lists = []
+    for name in files:
+        with h5py.File(f"{index}/{name}") as f:
+            lists.append(f["lists"][()][f["ids"][()] != 2**64 - 1])
+    return np.concatenate(lists)
+
+
+def drift():
+    """What a vacuum says of the tree, before (--dry-run) and after it has folded new rows in."""
+    rows = clustered(1500, 8, clusters=40, seed=6)
+    ok("build", write_bin("rows.fbin", rows), "index", "--lists", 20, ranks=2)
+    born = ok("vacuum", "index", "--dry-run", "--json", ranks=2).json()
+    at_build = np.bincount(lists_of_rows("index"), minlength=20)
+    check(born["advice"] == "fine" and born["drift"]["rows_sampled"] == 1500, f"just built: {born}")
+    check(math.isclose(born["drift"]["mean_now"], born["drift"]["mean_at_build"], rel_tol=1e-5), f"just built: {born['drift']}")
+    crowd = rows[:1] + np.random.default_rng(7).normal(scale=1e-3, size=(2 * max(at_build), 8)).astype("<f4")
+    far = 9 * np.abs(rows).max() * np.sign(rows)
+    for name, more, advice in (("crowd", crowd, "split"), ("far", far, "rebuild")):
+        ok("insert", "index", write_bin(f"{name}.fbin", more), ranks=2)
+        foreseen = ok("vacuum", "index", "--dry-run", "--json", ranks=2).json()
+        said = ok("vacuum", "index", "--full", "--json", ranks=1).json()
+        sizes = np.bincount(lists_of_rows("index"), minlength=20)
+        limit = 2 * np.sort(at_build)[20 * 99 // 100]
+        for which, told in (("foreseen", foreseen), ("told", said)):
+            check(told["advice"] == advice, f"{name}, {which}: {told['advice']}")
+            check(told["drift"]["large_lists"] == np.sum(sizes > limit), f"{name}, {which}: {told['drift']}, lists {sizes}")
+            imbalance = 20 * np.sum(sizes.astype(float) ** 2) / np.sum(sizes) ** 2
+            check(math.isclose(told["drift"]["imbalance"], imbalance), f"{name}, {which}: {told['drift']}, {imbalance} wanted")
+
+
 def cpu_seconds():
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
@@ -229,7 +263,7 @@ def one_by_one(n_built, n_changes, give=one_file):
 
 
 PARTS = {"model": lambda: model(4, 20), "models": lambda: model(2, 150, int(sys.argv[2])), "many": lambda: many(2000, 120),
-         "thousand": lambda: many(5000, 1000), "foreseen": foreseen, "reborn": reborn, "rounds": rounds,
+         "thousand": lambda: many(5000, 1000), "foreseen": foreseen, "reborn": reborn, "rounds": rounds, "drift": drift,
          "singles": lambda: one_by_one(20000, 80), "ten_thousand": lambda: one_by_one(20000, 10000),
          "singles_apart": lambda: one_by_one(20000, 80, a_file_each), "singles_grown": lambda: one_by_one(20000, 80, grown),
          "thousand_apart": lambda: one_by_one(20000, 1000, a_file_each),
