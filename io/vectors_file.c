@@ -369,13 +369,14 @@ done:
 
 /* The id is not in this tape if it is not between the used slots on both sides of `at`. */
 static enum rt_status check_gap(const struct rt_vectors_view *view,
-                                const struct rt_tape_entry *tape, uint64_t at, struct rt_error *err)
+                                const struct rt_tape_entry *tape, uint64_t used_end, uint64_t at,
+                                struct rt_error *err)
 {
     uint64_t end = tape->first_slot + tape->n_slots;
     uint64_t begin = at > tape->first_slot ? at - 1 : at;
-    while (at < end && view->ids[at] == RT_NO_ID)
+    while (at < used_end && view->ids[at] == RT_NO_ID)
         at++;
-    end = at < end ? at + 1 : end;
+    end = at < used_end ? at + 1 : end;
     return rt_h5_map_check_rows(view->map, (uint32_t)view->datasets.ids, begin, end - begin, err);
 }
 
@@ -388,7 +389,7 @@ static enum rt_status find_in_tape(const struct rt_vectors_view *view, uint32_t 
     if (end > view->tapes[tape].first_slot && view->ids[end - 1] >= id)
         *slot = find_ascending(view, view->tapes[tape].first_slot, end, id, &end_of_less);
     if (*slot == RT_NO_ROW)
-        RT_TRY(check_gap(view, &view->tapes[tape], end_of_less, err));
+        RT_TRY(check_gap(view, &view->tapes[tape], end, end_of_less, err));
 done:
     return st;
 }
