@@ -77,7 +77,7 @@ static enum rt_status begin_index(struct build *b, struct rt_error *err)
         RT_LOCAL(rt_new_index_begin(b->context.dir, job->options, &b->dir, &b->lock, err));
         b->context.lock = b->lock;
         if (st == RT_OK)
-            rt_progress_view_set_index(b->view, b->context.dir, rt_lock_nonce(b->lock));
+            rt_progress_view_set_index(b->view, b->context.dir, b->lock);
         RT_LOCAL(look_back(b, err));
         b->is_ours = b->dir.made || (st == RT_OK && b->before.found == RT_BUILD_NOTHING);
     }
@@ -322,8 +322,7 @@ static enum rt_status publish(struct build *b, struct rt_error *err)
                                      .rows = b->rows,
                                      .rows_are_remote = b->job->options->scatter,
                                      .gate = b->gate,
-                                     .min_recall = b->job->options->min_recall.recall,
-                                     .lock = b->lock};
+                                     .min_recall = b->job->options->min_recall.recall};
     RT_TRY(rt_publish_phase(&b->context, &input, &b->publish, err));
     b->facts.seconds = rt_clock_seconds() - b->began;
     rt_progress_view_clear(b->view);

@@ -88,7 +88,7 @@ static enum rt_status begin_index(struct import *im, struct rt_error *err)
         RT_LOCAL(rt_new_index_begin(im->context.dir, job->options, &im->dir, &im->lock, err));
         im->context.lock = im->lock;
         if (st == RT_OK)
-            rt_progress_view_set_index(im->watch, im->context.dir, rt_lock_nonce(im->lock));
+            rt_progress_view_set_index(im->watch, im->context.dir, im->lock);
         if (st == RT_OK)
             RT_LOCAL(rt_index_remove_checkpoint(im->context.dir, err)); /* of a build given up */
     }
@@ -168,7 +168,7 @@ static enum rt_status publish(struct import *im, struct rt_error *err)
         RT_LOCAL(fill_manifest(im, err));
     RT_AGREE(im->job->comm);
     struct rt_publish_input input = {
-        .manifest = im->manifest, .files = files, .n_files = n_rows ? 3 : 2, .lock = im->lock};
+        .manifest = im->manifest, .files = files, .n_files = n_rows ? 3 : 2};
     RT_TRY(rt_publish_phase(&im->context, &input, &output, err));
 done:
     return st;

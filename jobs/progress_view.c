@@ -4,7 +4,6 @@
 #include "core/units.h"
 #include "io/fs.h"
 #include "io/index_dir.h"
-#include "io/lock.h"
 #include "jobs/progress_text.h"
 #include "mpi/agree.h"
 
@@ -30,7 +29,7 @@ struct rt_progress_view {
     const char *file;             /* --progress-file, or NULL */
     char index_file[RT_PATH_MAX]; /* of the index that is written, or "" */
     const char *index;
-    char nonce[40]; /* of its lock */
+    const struct rt_lock *lock; /* of that index */
     double began;
     bool has_bar, has_lines;
     bool is_utf8;
@@ -99,12 +98,13 @@ void rt_progress_view_free(struct rt_progress_view *view)
     rt_array_free(view);
 }
 
-void rt_progress_view_set_index(struct rt_progress_view *view, const char *dir, const char *nonce)
+void rt_progress_view_set_index(struct rt_progress_view *view, const char *dir,
+                                const struct rt_lock *lock)
 {
     if (!view)
         return;
     view->index = dir;
-    (void)snprintf(view->nonce, sizeof view->nonce, "%s", nonce);
+    view->lock = lock;
     int n = snprintf(view->index_file, sizeof view->index_file, "%s/checkpoint/progress.json", dir);
     if (n < 0 || (size_t)n >= sizeof view->index_file - sizeof ".partial")
         view->index_file[0] = '\0'; /* nobody is told, then */
@@ -247,23 +247,21 @@ static void write_file(struct rt_progress_view *view)
     view->file = NULL;
 }
 
-static bool is_lock_lost(const struct rt_progress_view *view)
+/* With the lock, once another has it, goes the file. */
+static void leave_to_taker(struct rt_progress_view *view)
 {
     struct rt_error ignored;
-    struct rt_lock_owner owner;
-    bool is_held = false;
-    return rt_lock_read(view->index, &is_held, &owner, &ignored) == RT_OK &&
-           (!is_held || (owner.nonce[0] && strcmp(owner.nonce, view->nonce) != 0));
+    if (view->index_file[0] && rt_lock_check(view->lock, &ignored) == RT_USAGE)
+        view->index_file[0] = '\0';
 }
 
 /* Nobody has asked for it: what cannot be written now is written when it can. The folder goes with
- * every generation that a job publishes; and with the lock, once another has it, goes the file. */
+ * every generation that a job publishes. */
 static void write_index_file(struct rt_progress_view *view)
 {
     char folder[RT_PATH_MAX];
     struct rt_error ignored;
-    if (view->index_file[0] && is_lock_lost(view))
-        view->index_file[0] = '\0';
+    leave_to_taker(view);
     if (view->index_file[0] && write_whole(view->last, view->index_file) == ENOENT &&
         rt_index_checkpoint_dir(view->index, folder, &ignored) == RT_OK)
         (void)write_whole(view->last, view->index_file);
@@ -312,7 +310,8 @@ static void remember(struct rt_progress_view *view, const struct rt_progress_sta
     (void)json_object_set_new(object, "memory_bytes",
                               json_integer((json_int_t)state->memory_bytes));
     (void)json_object_set_new(object, "job_seconds", json_real(clock_now() - view->began));
-    (void)json_object_set_new(object, "lock", json_string(view->nonce));
+    (void)json_object_set_new(object, "lock",
+                              json_string(view->lock ? rt_lock_nonce(view->lock) : ""));
     if (view->finished)
         (void)json_object_set(object, "finished", view->finished);
     json_decref(view->last);
@@ -405,6 +404,7 @@ void rt_progress_view_end(struct rt_progress_view *view, const char *state, cons
     if (!view)
         return;
     rt_progress_view_clear(view);
+    leave_to_taker(view);
     if (!view->last)
         view->last = json_pack("{s:s}", "job", view->job);
     if (!view->last)

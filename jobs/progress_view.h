@@ -4,6 +4,7 @@
 #define RT_JOBS_PROGRESS_VIEW_H
 
 #include "core/error.h"
+#include "io/lock.h"
 #include "jobs/job.h"
 #include "mpi/progress.h"
 
@@ -35,9 +36,10 @@ void rt_progress_view_free(struct rt_progress_view *view);
 void rt_progress_view_show(void *view, const struct rt_progress_state *state);
 /* Takes the bar away before another line is printed to the same terminal. NULL is fine. */
 void rt_progress_view_clear(struct rt_progress_view *view);
-/* The job writes index dir (lent) and holds its lock, whose nonce is this: progress is kept there
- * too, in checkpoint/progress.json, for `watch`. NULL for view is fine. */
-void rt_progress_view_set_index(struct rt_progress_view *view, const char *dir, const char *nonce);
+/* The job writes index dir and holds its lock (both lent): progress is kept there too, in
+ * checkpoint/progress.json, for `watch`. NULL for view is fine. */
+void rt_progress_view_set_index(struct rt_progress_view *view, const char *dir,
+                                const struct rt_lock *lock);
 /* The job's last word in the files: state is "done", "failed" or "stopped"; text may be NULL, and
  * so may view. */
 void rt_progress_view_end(struct rt_progress_view *view, const char *state, const char *text);

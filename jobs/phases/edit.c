@@ -23,7 +23,7 @@ static enum rt_status lock_index(struct rt_edit *e, struct rt_error *err)
         goto done;
     RT_TRY(rt_lock_take(e->context.dir, &lock, &e->lock, err));
     e->context.lock = e->lock;
-    rt_progress_view_set_index(e->watch, e->context.dir, rt_lock_nonce(e->lock));
+    rt_progress_view_set_index(e->watch, e->context.dir, e->lock);
 done:
     return st;
 }
@@ -178,8 +178,7 @@ enum rt_status rt_edit_publish(struct rt_edit *edit, const struct rt_new_file *f
                                      .files = files,
                                      .n_files = n_files,
                                      .rows = rows,
-                                     .rows_are_remote = edit->job->options->scatter,
-                                     .lock = edit->lock};
+                                     .rows_are_remote = edit->job->options->scatter};
     if (edit->job->rank == 0)
         RT_LOCAL(add_history(edit, what, err));
     RT_AGREE(edit->job->comm);

@@ -226,9 +226,6 @@ enum rt_status rt_publish_phase(struct rt_phase_context *context,
     const struct rt_job *job = context->job;
     *out = (struct rt_publish_output){.recall = -1};
     rt_phase_begin(context, "publish", "files", input->n_files, &clock);
-    if (job->rank == 0) /* a taker removes files that it finds: let that not be the message */
-        RT_LOCAL(rt_lock_check(input->lock, err));
-    RT_AGREE(job->comm);
     RT_LOCAL(read_back(&p, err));
     RT_AGREE(job->comm);
     if (input->rows && (!input->rows_are_remote || job->rank == 0))
@@ -236,7 +233,7 @@ enum rt_status rt_publish_phase(struct rt_phase_context *context,
     if (input->rows && job->rank == 0)
         RT_LOCAL(rt_rows_check_sample(input->rows, err));
     if (job->rank == 0) {
-        RT_LOCAL(rt_lock_check(input->lock, err)); /* else the names may be another job's */
+        RT_LOCAL(rt_phase_check_lock(context, err)); /* else the names may be another job's */
         RT_LOCAL(name_files(&p, err));
     }
     RT_AGREE(job->comm);
@@ -244,7 +241,7 @@ enum rt_status rt_publish_phase(struct rt_phase_context *context,
         RT_TRY(pass_gate(&p, err));
     RT_TRY(rt_phase_end(context, &clock, st, &out->record, err)); /* the last moment to stop */
     if (job->rank == 0)
-        RT_LOCAL(rt_manifest_publish(context->dir, input->manifest, input->lock, err));
+        RT_LOCAL(rt_manifest_publish(context->dir, input->manifest, context->lock, err));
     RT_AGREE(job->comm);
 done:
     return st;

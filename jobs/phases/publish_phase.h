@@ -4,7 +4,6 @@
 #define RT_JOBS_PHASES_PUBLISH_PHASE_H
 
 #include "io/index_dir.h"
-#include "io/lock.h"
 #include "io/manifest.h"
 #include "io/rows.h"
 #include "jobs/phases/phase.h"
@@ -25,7 +24,6 @@ struct rt_publish_input {
     bool rows_are_remote;        /* --scatter: only rank 0 sees them */
     struct rt_recall_gate *gate; /* NULL: none */
     double min_recall;
-    struct rt_lock *lock; /* rank 0 */
 };
 
 struct rt_publish_output {

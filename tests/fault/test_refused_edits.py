@@ -223,9 +223,22 @@ def locks():
     held_to("its lock was broken", finish(job), 2, ["broken", "nothing is published"], job="insert")
     check(digest("broken") == taken, "an insert has published without its lock")
     ok("verify", "broken", "--full", "--clean", ranks=2)
-    # a dry run is a reader; and --clean can break a lock as it says
+    # what it says last of its progress is not said in its taker's place
     elsewhere = {"host": "elsewhere", "boot_id": "another", "pid": 4711, "start_time": 1, "job_id": "", "restart_count": 0,
                  "nonce": "0" * 32, "since": 1, "pid_space": "pid:[1]"}
+    shutil.copytree("index", "taken")
+    job = start("vacuum", "taken", "--full", ranks=2, environment={"RANKTAPE_FAULT": "fold:0:1:stop"})
+    pid = stopped_process()
+    with open("taken/LOCK", "w") as f:
+        json.dump(elsewhere, f)
+    os.makedirs("taken/checkpoint", exist_ok=True)
+    with open("taken/checkpoint/progress.json", "w") as f:
+        json.dump({"job": "the taker"}, f)
+    os.kill(pid, signal.SIGCONT)
+    held_to("its lock was taken", finish(job), 2, ["taken", "process 4711", "nothing is published"], job="vacuum")
+    with open("taken/checkpoint/progress.json") as f:
+        check(json.load(f) == {"job": "the taker"}, "a job has told of itself in its taker's progress")
+    # a dry run is a reader; and --clean can break a lock as it says
     with open("index/LOCK", "w") as f:
         json.dump(elsewhere, f)
     locked = tree("index")
