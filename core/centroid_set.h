@@ -75,6 +75,9 @@ struct rt_centroid_set {
 /* The mean of n centroids: f64, ascending number, then f32 (B6). sums: scratch, dim. */
 void rt_centroids_mean(const float *centroids, uint32_t n, uint32_t dim, double *sums, float *mean);
 
+/* The constants of the bound, from dim and is_ip. mean_norm: of the mean. */
+void rt_centroid_set_constants(struct rt_centroid_set *set, double mean_norm);
+
 /* What a row adds to the bound. */
 struct rt_row_bound {
     float alpha, beta, zeta, omega;
