@@ -89,19 +89,6 @@ static size_t keep_pairs(const struct rt_assigner *a, struct rt_pair *pairs, siz
     return kept;
 }
 
-static void propose_left(struct rt_assigner *a, const struct rt_target *t,
-                         const struct rt_source *source, const uint32_t *rows, size_t n)
-{
-    if (n == 0)
-        return;
-    if (t->is_along)
-        rt_propose_groups(a, t, source, rows, n);
-    else if (t->is_fine)
-        rt_propose_fine(a, t, source, rows, n);
-    else
-        rt_propose(a, t, source, rows, n);
-}
-
 /* Shows each row the children of its cells, cell by cell: all that may be among the best, or, where
  * lows are wanted, only how low they are. */
 static void propose_pairs(struct rt_assigner *a, const struct rt_target *t, uint32_t n_cells,
@@ -118,7 +105,7 @@ static void propose_pairs(struct rt_assigner *a, const struct rt_target *t, uint
         if (lows)
             rt_propose_lows(a, t, &source, rows, n_here, lows + i - n_here);
         else
-            propose_left(a, t, &source, rows, n_here);
+            rt_propose(a, t, &source, rows, n_here);
     }
 }
 
@@ -164,7 +151,7 @@ static void propose_few(struct rt_assigner *a, const struct descent *d, const st
             n += lows[i] <= a->threshold[row];
         }
         source_of_cell(t, n_cells, c, &source);
-        propose_left(a, t, &source, of_cell, n);
+        rt_propose(a, t, &source, of_cell, n);
     }
 }
 
@@ -244,7 +231,7 @@ static void propose_parts(struct rt_assigner *a, struct rt_target t, const uint3
             rows[n] = row;
             n += lows[row] <= a->threshold[row];
         }
-        propose_left(a, &t, &parts[i], rows, n);
+        rt_propose(a, &t, &parts[i], rows, n);
     }
 }
 

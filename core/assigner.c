@@ -148,7 +148,7 @@ size_t rt_assigner_bytes(size_t max_rows, uint32_t dim, uint32_t max_beam)
            (products_of(&s) + (size_t)RT_ROW_BLOCK * RT_TOP_SLOTS) * sizeof(float) +
            sizeof(float) * dim * (s.gemm_rows + s.gemm_tiles * RT_TILE) + sizeof(struct rt_packed) +
            RT_TILE * rt_code_stride(dim) + (dim >= RT_FINE_DIM ? fine_bytes(s.n_batch, dim) : 0) +
-           (dim >= RT_LEADING_DIM ? along_bytes(s.n_batch) : 0) +
+           (rt_leading_suits(dim) ? along_bytes(s.n_batch) : 0) +
            rt_assigner_most_measured(max_beam) *
                (sizeof(uint32_t) + sizeof(float) + sizeof(uint64_t));
 }
@@ -215,7 +215,7 @@ enum rt_status rt_assigner_new(size_t max_rows, uint32_t dim, uint32_t max_beam,
     RT_TRY(rt_array_new(n, sizeof *a->wants_all, &a->wants_all, err));
     if (dim >= RT_FINE_DIM)
         RT_TRY(fine_new(n, dim, &a->fine, err));
-    if (dim >= RT_LEADING_DIM)
+    if (rt_leading_suits(dim))
         RT_TRY(along_new(n, &a->along, err));
     RT_TRY(rt_array_zero(a->sizes.arena, 1, &a->arena, err)); /* touched here, not on the way */
     RT_TRY(rt_array_new(products_of(&a->sizes), sizeof *a->a, &a->a, err));

@@ -48,7 +48,7 @@ struct rt_assigner {
     uint64_t *settled;  /* key (E, number) of the nearest of those its list had no room for */
     uint8_t *wants_all; /* E over all of T */
     struct rt_fine_rows *fine;   /* NULL below RT_FINE_DIM */
-    struct rt_along_rows *along; /* NULL below RT_LEADING_DIM */
+    struct rt_along_rows *along; /* NULL unless rt_leading_suits */
 
     char *arena; /* lists, kept cells and pairs: laid out anew for each call */
     float *a;    /* rows x slots of a tile */

@@ -10,9 +10,13 @@
 #define RT_LEADING_DIM 64
 #define RT_LEADING_MOST_DIM 2048
 #define RT_LEADING_LEAST 1024
+static inline bool rt_leading_suits(uint32_t dim)
+{
+    return dim >= RT_LEADING_DIM && dim <= RT_LEADING_MOST_DIM;
+}
 static inline bool rt_leading_is_for(uint32_t n, uint32_t dim)
 {
-    return n >= RT_LEADING_LEAST && dim >= RT_LEADING_DIM && dim <= RT_LEADING_MOST_DIM;
+    return n >= RT_LEADING_LEAST && rt_leading_suits(dim);
 }
 
 /* The directions, nearly orthonormal, are the rows of A: codes times scale, to the bit. */

@@ -607,36 +607,6 @@ static size_t rows_of_group(struct rt_assigner *a, const struct rt_target *t,
     return n_left;
 }
 
-void rt_propose_groups(struct rt_assigner *a, const struct rt_target *t,
-                       const struct rt_source *source, const uint32_t *rows, size_t n)
-{
-    const uint32_t *left = a->along->left;
-    for (uint32_t i = 0; i < source->n_groups; i++) {
-        struct rt_source one = {.first_group = source->first_group + i, .n_groups = 1};
-        size_t n_left = rows_of_group(a, t, &one, rows, n);
-        if (n_left && t->is_fine)
-            rt_propose_fine(a, t, &one, left, n_left);
-        else if (n_left)
-            rt_propose(a, t, &one, left, n_left);
-    }
-}
-
-void rt_propose_fine(struct rt_assigner *a, const struct rt_target *t,
-                     const struct rt_source *source, const uint32_t *rows, size_t n)
-{
-    size_t n_tiles = n_tiles_of(source);
-    a->n_distances += n * (uint64_t)16 * source->n_groups;
-    for (size_t index = 0; index < n_tiles; index++) {
-        struct rt_tile tile;
-        fine_groups_of(t->set, a->code_stride / 4,
-                       source->first_group + source->n_groups * index / n_tiles,
-                       source->first_group + source->n_groups * (index + 1) / n_tiles, &tile);
-        for (size_t at = 0; at < n; at += RT_ROW_BLOCK)
-            tile_by_fine_codes(a, t, &tile, rows + at,
-                               n - at < RT_ROW_BLOCK ? n - at : RT_ROW_BLOCK);
-    }
-}
-
 static void propose_by_codes(struct rt_assigner *a, const struct rt_target *t,
                              const struct rt_source *source, const uint32_t *rows, size_t n)
 {
@@ -670,8 +640,25 @@ static void propose_by_gemm(struct rt_assigner *a, const struct rt_target *t,
     }
 }
 
-void rt_propose(struct rt_assigner *a, const struct rt_target *t, const struct rt_source *source,
-                const uint32_t *rows, size_t n)
+/* By both codes. */
+static void propose_fine(struct rt_assigner *a, const struct rt_target *t,
+                         const struct rt_source *source, const uint32_t *rows, size_t n)
+{
+    size_t n_tiles = n_tiles_of(source);
+    a->n_distances += n * (uint64_t)16 * source->n_groups;
+    for (size_t index = 0; index < n_tiles; index++) {
+        struct rt_tile tile;
+        fine_groups_of(t->set, a->code_stride / 4,
+                       source->first_group + source->n_groups * index / n_tiles,
+                       source->first_group + source->n_groups * (index + 1) / n_tiles, &tile);
+        for (size_t at = 0; at < n; at += RT_ROW_BLOCK)
+            tile_by_fine_codes(a, t, &tile, rows + at,
+                               n - at < RT_ROW_BLOCK ? n - at : RT_ROW_BLOCK);
+    }
+}
+
+static void propose_whole(struct rt_assigner *a, const struct rt_target *t,
+                          const struct rt_source *source, const uint32_t *rows, size_t n)
 {
     bool is_proposed = a->proposer != RT_PROPOSE_NONE && t->set->can_propose;
     if (!t->by_codes && !is_proposed)
@@ -681,4 +668,32 @@ void rt_propose(struct rt_assigner *a, const struct rt_target *t, const struct r
         propose_by_gemm(a, t, source, rows, n);
     else
         propose_by_codes(a, t, source, rows, n);
+}
+
+/* A group is shown only to rows whose T its lows along the directions do not exceed. */
+static void propose_groups(struct rt_assigner *a, const struct rt_target *t,
+                           const struct rt_source *source, const uint32_t *rows, size_t n)
+{
+    const uint32_t *left = a->along->left;
+    for (uint32_t i = 0; i < source->n_groups; i++) {
+        struct rt_source one = {.first_group = source->first_group + i, .n_groups = 1};
+        size_t n_left = rows_of_group(a, t, &one, rows, n);
+        if (n_left && t->is_fine)
+            propose_fine(a, t, &one, left, n_left);
+        else if (n_left)
+            propose_whole(a, t, &one, left, n_left);
+    }
+}
+
+void rt_propose(struct rt_assigner *a, const struct rt_target *t, const struct rt_source *source,
+                const uint32_t *rows, size_t n)
+{
+    if (n == 0)
+        return;
+    if (t->is_along)
+        propose_groups(a, t, source, rows, n);
+    else if (t->is_fine)
+        propose_fine(a, t, source, rows, n);
+    else
+        propose_whole(a, t, source, rows, n);
 }

@@ -19,7 +19,8 @@ struct rt_source {
 /* What rows [begin, end) of the batch need before tiles pass by. */
 void rt_propose_prepare(struct rt_assigner *a, const struct rt_target *t, size_t begin, size_t end);
 
-/* Shows the source's centroids to these rows of the batch. */
+/* Shows the source's centroids to these rows of the batch: for one nearest, group by group where
+ * the target is_along, by both codes where it is_fine (whole groups; prepared below). */
 void rt_propose(struct rt_assigner *a, const struct rt_target *t, const struct rt_source *source,
                 const uint32_t *rows, size_t n);
 
@@ -39,14 +40,6 @@ void rt_propose_prepare_along(struct rt_assigner *a, const struct rt_target *t);
 
 /* The rows' low codes and bounds, for a set that has low codes; after rt_propose_prepare. */
 void rt_propose_prepare_fine(struct rt_assigner *a, const struct rt_target *t);
-/* As rt_propose for one nearest, by both codes: a target that is_fine, whole groups. */
-void rt_propose_fine(struct rt_assigner *a, const struct rt_target *t,
-                     const struct rt_source *source, const uint32_t *rows, size_t n);
-
-/* As the one of the two that suits the target, for one nearest and a set with directions: a group
- * is shown only to rows whose T its lows along them do not exceed. */
-void rt_propose_groups(struct rt_assigner *a, const struct rt_target *t,
-                       const struct rt_source *source, const uint32_t *rows, size_t n);
 
 /* Takes off a row's list what cannot be among the best any more. */
 void rt_propose_prune(struct rt_assigner *a, const struct rt_target *t, size_t row);

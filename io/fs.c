@@ -302,54 +302,44 @@ done:
     return st;
 }
 
-static enum rt_status partial_name(const char *dir, const char *name, char final[RT_PATH_MAX],
-                                   char partial[RT_PATH_MAX], struct rt_error *err)
+/* A file on its way to its name. */
+struct partial {
+    char final[RT_PATH_MAX], name[RT_PATH_MAX];
+    int fd; /* -1: not open */
+};
+
+static enum rt_status name_partial(const char *dir, const char *name, struct partial *p,
+                                   struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    RT_TRY(rt_fs_join(dir, name, final, err));
-    if (strlen(final) + sizeof ".partial" > RT_PATH_MAX)
-        RT_FAIL(RT_USAGE, "'%.60s...' is too long a name", final);
-    strcpy(partial, final);
-    strcat(partial, ".partial");
+    RT_TRY(rt_fs_join(dir, name, p->final, err));
+    if (strlen(p->final) + sizeof ".partial" > RT_PATH_MAX)
+        RT_FAIL(RT_USAGE, "'%.60s...' is too long a name", p->final);
+    strcpy(p->name, p->final);
+    strcat(p->name, ".partial");
 done:
     return st;
 }
 
 /* Into a file of its own: of a job that stood still meanwhile there may be an older one of the
  * same name, which it may still write into. */
-static enum rt_status write_partial(const char *dir, const struct rt_fs_text *text, int *fd,
-                                    struct rt_error *err)
+static enum rt_status write_partial(const char *dir, const struct rt_fs_text *text,
+                                    struct partial *p, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    char final[RT_PATH_MAX];
-    char partial[RT_PATH_MAX];
-    RT_TRY(partial_name(dir, text->name, final, partial, err));
-    RT_TRY(rt_fs_remove(partial, err));
-    RT_TRY(rt_fs_open(partial, O_WRONLY | O_CREAT | O_EXCL, fd, err));
-    RT_TRY(rt_fs_write_at(*fd, partial, text->data, text->n_bytes, 0, err));
-    RT_TRY(rt_fs_begin_sync(*fd, partial, 0, text->n_bytes, err));
+    RT_TRY(name_partial(dir, text->name, p, err));
+    RT_TRY(rt_fs_remove(p->name, err));
+    RT_TRY(rt_fs_open(p->name, O_WRONLY | O_CREAT | O_EXCL, &p->fd, err));
+    RT_TRY(rt_fs_write_at(p->fd, p->name, text->data, text->n_bytes, 0, err));
+    RT_TRY(rt_fs_begin_sync(p->fd, p->name, 0, text->n_bytes, err));
 done:
     return st;
 }
 
-static enum rt_status sync_partial(const char *dir, const char *name, int fd, struct rt_error *err)
+static enum rt_status settle(const char *dir, const struct partial *p, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    char final[RT_PATH_MAX];
-    char partial[RT_PATH_MAX];
-    RT_TRY(partial_name(dir, name, final, partial, err));
-    RT_TRY(rt_fs_sync(fd, partial, err));
-done:
-    return st;
-}
-
-static enum rt_status settle(const char *dir, const char *name, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    char final[RT_PATH_MAX];
-    char partial[RT_PATH_MAX];
-    RT_TRY(partial_name(dir, name, final, partial, err));
-    RT_TRY(rt_fs_rename(partial, final, err));
+    RT_TRY(rt_fs_rename(p->name, p->final, err));
     RT_TRY(rt_fs_sync_dir(dir, err));
 done:
     return st;
@@ -363,17 +353,13 @@ static bool is_name_of(const char *path, int fd)
            named.st_dev == open.st_dev;
 }
 
-static void close_partial(const char *dir, const char *name, int fd, enum rt_status st)
+static void close_partial(const struct partial *p, enum rt_status st)
 {
-    char final[RT_PATH_MAX];
-    char partial[RT_PATH_MAX];
-    struct rt_error ignored;
-    if (fd < 0)
+    if (p->fd < 0)
         return;
-    if (st != RT_OK && partial_name(dir, name, final, partial, &ignored) == RT_OK &&
-        is_name_of(partial, fd))
-        (void)unlink(partial);
-    (void)close(fd);
+    if (st != RT_OK && is_name_of(p->name, p->fd))
+        (void)unlink(p->name);
+    (void)close(p->fd);
 }
 
 enum rt_status
@@ -382,18 +368,19 @@ rt_fs_replace_both(const char *dir, const struct rt_fs_text *first, const struct
                    const void *context, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    int fds[2] = {-1, -1};
-    RT_TRY(write_partial(dir, first, &fds[0], err));
-    RT_TRY(write_partial(dir, second, &fds[1], err));
-    RT_TRY(sync_partial(dir, first->name, fds[0], err));
-    RT_TRY(settle(dir, first->name, err));
-    RT_TRY(sync_partial(dir, second->name, fds[1], err));
+    struct partial one = {.fd = -1};
+    struct partial two = {.fd = -1};
+    RT_TRY(write_partial(dir, first, &one, err));
+    RT_TRY(write_partial(dir, second, &two, err));
+    RT_TRY(rt_fs_sync(one.fd, one.name, err));
+    RT_TRY(settle(dir, &one, err));
+    RT_TRY(rt_fs_sync(two.fd, two.name, err));
     if (may_go_on)
         RT_TRY(may_go_on(context, err));
-    RT_TRY(settle(dir, second->name, err));
+    RT_TRY(settle(dir, &two, err));
 done:
-    close_partial(dir, first->name, fds[0], st);
-    close_partial(dir, second->name, fds[1], st);
+    close_partial(&one, st);
+    close_partial(&two, st);
     return st;
 }
 
@@ -401,13 +388,13 @@ enum rt_status rt_fs_replace(const char *dir, const char *name, const void *data
                              struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    int fd = -1;
+    struct partial p = {.fd = -1};
     struct rt_fs_text text = {name, data, n_bytes};
-    RT_TRY(write_partial(dir, &text, &fd, err));
-    RT_TRY(sync_partial(dir, name, fd, err));
-    RT_TRY(settle(dir, name, err));
+    RT_TRY(write_partial(dir, &text, &p, err));
+    RT_TRY(rt_fs_sync(p.fd, p.name, err));
+    RT_TRY(settle(dir, &p, err));
 done:
-    close_partial(dir, name, fd, st);
+    close_partial(&p, st);
     return st;
 }
 

@@ -35,7 +35,7 @@ static enum rt_status work_new(struct work *w, struct rt_error *err)
     RT_TRY(rt_array_new(w->batch, sizeof *w->found, &w->found, err));
     RT_TRY(rt_array_new(w->n_rows, sizeof *w->exact, &w->exact, err));
     for (uint32_t l = 0; l + 1 < tree->n_levels; l++)
-        RT_TRY(rt_level_set_new(tree, l, w->setting->distance, true, NULL, &w->sets[l], err));
+        RT_TRY(rt_level_set_new(tree, l, w->setting->distance, false, NULL, &w->sets[l], err));
     RT_TRY(rt_assigner_new(w->batch, tree->dim, tree->levels[tree->n_levels - 2].n,
                            w->setting->proposer, &w->assigner, err));
 done:
@@ -55,6 +55,7 @@ static enum rt_status leaf_set_new(MPI_Comm comm, MPI_Comm node, struct work *w,
     RT_LOCAL(rt_level_set_make(tree, last, distance, true, rt_node_copy_data(w->store),
                                (uint32_t)own.begin, (uint32_t)own.end, err));
     rt_node_copy_meet(w->store);
+    RT_AGREE(comm);
     RT_LOCAL(
         rt_level_set_view(tree, last, distance, rt_node_copy_data(w->store), &w->sets[last], err));
     RT_AGREE(comm);

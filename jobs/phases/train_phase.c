@@ -309,11 +309,11 @@ static enum rt_status write_tree(struct trainer *t, struct rt_error *err)
     RT_LOCAL(rt_fingerprint(tree, element, &out->fingerprint, err));
     RT_LOCAL(rt_tree_hash(tree, &out->tree_hash, err));
     RT_LOCAL(rt_index_path(t->context->dir, RT_FILE_TREE, t->context->generation, true, path, err));
-    if (job->rank == 0)
+    if (job->rank == 0) {
         RT_LOCAL(rt_phase_check_lock(t->context, err));
-    if (job->rank == 0)
         RT_LOCAL(rt_tree_file_write(path, tree, element, t->context->generation, out->fingerprint,
                                     out->tree_hash, &out->layout, err));
+    }
     RT_AGREE(job->comm);
     rt_bcast_bytes(job->comm, &out->layout, sizeof out->layout, 0);
 done:

@@ -393,10 +393,8 @@ enum rt_status rt_vectors_phase(struct rt_phase_context *context, const struct r
     struct rt_range share = {0, 0};
     uint64_t total = 0;
     memset(out, 0, sizeof *out);
-    struct rewriter r = {.context = context,
-                         .view = view,
-                         .out = out,
-                         .pace = {.context = context}};
+    struct rewriter r = {
+        .context = context, .view = view, .out = out, .pace = {.context = context}};
     for (size_t i = 0; i < view->n_vectors; i++)
         total += is_chosen[i] ? view->vectors[i].shape.n_slots : 0;
     rt_phase_begin(context, "vectors", "rows", total, &clock);
