@@ -294,6 +294,24 @@ done:
     return st;
 }
 
+/* *job: the name of the one that was interrupted here and that --resume goes on with; NULL: none.
+ */
+static enum rt_status find_interrupted(const struct verifier *v, const char **job,
+                                       struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    json_t *record = NULL;
+    *job = NULL;
+    RT_TRY(rt_first_run_read(v->job->options->argument[0], &record, err));
+    if (rt_first_run_generation(record) > v->view->manifest->generation)
+        *job =
+            rt_job_name(rt_first_run_is_of(record, RT_JOB_INSERT) ? RT_JOB_INSERT : RT_JOB_BUILD);
+    rt_job_set(v->job, "interrupted", *job ? json_string(*job) : json_null());
+done:
+    json_decref(record);
+    return st;
+}
+
 /* Under the lock, and by what is current then: while this job was reading, another may have
  * published, and one that is at work has files that no generation names yet. */
 static enum rt_status clean(const struct verifier *v, struct rt_error *err)
@@ -302,12 +320,16 @@ static enum rt_status clean(const struct verifier *v, struct rt_error *err)
     struct rt_lock *lock = NULL;
     struct rt_lock_options how = {.break_lock = v->job->options->break_lock, .wait_seconds = 5};
     uint64_t n_removed = 0;
+    const char *interrupted = NULL;
     char count[RT_UNITS_TEXT];
     const char *dir = v->job->options->argument[0];
     RT_TRY(rt_lock_take(dir, &how, &lock, err));
+    RT_TRY(find_interrupted(v, &interrupted, err));
     RT_TRY(rt_index_dir_keep(dir, lock, v->job->options->keep_generations, &n_removed, err));
-    rt_job_row(v->job, "removed", "%s files that no generation names",
-               rt_units_count(n_removed, count));
+    rt_job_row(v->job, "removed", "%s files that no generation names%s%s%s",
+               rt_units_count(n_removed, count),
+               interrupted ? ", with them what an interrupted " : "",
+               interrupted ? interrupted : "", interrupted ? " could go on from" : "");
     rt_job_set(v->job, "removed", json_integer((json_int_t)n_removed));
 done:
     rt_lock_release(lock);
@@ -320,15 +342,18 @@ static void tell_orphans(const struct verifier *v)
 {
     const struct rt_options *options = v->job->options;
     const char *dir = options->argument[0];
+    const char *interrupted = NULL;
     struct rt_error ignored;
-    bool is_pending = true;
     uint64_t n = 0;
     char count[RT_UNITS_TEXT];
     if (rt_lock_require_free(dir, &ignored) != RT_OK ||
-        rt_first_run_is_pending(dir, v->view->manifest->generation, &is_pending, &ignored) !=
-            RT_OK ||
-        is_pending || rt_index_dir_orphans(dir, options->keep_generations, &n, &ignored) != RT_OK)
+        find_interrupted(v, &interrupted, &ignored) != RT_OK || interrupted ||
+        rt_index_dir_orphans(dir, options->keep_generations, &n, &ignored) != RT_OK)
         n = 0;
+    if (interrupted)
+        rt_job_row(v->job, "interrupted",
+                   "%s %s, which --resume goes on with; --clean removes what it has left",
+                   interrupted[0] == 'i' ? "an" : "a", interrupted);
     if (n)
         rt_job_row(v->job, "orphans", "%s files that no generation names; --clean removes them",
                    rt_units_count(n, count));
