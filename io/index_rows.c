@@ -171,13 +171,17 @@ bool rt_index_is_live(const struct rt_index_view *view, uint64_t id, uint64_t ge
     return true;
 }
 
-enum rt_status rt_index_check_live(const struct rt_index_view *view, uint64_t id,
-                                   uint64_t generation, struct rt_error *err)
+enum rt_status rt_index_judge(const struct rt_index_view *view, uint64_t id, uint64_t generation,
+                              bool *is_live, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    for (size_t i = 0; i < view->n_tombstones; i++)
+    *is_live = true;
+    for (size_t i = view->n_tombstones; i-- > 0 && *is_live;) {
+        uint64_t died = 0;
         if (view->tombstones[i].shape.generation > generation)
-            RT_TRY(rt_tombstones_check(&view->tombstones[i], id, err));
+            RT_TRY(rt_tombstones_look_up(&view->tombstones[i], id, &died, err));
+        *is_live = died <= generation;
+    }
 done:
     return st;
 }
@@ -192,11 +196,11 @@ enum rt_status rt_index_find(const struct rt_index_view *view, uint64_t id,
     for (size_t i = view->n_vectors; i-- > 0 && !*found;) {
         const struct rt_vectors_view *file = &view->vectors[i];
         uint64_t slot = RT_NO_ROW;
+        bool is_live = false;
         RT_TRY(rt_vectors_find(file, id, &slot, err));
-        if (slot == RT_NO_ROW)
-            continue;
-        RT_TRY(rt_index_check_live(view, id, file->shape.generation, err));
-        if (!rt_index_is_live(view, id, file->shape.generation))
+        if (slot != RT_NO_ROW)
+            RT_TRY(rt_index_judge(view, id, file->shape.generation, &is_live, err));
+        if (!is_live)
             continue;
         if (file->lists[slot] >= view->n_lists)
             RT_FAIL(RT_DAMAGED, "'%s' is damaged: slot %" PRIu64 " names list %" PRIu32,

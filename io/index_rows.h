@@ -54,10 +54,10 @@ enum rt_status rt_index_check_records(const struct rt_tape_view *tape, uint64_t 
 
 /* Is a row of this id in a file of this generation alive (H4)? */
 bool rt_index_is_live(const struct rt_index_view *view, uint64_t id, uint64_t generation);
-/* What that answer rests upon, against its checksums: for those who act on it for good. Fails with
- * RT_DAMAGED. */
-enum rt_status rt_index_check_live(const struct rt_index_view *view, uint64_t id,
-                                   uint64_t generation, struct rt_error *err) RT_MUST_CHECK;
+/* The same, held to the checksums of what it rests upon: for those who act on it for good. Fails
+ * with RT_DAMAGED. */
+enum rt_status rt_index_judge(const struct rt_index_view *view, uint64_t id, uint64_t generation,
+                              bool *is_live, struct rt_error *err) RT_MUST_CHECK;
 
 struct rt_found_row { /* where the live row of an id is */
     const struct rt_vectors_view *file;
@@ -65,7 +65,7 @@ struct rt_found_row { /* where the live row of an id is */
     uint32_t list;
 };
 /* *found: false where no live row has the id; held to checksums as rt_vectors_find and
- * rt_index_check_live. Fails with RT_DAMAGED. */
+ * rt_index_judge. Fails with RT_DAMAGED. */
 enum rt_status rt_index_find(const struct rt_index_view *view, uint64_t id,
                              struct rt_found_row *row, bool *found,
                              struct rt_error *err) RT_MUST_CHECK;

@@ -49,15 +49,24 @@ static uint64_t first_of(const struct rt_tombstones_view *view, uint64_t id)
     return view->shape.n ? rt_find_first(&entries->id, sizeof *entries, view->shape.n, id) : 0;
 }
 
-uint64_t rt_tombstones_find(const struct rt_tombstones_view *view, uint64_t id)
+static uint64_t generation_at(const struct rt_tombstones_view *view, uint64_t at, uint64_t id)
 {
     const struct rt_tombstone *entries = view->entries;
-    uint64_t at = first_of(view, id);
     return at < view->shape.n && entries[at].id == id ? entries[at].generation : 0;
 }
 
-enum rt_status rt_tombstones_check(const struct rt_tombstones_view *view, uint64_t id,
-                                   struct rt_error *err)
+uint64_t rt_tombstones_find(const struct rt_tombstones_view *view, uint64_t id)
 {
-    return rt_h5_map_check_around(view->map, RT_TOMBSTONES_ENTRIES, first_of(view, id), err);
+    return generation_at(view, first_of(view, id), id);
+}
+
+enum rt_status rt_tombstones_look_up(const struct rt_tombstones_view *view, uint64_t id,
+                                     uint64_t *generation, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    uint64_t at = first_of(view, id);
+    RT_TRY(rt_h5_map_check_around(view->map, RT_TOMBSTONES_ENTRIES, at, err));
+    *generation = generation_at(view, at, id);
+done:
+    return st;
 }

@@ -38,8 +38,8 @@ void rt_tombstones_close(struct rt_tombstones_view *view);
 
 /* g of an id; 0: it has no tombstone here. */
 uint64_t rt_tombstones_find(const struct rt_tombstones_view *view, uint64_t id);
-/* What that answer rests upon against its checksum. Fails with RT_DAMAGED. */
-enum rt_status rt_tombstones_check(const struct rt_tombstones_view *view, uint64_t id,
-                                   struct rt_error *err) RT_MUST_CHECK;
+/* The same, held to the checksum of what it rests upon. Fails with RT_DAMAGED. */
+enum rt_status rt_tombstones_look_up(const struct rt_tombstones_view *view, uint64_t id,
+                                     uint64_t *generation, struct rt_error *err) RT_MUST_CHECK;
 
 #endif

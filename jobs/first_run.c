@@ -324,16 +324,18 @@ enum rt_status rt_first_run_take(const char *dir, const struct rt_options *optio
                          json_object_get(json, "centroids"), err));
     json_int_t base = json_integer_value(json_object_get(json, "base"));
     json_int_t ranks = json_integer_value(json_object_get(json, "ranks"));
+    json_int_t chooser = json_integer_value(json_object_get(json, "chooser"));
     uint64_t tapes = (uint64_t)json_integer_value(json_object_get(json, "tapes"));
+    bool is_drawn = chooser == RT_CHOOSER_RNG;
     if (base < 0 || ranks < 1 || ranks > INT32_MAX || tapes < 1 ||
-        tapes > rt_option_table[RT_OPT_tapes].most)
+        tapes > rt_option_table[RT_OPT_tapes].most || chooser < 0 || chooser > RT_CHOOSER_ZERO ||
+        (options->rerank_in_heap && is_drawn))
         RT_FAIL(RT_DAMAGED, "the checkpoint in '%.200s' is damaged: %s", dir, way_out(options));
-    *out =
-        (struct rt_first_run){.generation = rt_first_run_generation(json),
-                              .base = (uint64_t)base,
-                              .ranks = (int)ranks,
-                              .tapes = tapes,
-                              .chooser = (int)json_integer_value(json_object_get(json, "chooser"))};
+    *out = (struct rt_first_run){.generation = rt_first_run_generation(json),
+                                 .base = (uint64_t)base,
+                                 .ranks = (int)ranks,
+                                 .tapes = tapes,
+                                 .chooser = (int)chooser};
 done:
     return st;
 }

@@ -14,27 +14,48 @@ static uint64_t count_of(const json_t *line, const char *key)
     return value > 0 ? (uint64_t)value : 0;
 }
 
-/* Is this the insert of these rows, or of those that were there before the heap has grown? *n_rows:
- * how many they were. */
-static enum rt_status is_of(const json_t *line, const struct rt_options *options,
-                            struct rt_rows *rows, uint64_t *n_rows, bool *out, struct rt_error *err)
+/* What an insert of the first n_rows of ROWS is told by. */
+struct input {
+    uint64_t n_rows; /* 0: nothing yet */
+    char hash[33];
+};
+
+static enum rt_status tell_by(const struct rt_options *options, struct rt_rows *rows, uint64_t n,
+                              struct input *out, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct rt_rows_info then = *rt_rows_info(rows);
     struct rt_row_sample sample;
     struct rt_hash128 hash;
-    char input[33];
-    const char *other = json_string_value(json_object_get(line, "input"));
-    uint64_t n = options->from_row + count_of(line, "inserted") + count_of(line, "skipped");
-    if (options->concurrent && n < then.n_rows) {
+    if (n == out->n_rows)
+        return RT_OK;
+    if (n < then.n_rows) {
         RT_TRY(rt_rows_sample_before(rows, options->from_row, n, &sample, err));
         then.n_rows = n;
         then.sample = &sample;
     }
     RT_TRY(rt_first_run_input(options, &then, &hash, err));
-    rt_hash128_hex(hash, input);
-    *n_rows = then.n_rows;
-    *out = other && strcmp(other, input) == 0;
+    rt_hash128_hex(hash, out->hash);
+    out->n_rows = n;
+done:
+    return st;
+}
+
+/* Is this the insert of these rows, or of those that were there before the heap has grown? *input:
+ * of the line before, and then of this one. */
+static enum rt_status is_of(const json_t *line, const struct rt_options *options,
+                            struct rt_rows *rows, struct input *input, bool *out,
+                            struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    uint64_t n_rows = rt_rows_info(rows)->n_rows;
+    const char *other = json_string_value(json_object_get(line, "input"));
+    uint64_t n = options->from_row + count_of(line, "inserted") + count_of(line, "skipped");
+    *out = false;
+    if (!other)
+        return RT_OK;
+    RT_TRY(tell_by(options, rows, options->concurrent && n < n_rows ? n : n_rows, input, err));
+    *out = strcmp(other, input->hash) == 0;
 done:
     return st;
 }
@@ -45,18 +66,18 @@ static enum rt_status find_published(const struct rt_options *options, struct rt
                                      struct rt_insert_resume *out, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
+    struct input input = {.n_rows = 0};
     for (size_t i = json_array_size(manifest->history); i-- > 0;) {
         const json_t *line = json_array_get(manifest->history, i);
-        uint64_t n_rows = 0;
         bool is_this = false;
         if (is_job(line, RT_JOB_VACUUM))
             continue;
         if (!is_job(line, RT_JOB_INSERT))
             break;
-        RT_TRY(is_of(line, options, rows, &n_rows, &is_this, err));
+        RT_TRY(is_of(line, options, rows, &input, &is_this, err));
         if (is_this) {
             *out = (struct rt_insert_resume){.found = RT_INSERT_PUBLISHED,
-                                             .n_rows = n_rows,
+                                             .n_rows = input.n_rows,
                                              .generation = count_of(line, "generation"),
                                              .n_inserted = count_of(line, "inserted"),
                                              .n_skipped = count_of(line, "skipped"),

@@ -8,6 +8,7 @@
 #include "jobs/insert.h"
 #include "jobs/phases/carry.h"
 #include "jobs/phases/fold_phase.h"
+#include "jobs/phases/heap_carry.h"
 #include "jobs/phases/insert_phase.h"
 #include "jobs/phases/new_ids.h"
 #include "jobs/phases/publish_phase.h"
@@ -458,8 +459,19 @@ static struct carried find_carried(const struct model *m, const uint64_t *files,
     return carried;
 }
 
+/* Where rows and segments of vectors that stay in the heap lie: private bytes of a rank. */
+static uint64_t heap_bytes(const struct model *m, uint64_t n_all, struct carried carried,
+                           uint32_t tapes)
+{
+    uint64_t n_runs = 1 + rt_heap_carry_most_runs(carried.n_rows, carried.n_segments);
+    uint64_t n_segments = n_runs + n_all / RT_SEGMENT_SLOTS + (uint64_t)m->ranks;
+    if (!m->m->rerank_in_heap)
+        return rt_slot_layout_bytes(m->ranks, tapes, 0);
+    return rt_slot_layout_bytes(m->ranks, tapes, n_segments) + n_runs * sizeof(struct rt_heap_run);
+}
+
 /* Private bytes of a rank that puts the rows in. */
-static uint64_t inserting_bytes(const struct model *m, uint64_t n_all, uint64_t n_segments,
+static uint64_t inserting_bytes(const struct model *m, uint64_t n_all, struct carried carried,
                                 bool is_few, bool ascend)
 {
     const struct rt_options *o = m->options;
@@ -481,8 +493,7 @@ static uint64_t inserting_bytes(const struct model *m, uint64_t n_all, uint64_t 
     uint64_t most = rows > ids ? rows : ids;
     most = most > RT_UNIT_BYTES ? most
                                 : RT_UNIT_BYTES; /* the end: what is written in pieces is hashed */
-    return most + kept + (o->scatter ? SCATTER_BYTES : 0) +
-           rt_slot_layout_bytes(m->ranks, tapes, n_segments);
+    return most + kept + (o->scatter ? SCATTER_BYTES : 0) + heap_bytes(m, n_all, carried, tapes);
 }
 
 /* Slots that parts of ranks in tapes leave unused, where rows are drawn: half a share each. */
@@ -511,7 +522,7 @@ static void add_rows(struct model *m, uint64_t n_new, struct carried carried)
     struct rt_plan_cost *cost =
         add_phase(m, "insert",
                   rt_carry_bytes(carried.n_rows, carried.n_segments) + sets / sharing +
-                      inserting_bytes(m, n_all, carried.n_segments, is_few, ascend));
+                      inserting_bytes(m, n_all, carried, is_few, ascend));
     cost->shared_bytes = sharing > 1 ? sets : 0;
     cost->flops = rt_plan_descent_flops(n_new, m->m->dim, m->m->levels, tree->n_levels, m->m->beam);
     uint64_t row_bytes = (uint64_t)m->m->dim * rt_element_size(m->m->element);

@@ -69,14 +69,19 @@ done:
     return st;
 }
 
-static bool goes_along(const struct rt_index_view *view, const struct rt_tape_view *tape,
-                       uint64_t record)
+/* Records of lists that were folded since stay where they are. */
+static enum rt_status judge(const struct rt_index_view *view, const struct rt_tape_view *tape,
+                            uint64_t record, bool *goes_along, struct rt_error *err)
 {
+    enum rt_status st = RT_OK;
     uint64_t id = tape->records.ids[record];
     uint32_t list = tape->records.lists[record];
-    return id != RT_NO_ID && list < view->n_lists &&
-           rt_index_list_generation(view, list) <= tape->shape.generation &&
-           rt_index_is_live(view, id, tape->shape.generation);
+    *goes_along = false;
+    if (id != RT_NO_ID && list < view->n_lists &&
+        rt_index_list_generation(view, list) <= tape->shape.generation)
+        RT_TRY(rt_index_judge(view, id, tape->shape.generation, goes_along, err));
+done:
+    return st;
 }
 
 static enum rt_status count_block(const struct rt_index_view *view,
@@ -89,9 +94,9 @@ static enum rt_status count_block(const struct rt_index_view *view,
     RT_TRY(rt_h5_map_check_rows(tape->map, RT_TAPE_LISTS, block->begin, n_records, err));
     RT_TRY(rt_h5_map_check_rows(tape->map, RT_TAPE_IDS, block->begin, n_records, err));
     for (uint64_t i = block->begin; i < block->end; i++) {
-        if (tape->records.ids[i] != RT_NO_ID)
-            RT_TRY(rt_index_check_live(view, tape->records.ids[i], tape->shape.generation, err));
-        *n += goes_along(view, tape, i);
+        bool goes_along = false;
+        RT_TRY(judge(view, tape, i, &goes_along, err));
+        *n += goes_along;
     }
 done:
     return st;
@@ -105,10 +110,8 @@ static enum rt_status find_rows(struct rt_phase_context *context, struct rt_carr
     const struct rt_job *job = context->job;
     uint64_t *counts = NULL;
     RT_LOCAL(cut_blocks(carry, err));
-    RT_AGREE(job->comm);
     struct rt_range mine = rt_share(carry->n_blocks, job->rank, job->n_ranks, 1);
     RT_LOCAL(rt_array_zero((size_t)carry->n_blocks, sizeof *counts, &counts, err));
-    RT_AGREE(job->comm);
     for (uint64_t b = mine.begin; b < mine.end; b++)
         RT_LOCAL(count_block(carry->view, &carry->blocks[b], &counts[b], err));
     RT_AGREE(job->comm);
@@ -204,7 +207,9 @@ enum rt_status rt_carry_read(const struct rt_carry *carry, uint64_t begin, size_
         const struct rt_carry_block *block = &carry->blocks[b];
         RT_TRY(rt_index_check_records(block->tape, block->begin, block->end, err));
         for (uint64_t i = block->begin; i < block->end && at < n; i++) {
-            if (!goes_along(carry->view, block->tape, i) || row++ < begin)
+            bool goes_along = false;
+            RT_TRY(judge(carry->view, block->tape, i, &goes_along, err));
+            if (!goes_along || row++ < begin)
                 continue;
             RT_TRY(take_record(carry, block->tape, i, at++, out, err));
         }

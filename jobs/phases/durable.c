@@ -68,6 +68,7 @@ static enum rt_status save(struct rt_durable *d, struct rt_error *err)
     struct rt_checkpoint *state = NULL;
     const struct rt_job *job = d->context->job;
     uint64_t n_units = 0;
+    RT_TRY(rt_phase_check_lock(d->context, err));
     RT_TRY(begin_job(d, err));
     RT_TRY(rt_durable_state_begin(d->context->dir, &d->board, d->start, job->rank, &state, &n_units,
                                   err));

@@ -18,11 +18,17 @@ struct rt_heap_block {  /* consecutive place slots of one segment */
     uint32_t begin, n_slots;
 };
 
+uint64_t rt_heap_carry_most_runs(uint64_t n_slots, uint64_t n_segments)
+{
+    return n_slots / (2 * GRAIN) + n_segments; /* every other grain is dead */
+}
+
 uint64_t rt_heap_carry_bytes(uint64_t n_slots, uint64_t n_segments)
 {
     uint64_t n_blocks = n_slots / BLOCK_SLOTS + n_segments;
+    uint64_t n_runs = rt_heap_carry_most_runs(n_slots, n_segments);
     return n_blocks * (sizeof(struct rt_heap_block) + sizeof(uint64_t)) +
-           2 * n_segments * sizeof(struct rt_heap_run); /* made by doubling */
+           2 * n_runs * sizeof(struct rt_heap_run); /* made by doubling */
 }
 
 /* ---- which slots ---- */
@@ -64,14 +70,15 @@ static enum rt_status live_slot(const struct rt_carry *carry, const struct rt_he
 {
     enum rt_status st = RT_OK;
     const struct rt_vectors_view *file = block->segment->file;
+    bool is_live = false;
     *slot = rt_segment_slot(file, block->segment->entry, block->begin + at);
     if (*slot == RT_NO_ROW)
         return RT_OK;
     RT_TRY(rt_h5_map_check_rows(file->map, (uint32_t)file->datasets.ids, *slot, 1, err));
     uint64_t id = file->ids[*slot];
     if (id != RT_NO_ID)
-        RT_TRY(rt_index_check_live(carry->view, id, file->shape.generation, err));
-    if (id == RT_NO_ID || !rt_index_is_live(carry->view, id, file->shape.generation))
+        RT_TRY(rt_index_judge(carry->view, id, file->shape.generation, &is_live, err));
+    if (!is_live)
         *slot = RT_NO_ROW;
 done:
     return st;

@@ -14,6 +14,8 @@ enum rt_status rt_heap_carry_find(struct rt_phase_context *context, struct rt_ca
 enum rt_status rt_heap_carry_read(const struct rt_carry *carry, uint64_t begin, size_t n,
                                   const struct rt_carry_columns *out,
                                   struct rt_error *err) RT_MUST_CHECK;
+/* How many heap_runs they can come to. */
+uint64_t rt_heap_carry_most_runs(uint64_t n_slots, uint64_t n_segments);
 /* Private bytes of a rank for so many slots and segments. */
 uint64_t rt_heap_carry_bytes(uint64_t n_slots, uint64_t n_segments);
 

@@ -5,6 +5,8 @@
 #include "jobs/phases/sorted_ids.h"
 #include "mpi/agree.h"
 
+#define SEGMENTS_AT_ONCE 64u
+
 enum rt_status rt_insert_files_place(struct rt_inserter *in, struct rt_vectors_shape *shape,
                                      struct rt_error *err)
 {
@@ -95,6 +97,8 @@ static enum rt_status write_heap_segments(struct rt_inserter *in, struct rt_erro
     const struct rt_slot_layout *slots = in->out->slots;
     struct rt_vectors_datasets datasets = rt_vectors_datasets(&in->out->vectors_layout);
     struct rt_range mine = rt_share(slots->n_segments, job->rank, job->n_ranks, 1);
+    struct rt_segment_entry entries[SEGMENTS_AT_ONCE];
+    uint32_t n = 0; /* of them: those with numbers one behind the other */
     int of_rank = 0;
     for (uint64_t i = mine.begin; i < mine.end; i++) {
         const struct rt_heap_segment *segment = &slots->heap_segments[i];
@@ -102,16 +106,19 @@ static enum rt_status write_heap_segments(struct rt_inserter *in, struct rt_erro
         while (rt_slot_layout_rows(slots, of_rank).end <= row)
             of_rank++;
         uint32_t tape = rt_slot_layout_tape(slots, of_rank, row);
-        struct rt_segment_entry entry = {.number = segment->number,
-                                         .tape = tape,
-                                         .first_slot =
-                                             rt_slot_layout_slot(slots, of_rank, tape, row),
-                                         .n_slots = segment->n_rows,
-                                         .first_row = segment->run.heap_row,
-                                         .first_kept = RT_ALL_KEPT,
-                                         .born = in->context->generation};
+        entries[n++] =
+            (struct rt_segment_entry){.number = segment->number,
+                                      .tape = tape,
+                                      .first_slot = rt_slot_layout_slot(slots, of_rank, tape, row),
+                                      .n_slots = segment->n_rows,
+                                      .first_row = segment->run.heap_row,
+                                      .first_kept = RT_ALL_KEPT,
+                                      .born = in->context->generation};
+        if (n < SEGMENTS_AT_ONCE && i + 1 < mine.end && segment[1].number == segment->number + 1)
+            continue;
         RT_TRY(rt_h5_write(in->vectors_file, (uint32_t)datasets.segments,
-                           segment->number - slots->first_segment, 1, &entry, err));
+                           entries[0].number - slots->first_segment, n, entries, err));
+        n = 0;
     }
 done:
     return st;

@@ -137,18 +137,31 @@ static uint64_t cut_runs(const struct rt_slot_layout *layout,
     return n;
 }
 
+/* Of a segment whose rows come after those of the call before; *rank: there, 0 at first. */
+static uint32_t tape_of(const struct rt_slot_layout *layout, const struct rt_heap_segment *segment,
+                        int *rank)
+{
+    while (rt_slot_layout_rows(layout, *rank).end <= segment->run.first_row)
+        ++*rank;
+    return rt_slot_layout_tape(layout, *rank, segment->run.first_row);
+}
+
 /* Numbers ascend with slots: tape by tape, rank by rank. */
 static void number_heap_segments(struct rt_slot_layout *layout, uint64_t n_segments)
 {
+    uint32_t *next = layout->first_segments; /* all 0 so far */
     uint32_t number = layout->first_segment;
-    for (uint32_t tape = 0; tape < layout->n_tapes; tape++)
-        for (uint64_t s = 0, r = 0; s < n_segments; s++) {
-            struct rt_heap_segment *segment = &layout->heap_segments[s];
-            while (rt_slot_layout_rows(layout, (int)r).end <= segment->run.first_row)
-                r++;
-            if (rt_slot_layout_tape(layout, (int)r, segment->run.first_row) == tape)
-                segment->number = number++;
-        }
+    int rank = 0;
+    for (uint64_t s = 0; s < n_segments; s++)
+        next[tape_of(layout, &layout->heap_segments[s], &rank)]++;
+    for (uint32_t tape = 0; tape < layout->n_tapes; tape++) {
+        uint32_t n = next[tape];
+        next[tape] = number;
+        number += n;
+    }
+    rank = 0;
+    for (uint64_t s = 0; s < n_segments; s++)
+        layout->heap_segments[s].number = next[tape_of(layout, &layout->heap_segments[s], &rank)]++;
 }
 
 /* ---- a layout ---- */
@@ -196,6 +209,7 @@ enum rt_status rt_slot_layout_new(MPI_Comm comm, const struct rt_slot_layout_opt
 {
     enum rt_status st = RT_OK;
     struct rt_slot_layout *layout = NULL;
+    rt_assert(!options->heap_runs || options->chooser != RT_CHOOSER_RNG);
     RT_LOCAL(rt_array_zero(1, sizeof *layout, &layout, err));
     if (st == RT_OK) {
         layout->chunks = options->chunks;

@@ -41,7 +41,7 @@ struct rt_slot_layout {
     uint32_t tapes_of_rank;      /* 1; n_tapes where rows are drawn (rng) */
     struct rt_tape_entry *tapes; /* n_tapes */
     struct rt_slot_part *parts;  /* n_ranks x tapes_of_rank */
-    uint32_t *first_segments;    /* n_tapes: number of the segment of its slot 0; or NULL: */
+    uint32_t *first_segments; /* n_tapes: number of the segment of its slot 0, unless there are */
     struct rt_heap_segment *heap_segments; /* n_segments, ascending rows; each rank's all go to one
                                             * tape */
     uint64_t n_slots;

@@ -112,10 +112,11 @@ static enum rt_status next_live(struct burying *b, struct rt_pair *pairs, size_t
                                     rt_range_count(mine), err));
         for (; b->at < rt_range_count(mine) && *n < most; b->at++) {
             uint64_t id = file->ids[mine.begin + b->at];
+            bool is_live = false;
             if (id == RT_NO_ID)
                 continue;
-            RT_TRY(rt_index_check_live(view, id, file->shape.generation, err));
-            if (rt_index_is_live(view, id, file->shape.generation))
+            RT_TRY(rt_index_judge(view, id, file->shape.generation, &is_live, err));
+            if (is_live)
                 pairs[(*n)++] = (struct rt_pair){id, value_of(KIND_LIVE, 0)};
         }
         if (b->at == rt_range_count(mine)) {

@@ -301,6 +301,7 @@ static enum rt_status save_part(void *ctx, const struct rt_keep_piece *pieces, u
     char name[RT_CHECKPOINT_NAME];
     (void)snprintf(name, sizeof name, CELLS "-%u-%d-%u", keep->start, keep->context->job->rank,
                    ++keep->n_parts);
+    RT_TRY(rt_phase_check_lock(keep->context, err));
     RT_TRY(rt_checkpoint_begin(keep->context->dir, name, &state, err));
     for (uint32_t i = 0; i < n_pieces; i++)
         RT_TRY(rt_checkpoint_put(state, pieces[i].bytes, pieces[i].n_bytes, err));

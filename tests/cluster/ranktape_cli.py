@@ -92,6 +92,12 @@ def write_bin(path, rows):
     return path
 
 
+def vecs(rows):
+    """Bytes of an fvecs file of these rows, or of a part of one."""
+    head = np.full((len(rows), 1), rows.shape[1], "<i4").view("<f4")
+    return np.hstack([head, rows]).astype("<f4").tobytes()
+
+
 def read_ibin(path):
     header = np.fromfile(path, "<u4", 2)
     return np.fromfile(path, "<i4", offset=8)[:int(header[0]) * int(header[1])].reshape(header)

@@ -6,17 +6,12 @@ import sys
 import time
 
 import numpy as np
-from ranktape_cli import LAUNCHER, PROGRAM, check, clustered, digest, end, fail, ok, run, write_bin
+from ranktape_cli import LAUNCHER, PROGRAM, check, clustered, digest, end, fail, ok, run, vecs, write_bin
 import subprocess
 
 ROWS, MORE, DIM = 3000, 500, 12
 rows = clustered(ROWS + MORE, DIM, seed=21).astype(np.float32)
 write_bin("queries.fbin", rows[-5:])
-
-
-def vecs(part):
-    head = np.full((len(part), 1), DIM, "<i4").view("<f4")
-    return np.hstack([head, part]).astype("<f4").tobytes()
 
 
 def stopped():

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from ranktape_cli import check, clustered, end, ok, read_ibin, same_neighbours, write_bin
+from ranktape_cli import check, clustered, end, ok, read_ibin, same_neighbours, vecs, write_bin
 
 try:
     import h5py
@@ -205,12 +205,8 @@ def a_file_each(rows, number):
 def grown(rows, number):
     """The row is added to the heap that the index was built from."""
     with open("rows.fvecs", "ab") as f:
-        write_vecs(f, rows[number:number + 1])
+        f.write(vecs(rows[number:number + 1]))
     return ["rows.fvecs", "--from-row", number]
-
-
-def write_vecs(file, rows):
-    np.concatenate([np.full((len(rows), 1), rows.shape[1], "<i4").view("<f4"), rows], axis=1).tofile(file)
 
 
 def one_by_one(n_built, n_changes, give=one_file):
@@ -219,7 +215,7 @@ def one_by_one(n_built, n_changes, give=one_file):
     dim, fifth = 16, n_changes // 5
     rows = clustered(n_built + n_changes, dim, seed=5)
     with open("rows.fvecs", "wb") as f:
-        write_vecs(f, rows[:n_built])
+        f.write(vecs(rows[:n_built]))
     ok("build", "rows.fvecs", "index", "--lists", 50, *([] if give == one_file else ["--rerank-in-heap"]), ranks=2)
     write_bin("query.fbin", rows[::max(1, len(rows) // 1000)])
     spent, most = [], 0

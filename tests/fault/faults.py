@@ -104,17 +104,25 @@ def finish(job, timeout=60):
     return Result(ranktape_cli.exit_code(job.returncode, err), out, err, time.monotonic() - job.began)
 
 
-def stopped_process(timeout=30, other=None):
-    """The rank that a `stop` fault has halted, if it is not the other one."""
-    until = time.monotonic() + timeout
-    while time.monotonic() < until:
-        for pid in processes():
+def halted(job=None, *others, timeout=None):
+    """The rank, none of the others, that a `stop` fault has halted; None: the job came to its end, or there was none in time."""
+    until = time.monotonic() + (timeout or SECONDS)
+    while (job is None or job.poll() is None) and time.monotonic() < until:
+        for pid in set(processes()) - set(others):
             try:
                 with open(f"/proc/{pid}/stat") as f:
-                    if f.read().rsplit(")", 1)[1].split()[0] == "T" and pid != other:
-                        beside[:] = processes()
+                    if f.read().rsplit(")", 1)[1].split()[0] == "T":
                         return pid
             except OSError:
                 pass
         time.sleep(0.01)
-    ranktape_cli.fail("no rank has stopped at its fault point")
+    return None
+
+
+def stopped_process(timeout=None, other=None):
+    """The same where there must be one, and all that runs now may go on beside what follows."""
+    pid = halted(None, *([other] if other else []), timeout=timeout)
+    if pid is None:
+        ranktape_cli.fail("no rank has stopped at its fault point")
+    beside[:] = processes()
+    return pid

@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 from faults import all_gone, check, clustered, end, finish, held_to, ok, processes, run, start, stopped_process, write_bin
-from ranktape_cli import digest
+from ranktape_cli import digest, vecs
 
 which = sys.argv[1]
 OFTEN = ("--checkpoint-interval", "0.1")
@@ -103,7 +103,9 @@ if which == "stops":
     os.kill(pid, signal.SIGCONT)
     held_to("SIGUSR1", finish(job), 75, ["stopped", "--resume"], job="insert")
     check(not os.path.exists("asked/LOCK") and "job" in kept("asked"), f"after SIGUSR1: {kept('asked')}")
-    check(ok("verify", "asked", "--json", ranks=0).json()["orphans"] == 0, "what --resume goes on with is told as left over")
+    told = ok("verify", "asked", "--json", ranks=0).json()
+    check((told["orphans"], told["interrupted"]) == (0, "insert"), f"what --resume goes on with: {told}")
+    check("an insert, which --resume goes on with" in ok("verify", "asked", ranks=1).out, "verify does not tell of an interrupted insert")
     finished("SIGUSR1", "asked", want["plain"], ranks=2)
     # the disk is full, once something is kept; then there is room again
     job, pid = halt(copy("full"))
@@ -191,13 +193,11 @@ elif which == "refusals":
     result = finished("void", "passed", want, *IDS, goes_on=False)
     check("anew" in result.err, f"a checkpoint of another generation: {result.err}")
     # a heap that grows: the rows there at the first start
-    def write_vecs(mode, rows):
-        with open("rows.fvecs", mode) as f:
-            f.write(np.hstack([np.full((len(rows), 1), 8, "<i4").view("<f4"), rows]).astype("<f4").tobytes())
-
-    write_vecs("wb", clustered(N, 8, clusters=100, seed=3))
+    with open("rows.fvecs", "wb") as f:
+        f.write(vecs(clustered(N, 8, clusters=100, seed=3)))
     interrupt("grown", "--concurrent", rows="rows.fvecs")
-    write_vecs("ab", clustered(1000, 8, seed=5))
+    with open("rows.fvecs", "ab") as f:
+        f.write(vecs(clustered(1000, 8, seed=5)))
     result = ok("insert", "grown", "rows.fvecs", "--concurrent", "--resume", "--json", ranks=3).json()
     check(result["inserted"] == N, f"a heap that has grown: {result}")
     # what is left behind goes with verify --clean, and what that leaves behind when it is killed can still be gone on with
@@ -210,7 +210,9 @@ elif which == "refusals":
         ok("insert", "cleaned", "rows.fbin", *IDS, "--resume", ranks=2)
         check(digest("cleaned") == want, f"verify --clean that is killed at removal {n}: another digest")
     check(4 < n < 19, f"verify --clean removes {n - 1} files")
+    check("what an interrupted insert could go on from" in result.out, f"verify --clean does not tell what goes: {result.out}")
     same_files("verify --clean", "start", "cleaned")
+    check(ok("verify", "cleaned", "--json", ranks=0).json()["interrupted"] is None, "an interrupted insert after verify --clean")
     finished("verify --clean", "cleaned", want, *IDS, goes_on=False)
 elif which == "anytime":
     # killed again and again, at any time, each time on other ranks, until one run comes to the end

@@ -8,8 +8,8 @@ import time
 
 import numpy as np
 
-from faults import (LAUNCHER, SECONDS, all_gone, check, clustered, end, finish, gone, held_to, ok, processes, run, start,
-                    stopped_process, write_bin)
+from faults import (LAUNCHER, all_gone, check, clustered, end, finish, gone, halted, held_to, ok, run, start, stopped_process,
+                    write_bin)
 from ranktape_cli import digest
 
 which = sys.argv[1]
@@ -122,21 +122,6 @@ def rows_and_ids():
     # an id that has died is free
     ok("insert", "index", five, "--ids", ids_file("again.u64", [9, 7, 8, 10**9, 10**9 + 1]), ranks=3)
     refuses("there again", ["id 7", "row 1"], "insert", "index", five, "--ids", "again.u64")
-
-
-def halted(job, *others):
-    """The process of the job that a fault has stopped; None: it came to its end."""
-    until = time.monotonic() + SECONDS
-    while job.poll() is None and time.monotonic() < until:
-        for pid in set(processes()) - set(others):
-            try:
-                with open(f"/proc/{pid}/stat") as f:
-                    if f.read().rsplit(")", 1)[1].split()[0] == "T":
-                        return pid
-            except OSError:
-                pass
-        time.sleep(0.01)
-    return None
 
 
 def stands_still_while_publishing(point):

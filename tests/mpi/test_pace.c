@@ -1,5 +1,5 @@
-/* --cost-delay: a sleep for every 64 MiB that a vacuum has moved, whatever the pieces, and none that
- * a stop has to wait for. */
+/* --cost-delay: a sleep for every 64 MiB that a vacuum has moved, whatever the pieces, and none
+ * that a stop has to wait for. */
 #define RT_TEST_MPI
 #include "tests/rt_test.h"
 
