@@ -130,6 +130,16 @@ void rt_tape_columns_free(struct rt_tape_columns *own)
     rt_array_free(own->places);
 }
 
+void rt_tape_take(const struct rt_tape_columns *to, size_t at, const struct rt_tape_records *from,
+                  uint64_t record, uint32_t code_bytes, uint32_t n_factors)
+{
+    to->lists[at] = from->lists[record];
+    to->ids[at] = from->ids[record];
+    memcpy(to->codes + at * code_bytes, from->codes + record * code_bytes, code_bytes);
+    memcpy(to->factors + at * n_factors, from->factors + record * n_factors,
+           n_factors * sizeof *to->factors);
+}
+
 size_t rt_tape_record_bytes(uint32_t code_bytes, uint32_t n_factors)
 {
     return sizeof(uint32_t) + sizeof(uint64_t) + code_bytes + n_factors * sizeof(float) +

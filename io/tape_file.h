@@ -55,6 +55,9 @@ struct rt_tape_columns {
 enum rt_status rt_tape_columns_new(size_t n_rows, uint32_t code_bytes, uint32_t n_factors,
                                    struct rt_tape_columns *out, struct rt_error *err) RT_MUST_CHECK;
 void rt_tape_columns_free(struct rt_tape_columns *own);
+/* Record number `record` of from, but for its place, to number `at` of to. */
+void rt_tape_take(const struct rt_tape_columns *to, size_t at, const struct rt_tape_records *from,
+                  uint64_t record, uint32_t code_bytes, uint32_t n_factors);
 /* Bytes of one record over all columns. */
 size_t rt_tape_record_bytes(uint32_t code_bytes, uint32_t n_factors);
 

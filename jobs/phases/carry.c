@@ -169,8 +169,8 @@ static uint64_t block_of(const struct rt_carry *carry, uint64_t row)
 }
 
 static enum rt_status take_record(const struct rt_carry *carry, const struct rt_tape_view *tape,
-                                  uint64_t record, size_t at, const struct rt_carry_columns *out,
-                                  struct rt_error *err)
+                                  uint64_t record, size_t at, const struct rt_tape_columns *out,
+                                  unsigned char *vectors, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const struct rt_index_view *view = carry->view;
@@ -183,19 +183,15 @@ static enum rt_status take_record(const struct rt_carry *carry, const struct rt_
     if (*there.id != from->ids[record] || *there.list != from->lists[record])
         RT_FAIL(RT_DAMAGED, "'%s' is damaged: the vector of row %" PRIu64 " is another row's",
                 rt_h5_map_path(tape->map), from->ids[record]);
-    out->lists[at] = from->lists[record];
-    out->ids[at] = from->ids[record];
-    memcpy(out->codes + at * view->code_bytes, from->codes + record * view->code_bytes,
-           view->code_bytes);
-    memcpy(out->factors + at * view->n_factors, from->factors + record * view->n_factors,
-           view->n_factors * sizeof(float));
-    memcpy(out->vectors + at * row_bytes, there.vector, row_bytes);
+    rt_tape_take(out, at, from, record, view->code_bytes, view->n_factors);
+    memcpy(vectors + at * row_bytes, there.vector, row_bytes);
 done:
     return st;
 }
 
 enum rt_status rt_carry_read(const struct rt_carry *carry, uint64_t begin, size_t n,
-                             const struct rt_carry_columns *out, struct rt_error *err)
+                             const struct rt_tape_columns *out, unsigned char *vectors,
+                             struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     size_t at = 0;
@@ -211,7 +207,7 @@ enum rt_status rt_carry_read(const struct rt_carry *carry, uint64_t begin, size_
             RT_TRY(judge(carry->view, block->tape, i, &goes_along, err));
             if (!goes_along || row++ < begin)
                 continue;
-            RT_TRY(take_record(carry, block->tape, i, at++, out, err));
+            RT_TRY(take_record(carry, block->tape, i, at++, out, vectors, err));
         }
     }
     if (at < n)

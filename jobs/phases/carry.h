@@ -40,18 +40,12 @@ bool rt_carry_is_taken(const struct rt_carry *carry, uint64_t generation);
  * else 0). */
 uint64_t rt_carry_bytes(uint64_t n_records, uint64_t n_segments);
 
-struct rt_carry_columns { /* of n rows, as a tape's records and a vectors file's slots */
-    uint32_t *lists;
-    uint64_t *ids;
-    uint8_t *codes;
-    float *factors;
-    unsigned char *vectors;
-};
 /* Rows [begin, begin + n) of those taken, in the order of files and records; where vectors stay in
  * the heap in that of segments, and a dead one has id RT_NO_ID and list RT_NO_LIST and nothing
- * else. Local. Fails with RT_DAMAGED. */
+ * else. Records go to out, whose places stay as they are, and vectors, where files hold them, to
+ * `vectors`. Local. Fails with RT_DAMAGED. */
 enum rt_status rt_carry_read(const struct rt_carry *carry, uint64_t begin, size_t n,
-                             const struct rt_carry_columns *out,
+                             const struct rt_tape_columns *out, unsigned char *vectors,
                              struct rt_error *err) RT_MUST_CHECK;
 
 #endif

@@ -6,7 +6,6 @@
 #include "mpi/partition.h"
 
 #include <inttypes.h>
-#include <string.h>
 
 #define GRAIN 64u         /* slots that go along together, if any of them lives */
 #define BLOCK_SLOTS 4096u /* 64 grains: a bit each */
@@ -256,21 +255,15 @@ done:
 }
 
 static void take_record(const struct rt_carry *carry, const struct rt_heap_block *block,
-                        uint64_t record, size_t at, const struct rt_carry_columns *out)
+                        uint64_t record, size_t at, const struct rt_tape_columns *out)
 {
     const struct rt_index_view *view = carry->view;
-    const struct rt_tape_records *from =
-        &tape_of(view, block->segment->file->shape.generation)->records;
-    out->lists[at] = from->lists[record];
-    out->ids[at] = from->ids[record];
-    memcpy(out->codes + at * view->code_bytes, from->codes + record * view->code_bytes,
-           view->code_bytes);
-    memcpy(out->factors + at * view->n_factors, from->factors + record * view->n_factors,
-           view->n_factors * sizeof(float));
+    const struct rt_tape_view *tape = tape_of(view, block->segment->file->shape.generation);
+    rt_tape_take(out, at, &tape->records, record, view->code_bytes, view->n_factors);
 }
 
 enum rt_status rt_heap_carry_read(const struct rt_carry *carry, uint64_t begin, size_t n,
-                                  const struct rt_carry_columns *out, struct rt_error *err)
+                                  const struct rt_tape_columns *out, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     size_t b = rt_find_last(&carry->heap_blocks->first_row, sizeof *carry->heap_blocks,

@@ -10,9 +10,9 @@
  * over the job's communicator; carry is the same on all ranks. Fails with RT_DAMAGED, RT_NOMEM. */
 enum rt_status rt_heap_carry_find(struct rt_phase_context *context, struct rt_carry *carry,
                                   struct rt_error *err) RT_MUST_CHECK;
-/* As rt_carry_read. */
+/* As rt_carry_read; no vectors. */
 enum rt_status rt_heap_carry_read(const struct rt_carry *carry, uint64_t begin, size_t n,
-                                  const struct rt_carry_columns *out,
+                                  const struct rt_tape_columns *out,
                                   struct rt_error *err) RT_MUST_CHECK;
 /* How many heap_runs they can come to. */
 uint64_t rt_heap_carry_most_runs(uint64_t n_slots, uint64_t n_segments);

@@ -119,14 +119,13 @@ static enum rt_status carry_block(struct rt_inserter *in, uint64_t first_row, si
                                   size_t at, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    struct rt_carry_columns columns = {.lists = in->rows.lists + at,
-                                       .ids = in->rows.ids + at,
-                                       .codes = in->rows.codes + at * in->code_bytes,
-                                       .factors = in->rows.factors + at * in->n_factors,
-                                       .vectors = in->native};
-    RT_TRY(rt_carry_read(in->input->carry, first_row, n_rows, &columns, err));
-    RT_TRY(append_vectors(in, first_row, n_rows, columns.ids, columns.lists, in->rows.places + at,
-                          err));
+    struct rt_tape_columns columns = {.lists = in->rows.lists + at,
+                                      .ids = in->rows.ids + at,
+                                      .codes = in->rows.codes + at * in->code_bytes,
+                                      .factors = in->rows.factors + at * in->n_factors,
+                                      .places = in->rows.places + at};
+    RT_TRY(rt_carry_read(in->input->carry, first_row, n_rows, &columns, in->native, err));
+    RT_TRY(append_vectors(in, first_row, n_rows, columns.ids, columns.lists, columns.places, err));
     rt_progress_add(in->context->progress, RT_COUNT_DONE, n_rows);
 done:
     return st;
@@ -193,17 +192,15 @@ static enum rt_status append_chunk(struct rt_inserter *in, size_t at, size_t n_r
                                    struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    const struct rt_tape_columns *from = &in->rows;
+    const struct rt_tape_columns *rows = &in->rows;
     struct rt_tape_columns *to = &in->sorted;
-    size_t n = rt_row_coder_order(from->lists + at, n_rows, in->order, in->scratch);
+    const struct rt_tape_records from = {at + n_rows, rows->lists,   rows->ids,
+                                         rows->codes, rows->factors, rows->places};
+    size_t n = rt_row_coder_order(rows->lists + at, n_rows, in->order, in->scratch);
     for (size_t i = 0; i < n; i++) {
         size_t row = at + in->order[i];
-        to->lists[i] = from->lists[row];
-        to->ids[i] = from->ids[row];
-        to->places[i] = from->places[row];
-        memcpy(to->codes + i * in->code_bytes, from->codes + row * in->code_bytes, in->code_bytes);
-        memcpy(to->factors + i * in->n_factors, from->factors + row * in->n_factors,
-               in->n_factors * sizeof(float));
+        rt_tape_take(to, i, &from, row, in->code_bytes, in->n_factors);
+        to->places[i] = from.places[row];
     }
     if (in->directory_end - in->directory_begin == RT_DIRECTORY_CHUNKS)
         RT_TRY(write_chunk_directory(in, err));

@@ -151,12 +151,8 @@ static enum rt_status copy_record(const struct rt_index_view *view, const struct
     const struct rt_tape_records *from = &tape->records;
     uint64_t i = number & ((UINT64_C(1) << FILE_SHIFT) - 1);
     RT_TRY(rt_index_check_records(tape, i, i + 1, err));
-    c->lists[at] = from->lists[i];
-    c->ids[at] = from->ids[i];
+    rt_tape_take(c, at, from, i, view->code_bytes, view->n_factors);
     c->places[at] = from->places[i];
-    memcpy(c->codes + at * view->code_bytes, from->codes + i * view->code_bytes, view->code_bytes);
-    memcpy(c->factors + at * view->n_factors, from->factors + i * view->n_factors,
-           view->n_factors * sizeof *c->factors);
 done:
     return st;
 }
