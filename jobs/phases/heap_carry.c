@@ -19,7 +19,7 @@ struct rt_heap_block {  /* consecutive place slots of one segment */
 
 uint64_t rt_heap_carry_most_runs(uint64_t n_slots, uint64_t n_segments)
 {
-    return n_slots / (2 * GRAIN) + n_segments; /* every other grain is dead */
+    return n_slots / GRAIN / 2 + n_segments; /* every other grain is dead */
 }
 
 uint64_t rt_heap_carry_bytes(uint64_t n_slots, uint64_t n_segments)

@@ -10,9 +10,10 @@ static enum rt_status sleep_for(struct rt_pace *pace, double seconds, struct rt_
 {
     enum rt_status st = RT_OK;
     double end = rt_clock_seconds() + seconds;
-    for (double left = seconds; left > 0; left = end - rt_clock_seconds()) {
+    while (rt_clock_seconds() < end) {
+        double left = end - rt_clock_seconds();
         double nap = left < NAP_SECONDS ? left : NAP_SECONDS;
-        const struct timespec time = {.tv_nsec = (long)(nap * 1e9)};
+        const struct timespec time = {.tv_nsec = nap > 0 ? (long)(nap * 1e9) : 0};
         (void)nanosleep(&time, NULL);
         RT_TRY(rt_phase_check(pace->context, err));
     }
