@@ -113,6 +113,7 @@ static void install_stops(void)
 void rt_signals_told(int exit_code)
 {
     atomic_store(&told_exit_code, exit_code);
+    (void)signal(SIGPIPE, SIG_IGN);
 }
 
 void rt_signals_install(bool takes_stops)

@@ -13,9 +13,10 @@
  * bytes writes one line and ends with 1, any other crashes as always. A crash (SIGBUS, SIGSEGV,
  * SIGFPE, SIGABRT) of a thread with a crash note writes one line that names it and ends with 1. */
 void rt_signals_install(bool takes_stops);
-/* The job has failed and its message is out: what crashes from here on is a library that cleans up
- * (HDF5 1.10, after a file that a full disk did not let it close), and the process ends with this
- * code, not 0. */
+/* The job's last word is out: what crashes from here on is a library that cleans up (HDF5 1.10,
+ * after a file that a full disk did not let it close), and the process ends with this code where
+ * that is not 0. Nor does a broken pipe end it (a single process and Open MPI's daemon part in
+ * whichever order). */
 void rt_signals_told(int exit_code);
 /* The signal that asked this process to stop, -1 for rt_signals_ask_stop, 0 for none. */
 int rt_signals_stop_asked(void);

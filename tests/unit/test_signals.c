@@ -117,6 +117,25 @@ RT_TEST("a job that does not look for stops is ended by them")
     CHECK(WIFEXITED(how) && WEXITSTATUS(how) == 0);
 }
 
+RT_TEST("once all is told, a pipe that breaks in a library's clean-up ends nothing")
+{
+    int status = 0;
+    (void)fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        int ends[2];
+        rt_signals_clear();
+        (void)signal(SIGPIPE, SIG_DFL);
+        rt_signals_install(false);
+        rt_signals_told(0);
+        if (pipe(ends) != 0 || close(ends[0]) != 0)
+            _exit(99);
+        _exit(write(ends[1], "", 1) == -1 ? 0 : 98);
+    }
+    CHECK(child > 0 && waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
 RT_TEST("guards are given back, and more than there is room for do no harm")
 {
     static char bytes[600];
