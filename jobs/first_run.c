@@ -4,6 +4,7 @@
 #include "io/checkpoint.h"
 #include "io/index_dir.h"
 #include "io/input_file.h"
+#include "io/row_format.h"
 #include "jobs/job.h"
 #include "mpi/partition.h"
 
@@ -45,7 +46,10 @@ static json_t *sample_json(const struct rt_row_sample *sample)
 static json_t *stamp_json(const char *path)
 {
     struct stat info;
-    if (!path[0] || stat(path, &info) != 0) /* FILE.h5:/dataset: its name must do */
+    char file[RT_PATH_MAX];
+    size_t split = stat(path, &info) == 0 ? 0 : rt_row_dataset_split(path);
+    (void)snprintf(file, split ? split + 1 : sizeof file, "%s", path); /* FILE.h5:/dataset */
+    if (!path[0] || split >= sizeof file || stat(file, &info) != 0)
         return json_null();
     return json_pack("[I, I]", (json_int_t)info.st_size,
                      (json_int_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec);
@@ -197,6 +201,16 @@ static bool is_auto(const json_t *option)
     return source && strcmp(source, rt_origin_name(RT_FROM_AUTO)) == 0;
 }
 
+/* What an option comes to. Not to say --from-row is no row 0: ids and heap rows are others. */
+static json_t *value_of(const char *name, const json_t *option)
+{
+    const char *source = json_string_value(json_object_get(option, "source"));
+    bool is_given = source && strcmp(source, rt_origin_name(RT_FROM_GIVEN)) == 0;
+    json_t *value = json_object_get(option, "value");
+    return strcmp(name, rt_option_table[RT_OPT_from_row].name) == 0 && !is_given ? json_null()
+                                                                                 : value;
+}
+
 enum rt_status rt_first_run_compare_options(const char *dir, const struct rt_options *options,
                                             const json_t *then, bool is_published,
                                             struct rt_error *err)
@@ -212,11 +226,10 @@ enum rt_status rt_first_run_compare_options(const char *dir, const struct rt_opt
         const json_t *other = json_object_get(then, name);
         char texts[2][200];
         if ((is_auto(option) && is_auto(other)) ||
-            (other &&
-             json_equal(json_object_get(option, "value"), json_object_get(other, "value"))))
+            (other && json_equal(value_of(name, option), value_of(name, other))))
             continue;
-        value_text(json_object_get(other, "value"), texts[0], sizeof texts[0]);
-        value_text(json_object_get(option, "value"), texts[1], sizeof texts[1]);
+        value_text(value_of(name, other), texts[0], sizeof texts[0]);
+        value_text(value_of(name, option), texts[1], sizeof texts[1]);
         if (is_published)
             RT_FAIL(RT_USAGE,
                     "'%.100s' is an index built with --%s %s, not %s; --force replaces it", dir,
@@ -344,7 +357,6 @@ enum rt_status rt_first_run_input(const struct rt_options *options, const struct
                                   struct rt_hash128 *out, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    static const struct rt_row_sample none = {0}; /* where stamps tell files apart */
     json_t *values = json_object();
     json_t *all = rt_options_json(options, RT_CLASS_RESULT);
     json_t *input = NULL;
@@ -353,11 +365,11 @@ enum rt_status rt_first_run_input(const struct rt_options *options, const struct
     const char *name = NULL;
     json_t *option = NULL;
     json_object_foreach(all, name, option) if (!is_auto(option))(void)
-        json_object_set(values, name, json_object_get(option, "value"));
+        json_object_set(values, name, value_of(name, option));
     files = options->concurrent ? json_integer((json_int_t)rows->n_rows) : stamps_json(rows);
     input = json_pack("{s:O, s:o, s:o, s:o, s:o}", "options", values, "files", files, "ids",
                       stamp_json(options->ids), "centroids", stamp_json(options->centroids),
-                      "sample", sample_json(options->concurrent ? rows->sample : &none));
+                      "sample", sample_json(rows->sample));
     text = input ? json_dumps(input, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     if (!text)
         RT_FAIL(RT_NOMEM, "out of memory: the record of a job");

@@ -199,8 +199,11 @@ static enum rt_status begin_checkpoints(struct insertion *in, struct rt_error *e
         .begin_context = in};
     if (are_few(in))
         goto done;
-    if (edit->job->rank == 0 && !goes_on)
+    if (edit->job->rank == 0 && !goes_on) {
+        if (in->before.found != RT_INSERT_VOID)
+            rt_edit_tell_void(edit);
         RT_LOCAL(rt_index_remove_checkpoint(edit->context.dir, err));
+    }
     RT_AGREE(edit->job->comm);
     edit->context.checkpoint = &in->checkpointing;
 done:
@@ -222,9 +225,11 @@ static enum rt_status tell_published(struct insertion *in, struct rt_error *err)
                                  job->options->keep_generations, NULL, err));
     rt_job_row(job, "done", "%s holds these rows already: generation %" PRIu64,
                in->edit.context.dir, b->generation);
-    if (b->n_rows < rt_rows_info(in->rows)->n_rows)
-        rt_job_row(job, "", "rows from %" PRIu64 " on have come since: --from-row %" PRIu64,
-                   b->n_rows, b->n_rows);
+    uint64_t next = in->edit.view->manifest->next_row; /* others may have put in more since */
+    next = next > b->n_rows ? next : b->n_rows;
+    if (b->n_rows < rt_rows_info(in->rows)->n_rows && next < rt_rows_info(in->rows)->n_rows)
+        rt_job_row(job, "", "rows from %" PRIu64 " on have come since: --from-row %" PRIu64, next,
+                   next);
     tell_counts(in, b->n_inserted, b->n_skipped, b->n_replaced);
 done:
     return st;

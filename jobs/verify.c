@@ -321,10 +321,12 @@ static enum rt_status clean(const struct verifier *v, struct rt_error *err)
     struct rt_lock_options how = {.break_lock = v->job->options->break_lock, .wait_seconds = 5};
     uint64_t n_removed = 0;
     const char *interrupted = NULL;
+    struct rt_error ignored;
     char count[RT_UNITS_TEXT];
     const char *dir = v->job->options->argument[0];
     RT_TRY(rt_lock_take(dir, &how, &lock, err));
-    RT_TRY(find_interrupted(v, &interrupted, err));
+    if (find_interrupted(v, &interrupted, &ignored) != RT_OK) /* nor can --resume read it */
+        interrupted = NULL;
     RT_TRY(rt_index_dir_keep(dir, lock, v->job->options->keep_generations, &n_removed, err));
     rt_job_row(v->job, "removed", "%s files that no generation names%s%s%s",
                rt_units_count(n_removed, count),
@@ -381,6 +383,7 @@ enum rt_status rt_verify_run(struct rt_job *job, struct rt_error *err)
     RT_LOCAL(prepare(&v, err));
     RT_AGREE(job->comm);
     RT_TRY(check(&v, err));
+    rt_job_set(job, "interrupted", json_null()); /* as far as is known */
     if (job->options->clean && job->rank == 0)
         RT_LOCAL(clean(&v, err));
     else if (job->rank == 0)

@@ -153,18 +153,17 @@ done:
     return st;
 }
 
-/* Rank 0: the index has moved on, so that another job's checkpoint is of use no longer. */
-static void tell_void(const struct rt_edit *e)
+void rt_edit_tell_void(const struct rt_edit *edit)
 {
     struct rt_error ignored;
     json_t *record = NULL;
-    if (rt_first_run_read(e->context.dir, &record, &ignored) == RT_OK && record &&
-        rt_first_run_generation(record) != e->context.generation)
-        rt_job_warn(e->job,
-                    "'%s' is at generation %" PRIu64
-                    " now: what an interrupted insert has left there is void, --resume begins it "
-                    "anew",
-                    e->context.dir, e->context.generation);
+    if (rt_first_run_read(edit->context.dir, &record, &ignored) == RT_OK && record &&
+        rt_first_run_generation(record) != edit->context.generation)
+        rt_job_warn(edit->job, "what an interrupted %s has left in '%s' is void: %s",
+                    rt_first_run_is_of(record, RT_JOB_INSERT) ? "insert" : "build",
+                    edit->context.dir,
+                    rt_first_run_is_of(record, RT_JOB_INSERT) ? "--resume begins it anew"
+                                                              : "build --force begins it anew");
     json_decref(record);
 }
 
@@ -187,7 +186,7 @@ enum rt_status rt_edit_publish(struct rt_edit *edit, const struct rt_new_file *f
     rt_progress_view_clear(edit->watch);
     if (edit->job->rank == 0) {
         struct rt_error failed;
-        tell_void(edit);
+        rt_edit_tell_void(edit);
         if (rt_index_dir_keep(edit->context.dir, edit->lock, edit->job->options->keep_generations,
                               NULL, &failed) != RT_OK)
             rt_job_warn(edit->job, "files of old generations could not be removed: %s",

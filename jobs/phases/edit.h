@@ -51,6 +51,9 @@ void rt_edit_bury(struct rt_edit *edit, const struct rt_tombstone_output *dead);
 enum rt_status rt_edit_publish(struct rt_edit *edit, const struct rt_new_file *files,
                                uint32_t n_files, struct rt_rows *rows, json_t *what,
                                struct rt_error *err) RT_MUST_CHECK;
+/* Rank 0: a warning where another job than this has left something to go on with, since the index
+ * moves on or that makes room. */
+void rt_edit_tell_void(const struct rt_edit *edit);
 /* After publishing: the new generation is opened, and the next one begun. Collective. */
 enum rt_status rt_edit_again(struct rt_edit *edit, struct rt_error *err) RT_MUST_CHECK;
 /* Puts value under key into the record (reference stolen); nothing on other ranks. */

@@ -3,6 +3,7 @@
 #include "core/block.h"
 #include "core/code.h"
 #include "core/memory.h"
+#include "core/random.h"
 #include "core/recode.h"
 #include "io/index_rows.h"
 #include "io/input_file.h"
@@ -40,29 +41,44 @@ done:
     return st;
 }
 
-/* The list's first live row. */
-static enum rt_status look_into_list(struct looking *l, uint32_t list, struct rt_error *err)
+/* The list's first live row from row i on, forwards or backwards. */
+static enum rt_status look_from(struct looking *l, uint32_t list,
+                                const struct rt_list_blocks *blocks, uint64_t n_rows, uint64_t i,
+                                bool is_forwards, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const struct rt_index_view *view = l->view;
     uint32_t dim = view->manifest->dim;
     uint64_t generation = rt_index_list_generation(view, list);
-    struct rt_list_blocks blocks;
     float factors[RT_MAX_FACTORS];
-    uint64_t n_rows = 0;
-    uint64_t i = 0;
-    RT_TRY(rt_index_list(view, list, &blocks, &n_rows, err));
-    while (i < n_rows && !rt_index_is_live(view, blocks.ids[i], generation))
-        i++;
-    if (i == n_rows)
+    while (i < n_rows && !rt_index_is_live(view, blocks->ids[i], generation))
+        i = is_forwards ? i + 1 : i - 1; /* before row 0 is beyond all */
+    if (i >= n_rows)
         goto done;
     uint64_t block = i / RT_BLOCK_ROWS;
     uint32_t row = (uint32_t)(i % RT_BLOCK_ROWS);
     RT_TRY(rt_index_check_blocks(view, list, block, 1, err));
-    rt_block_get(blocks.codes + block * rt_block_code_bytes(dim), dim, row, l->code);
+    rt_block_get(blocks->codes + block * rt_block_code_bytes(dim), dim, row, l->code);
     for (uint32_t f = 0; f < view->n_factors; f++)
-        factors[f] = blocks.factors[(block * view->n_factors + f) * RT_BLOCK_ROWS + row];
-    RT_TRY(look_at(l, list, blocks.places[i], l->code, factors, err));
+        factors[f] = blocks->factors[(block * view->n_factors + f) * RT_BLOCK_ROWS + row];
+    RT_TRY(look_at(l, list, blocks->places[i], l->code, factors, err));
+done:
+    return st;
+}
+
+/* Lists hold their rows in the order of the heap, and what was folded in later behind: the first,
+ * one of those between and the last come from all parts of it. */
+static enum rt_status look_into_list(struct looking *l, uint32_t list, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_list_blocks blocks;
+    uint64_t n_rows = 0;
+    RT_TRY(rt_index_list(l->view, list, &blocks, &n_rows, err));
+    if (n_rows == 0)
+        goto done;
+    RT_TRY(look_from(l, list, &blocks, n_rows, 0, true, err));
+    RT_TRY(look_from(l, list, &blocks, n_rows, rt_mix64(list) % n_rows, true, err));
+    RT_TRY(look_from(l, list, &blocks, n_rows, n_rows - 1, false, err));
 done:
     return st;
 }

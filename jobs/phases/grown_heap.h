@@ -8,7 +8,7 @@
 
 /* Do `rows` hold what the index has read so far? Their number tells, and the codes of some rows of
  * the index, computed again from them; paths may differ, for a heap may have moved. `name` is what
- * the call names them. Local, a few hundred rows at most. Fails with RT_INPUT where they do not,
+ * the call names them. Local, some hundred rows at most. Fails with RT_INPUT where they do not,
  * RT_IO, RT_DAMAGED, RT_NOMEM. */
 enum rt_status rt_grown_heap_check(const struct rt_index_view *view, struct rt_rows *rows,
                                    const char *name, struct rt_error *err) RT_MUST_CHECK;

@@ -10,6 +10,11 @@ import numpy as np
 from faults import all_gone, check, clustered, end, finish, held_to, ok, processes, run, start, stopped_process, write_bin
 from ranktape_cli import digest, vecs
 
+try:
+    import h5py
+except ImportError:
+    h5py = None
+
 which = sys.argv[1]
 OFTEN = ("--checkpoint-interval", "0.1")
 N = 200000  # four chunks, two for each of two ranks
@@ -185,6 +190,32 @@ elif which == "refusals":
     os.rename("rows.fbin", "moved.fbin")
     finished("moved rows", "index", want, *IDS, "--tapes", "1", "--block-rows", "64", rows="moved.fbin", ranks=2)
     os.rename("moved.fbin", "rows.fbin")
+    # not to say --from-row is no row 0
+    interrupt("plain")
+    held_to("resume with --from-row 0", run("insert", "plain", "rows.fbin", "--from-row", "0", "--resume", ranks=1), 2,
+            ["plain", "--from-row", "0"], job="insert")
+    # what cannot be read any more goes with --clean as well
+    with open("plain/checkpoint/job", "r+b") as f:
+        f.seek(8)
+        f.write(b"\x09")
+    ok("verify", "plain", "--clean", ranks=1)
+    same_files("a checkpoint of another version", "start", "plain")
+    # rows of the same size and time are others
+    for n in (0, 1):
+        os.utime(write_bin(f"part-{n}.fbin", clustered(300, 8, seed=30 + n)), ns=(1, 1))
+    for number, name in enumerate(("part-0.fbin", "part-1.fbin", "part-1.fbin"), 1):
+        result = ok("insert", "plain", name, "--resume", "--json", ranks=1).json()
+        rows = ok("info", "plain", "--json", ranks=0).json()["rows"]
+        check((result["inserted"], rows) == (300, 2500 + 300 * min(number, 2)), f"part {number}: {result}, {rows} rows")
+    # ids of an HDF5 file are looked at as any
+    if h5py:
+        for first in (10 ** 6, 2 * 10 ** 6):
+            with h5py.File("ids.h5", "w") as f:
+                f["a"] = np.arange(N, dtype="<u8") + first
+            if first == 10 ** 6:
+                interrupt("column", "--ids", "ids.h5:/a")
+        held_to("other ids in HDF5", run("insert", "column", "rows.fbin", "--ids", "ids.h5:/a", "--resume", ranks=1), 2,
+                ["ids.h5", "changed"], job="insert")
     # another writer has published: void, and both say so
     interrupt("passed", *IDS)
     result = ok("delete", "passed", "--ids", "dead.u64", ranks=1)

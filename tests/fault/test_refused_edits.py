@@ -114,6 +114,17 @@ def rows_and_ids():
         refuses(f"a heap grown otherwise: {what}", ["grown.fbin", *words], "insert", "heap", grown, "--from-row", 600, *high)
     ok("insert", "heap", write_bin("grown.fbin", np.concatenate((rows, more, late))), "--from-row", 640, ranks=2)
     ok("verify", "heap", "--full", ranks=2)
+    ok("insert", "heap", write_bin("alone.fbin", clustered(60, 8, seed=8)), ranks=2)
+    ok("vacuum", "heap", "--full", ranks=2)
+    grown = write_bin("grown.fbin", np.concatenate((rows, more, late, clustered(90, 8, seed=9))))
+    ids_file("high.u64", range(10**6, 10**6 + 830))
+    refuses("a heap without a file between", ["grown.fbin", "is not the row"], "insert", "heap", grown, "--from-row", 800, *high)
+    os.mkdir("parts")
+    for n in range(1, 10):
+        write_bin(f"parts/part-{n}.fbin", clustered(300, 8, seed=40 + n))
+    ok("build", "parts", "of_parts", "--lists", "6", "--rerank-in-heap", ranks=2)
+    write_bin("parts/part-10.fbin", clustered(300, 8, seed=50))  # its name comes after part-1's
+    refuses("a heap that has grown in its middle", ["parts", "is not the row"], "insert", "of_parts", "parts", "--from-row", 2700)
     with open("odd.u64", "wb") as f:
         f.write(b"12345")
     refuses("an odd file", ["odd.u64"], "delete", "index", "--ids", "odd.u64")
