@@ -256,7 +256,14 @@ enum rt_status rt_manifest_publish(const char *dir, const struct rt_manifest *ma
     text.data = printed;
     struct rt_fs_text current = {.name = "CURRENT", .data = line};
     current.n_bytes = current_line(manifest->generation, rt_hash128(printed, text.n_bytes), line);
-    RT_TRY(rt_fs_replace_both(dir, &text, &current, lock ? check_lock : NULL, lock, err));
+    st = rt_fs_replace_both(dir, &text, &current, lock ? check_lock : NULL, lock, err);
+    if (st != RT_OK && rt_manifest_is_current(dir, manifest->generation)) {
+        struct rt_error why = *err;
+        RT_FAIL(st,
+                "generation %llu of '%.200s' is published, but a loss of power may take it away: "
+                "%.200s",
+                (unsigned long long)manifest->generation, dir, why.text);
+    }
 done:
     rt_array_free(printed);
     return st;

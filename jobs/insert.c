@@ -225,11 +225,9 @@ static enum rt_status tell_published(struct insertion *in, struct rt_error *err)
                                  job->options->keep_generations, NULL, err));
     rt_job_row(job, "done", "%s holds these rows already: generation %" PRIu64,
                in->edit.context.dir, b->generation);
-    uint64_t next = in->edit.view->manifest->next_row; /* others may have put in more since */
-    next = next > b->n_rows ? next : b->n_rows;
-    if (b->n_rows < rt_rows_info(in->rows)->n_rows && next < rt_rows_info(in->rows)->n_rows)
-        rt_job_row(job, "", "rows from %" PRIu64 " on have come since: --from-row %" PRIu64, next,
-                   next);
+    if (b->n_rows < rt_rows_info(in->rows)->n_rows)
+        rt_job_row(job, "", "rows from %" PRIu64 " on have come since: --from-row %" PRIu64,
+                   b->n_rows, b->n_rows);
     tell_counts(in, b->n_inserted, b->n_skipped, b->n_replaced);
 done:
     return st;
