@@ -299,7 +299,9 @@ enum rt_status rt_first_run_compare_files(const char *dir, const struct rt_optio
         now = rt_first_run_stamp(&rows->files[i]);
         if (!json_equal(now, json_array_get(then, i)) &&
             !(options->concurrent && has_grown(json_array_get(then, i), now)))
-            RT_FAIL(RT_INPUT, "'%.200s' has changed since the %s '%.100s' began (size or time): %s",
+            RT_FAIL(RT_INPUT,
+                    "'%.200s' is not what the %s '%.100s' began with, or has changed (size or "
+                    "time): %s",
                     rows->files[i].path, work_of(options), dir, way_out(options));
     }
 done:

@@ -328,8 +328,9 @@ static enum rt_status clean(const struct verifier *v, struct rt_error *err)
     if (find_interrupted(v, &interrupted, &ignored) != RT_OK) /* nor can --resume read it */
         interrupted = NULL;
     RT_TRY(rt_index_dir_keep(dir, lock, v->job->options->keep_generations, &n_removed, err));
-    rt_job_row(v->job, "removed", "%s files that no generation names%s%s%s",
-               rt_units_count(n_removed, count),
+    rt_job_row(v->job, "removed",
+               "%s files that none of the last %" PRIu64 " generations names%s%s%s",
+               rt_units_count(n_removed, count), v->job->options->keep_generations,
                interrupted ? ", with them what an interrupted " : "",
                interrupted ? interrupted : "", interrupted ? " could go on from" : "");
     rt_job_set(v->job, "removed", json_integer((json_int_t)n_removed));
@@ -357,8 +358,10 @@ static void tell_orphans(const struct verifier *v)
                    "%s %s, which --resume goes on with; --clean removes what it has left",
                    interrupted[0] == 'i' ? "an" : "a", interrupted);
     if (n)
-        rt_job_row(v->job, "orphans", "%s files that no generation names; --clean removes them",
-                   rt_units_count(n, count));
+        rt_job_row(v->job, "orphans",
+                   "%s files that none of the last %" PRIu64
+                   " generations names; --clean removes them",
+                   rt_units_count(n, count), options->keep_generations);
     rt_job_set(v->job, "orphans", json_integer((json_int_t)n));
 }
 

@@ -153,8 +153,11 @@ elif which == "refusals":
     # what cannot be gone on with is not left behind
     with open(f"{copy('shut')}/checkpoint", "w") as f:
         f.write("not ours")
-    held_to("no first state", run("insert", "shut", "rows.fbin", "--block-rows", 64, *OFTEN, ranks=2), 1, ["shut/checkpoint"],
-            job="insert")
+    job = start("insert", "shut", "rows.fbin", *OFTEN, ranks=2, environment={"RANKTAPE_FAULT": "write:1:4:stop"})
+    pid = stopped_process()
+    time.sleep(1)  # in which a state is due
+    os.kill(pid, signal.SIGCONT)
+    held_to("no first state", finish(job), 1, ["shut/checkpoint"], job="insert")
     os.remove("shut/checkpoint")
     same_files("no first state", "start", "shut")
     # where nothing is there it begins; where the same insert is there it is done; on purpose twice it is not

@@ -95,7 +95,7 @@ if which == "directories":
             f.write("left behind")
     for n in (0, 2):
         told = ok("verify", "index", ranks=n)
-        check("2 files that no generation names; --clean" in told.out, f"orphans are not told: {told.out}")
+        check("2 files that none of the last 2 generations names; --clean" in told.out, f"orphans are not told: {told.out}")
         check(ok("verify", "index", "--json", ranks=n).json()["orphans"] == 2, "orphans in JSON")
     ok("verify", "index", "--clean", ranks=2)
     told = ok("verify", "index", "--json", ranks=0).json()
