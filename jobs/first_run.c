@@ -46,10 +46,14 @@ static json_t *sample_json(const struct rt_row_sample *sample)
 static json_t *stamp_json(const char *path)
 {
     struct stat info;
-    char file[RT_PATH_MAX];
-    size_t split = stat(path, &info) == 0 ? 0 : rt_row_dataset_split(path);
-    (void)snprintf(file, split ? split + 1 : sizeof file, "%s", path); /* FILE.h5:/dataset */
-    if (!path[0] || split >= sizeof file || stat(file, &info) != 0)
+    struct rt_error ignored;
+    char *file = NULL; /* without ":/dataset" */
+    char *set = NULL;
+    bool is_there = path[0] && rt_row_name_split(path, NULL, &file, &set, &ignored) == RT_OK &&
+                    stat(file, &info) == 0;
+    free(file);
+    free(set);
+    if (!is_there)
         return json_null();
     return json_pack("[I, I]", (json_int_t)info.st_size,
                      (json_int_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec);
@@ -95,6 +99,11 @@ bool rt_first_run_is_of(const json_t *json, enum rt_job_id job)
 {
     const char *name = json_string_value(json_object_get(json, "job"));
     return name && strcmp(name, rt_job_name(job)) == 0;
+}
+
+enum rt_job_id rt_first_run_job(const json_t *json)
+{
+    return rt_first_run_is_of(json, RT_JOB_INSERT) ? RT_JOB_INSERT : RT_JOB_BUILD;
 }
 
 uint64_t rt_first_run_generation(const json_t *json)
@@ -195,20 +204,23 @@ static void value_text(const json_t *value, char *text, size_t text_size)
     free(dump);
 }
 
-static bool is_auto(const json_t *option)
+static bool is_from(const json_t *option, enum rt_origin origin)
 {
     const char *source = json_string_value(json_object_get(option, "source"));
-    return source && strcmp(source, rt_origin_name(RT_FROM_AUTO)) == 0;
+    return source && strcmp(source, rt_origin_name(origin)) == 0;
+}
+
+static bool is_auto(const json_t *option)
+{
+    return is_from(option, RT_FROM_AUTO);
 }
 
 /* What an option comes to. Not to say --from-row is no row 0: ids and heap rows are others. */
 static json_t *value_of(const char *name, const json_t *option)
 {
-    const char *source = json_string_value(json_object_get(option, "source"));
-    bool is_given = source && strcmp(source, rt_origin_name(RT_FROM_GIVEN)) == 0;
-    json_t *value = json_object_get(option, "value");
-    return strcmp(name, rt_option_table[RT_OPT_from_row].name) == 0 && !is_given ? json_null()
-                                                                                 : value;
+    if (strcmp(name, rt_option_table[RT_OPT_from_row].name) == 0 && !is_from(option, RT_FROM_GIVEN))
+        return json_null();
+    return json_object_get(option, "value");
 }
 
 enum rt_status rt_first_run_compare_options(const char *dir, const struct rt_options *options,
@@ -341,10 +353,9 @@ enum rt_status rt_first_run_take(const char *dir, const struct rt_options *optio
     json_int_t ranks = json_integer_value(json_object_get(json, "ranks"));
     json_int_t chooser = json_integer_value(json_object_get(json, "chooser"));
     uint64_t tapes = (uint64_t)json_integer_value(json_object_get(json, "tapes"));
-    bool is_drawn = chooser == RT_CHOOSER_RNG;
     if (base < 0 || ranks < 1 || ranks > INT32_MAX || tapes < 1 ||
         tapes > rt_option_table[RT_OPT_tapes].most || chooser < 0 || chooser > RT_CHOOSER_ZERO ||
-        (options->rerank_in_heap && is_drawn))
+        (options->rerank_in_heap && chooser == RT_CHOOSER_RNG))
         RT_FAIL(RT_DAMAGED, "the checkpoint in '%.200s' is damaged: %s", dir, way_out(options));
     *out = (struct rt_first_run){.generation = rt_first_run_generation(json),
                                  .base = (uint64_t)base,

@@ -34,6 +34,7 @@ enum rt_status rt_first_run_write(const char *dir, const struct rt_options *opti
 enum rt_status rt_first_run_read(const char *dir, json_t **json,
                                  struct rt_error *err) RT_MUST_CHECK;
 bool rt_first_run_is_of(const json_t *json, enum rt_job_id job);
+enum rt_job_id rt_first_run_job(const json_t *json);  /* whose record it is: build or insert */
 uint64_t rt_first_run_generation(const json_t *json); /* 0 where there is no record */
 /* Whether a job was interrupted that wrote a generation after `current`, of whatever job: what it
  * has left is still of use. */

@@ -16,8 +16,8 @@ static uint64_t count_of(const json_t *line, const char *key)
 
 /* What an insert of the first n_rows of ROWS is told by. */
 struct input {
-    uint64_t n_rows; /* 0: nothing yet */
-    char hash[33];
+    uint64_t n_rows;
+    char hash[33]; /* "": nothing yet */
 };
 
 static enum rt_status tell_by(const struct rt_options *options, struct rt_rows *rows, uint64_t n,
@@ -27,7 +27,7 @@ static enum rt_status tell_by(const struct rt_options *options, struct rt_rows *
     struct rt_rows_info then = *rt_rows_info(rows);
     struct rt_row_sample sample;
     struct rt_hash128 hash;
-    if (n == out->n_rows)
+    if (out->hash[0] && n == out->n_rows)
         return RT_OK;
     if (n < then.n_rows) {
         RT_TRY(rt_rows_sample_before(rows, options->from_row, n, &sample, err));

@@ -303,10 +303,10 @@ static enum rt_status find_interrupted(const struct verifier *v, const char **jo
     json_t *record = NULL;
     *job = NULL;
     RT_TRY(rt_first_run_read(v->job->options->argument[0], &record, err));
-    if (rt_first_run_generation(record) > v->view->manifest->generation)
-        *job =
-            rt_job_name(rt_first_run_is_of(record, RT_JOB_INSERT) ? RT_JOB_INSERT : RT_JOB_BUILD);
-    rt_job_set(v->job, "interrupted", *job ? json_string(*job) : json_null());
+    if (rt_first_run_generation(record) > v->view->manifest->generation) {
+        *job = rt_job_name(rt_first_run_job(record));
+        rt_job_set(v->job, "interrupted", json_string(*job));
+    }
 done:
     json_decref(record);
     return st;
@@ -325,8 +325,7 @@ static enum rt_status clean(const struct verifier *v, struct rt_error *err)
     char count[RT_UNITS_TEXT];
     const char *dir = v->job->options->argument[0];
     RT_TRY(rt_lock_take(dir, &how, &lock, err));
-    if (find_interrupted(v, &interrupted, &ignored) != RT_OK) /* nor can --resume read it */
-        interrupted = NULL;
+    (void)find_interrupted(v, &interrupted, &ignored); /* nor can --resume read it, if so */
     RT_TRY(rt_index_dir_keep(dir, lock, v->job->options->keep_generations, &n_removed, err));
     rt_job_row(v->job, "removed",
                "%s files that none of the last %" PRIu64 " generations names%s%s%s",

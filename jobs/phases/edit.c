@@ -159,11 +159,9 @@ void rt_edit_tell_void(const struct rt_edit *edit)
     json_t *record = NULL;
     if (rt_first_run_read(edit->context.dir, &record, &ignored) == RT_OK && record &&
         rt_first_run_generation(record) != edit->context.generation)
-        rt_job_warn(edit->job, "what an interrupted %s has left in '%s' is void: %s",
-                    rt_first_run_is_of(record, RT_JOB_INSERT) ? "insert" : "build",
-                    edit->context.dir,
-                    rt_first_run_is_of(record, RT_JOB_INSERT) ? "--resume begins it anew"
-                                                              : "build --force begins it anew");
+        rt_job_warn(edit->job, "what an interrupted %s has left in '%s' is void: %s begins it anew",
+                    rt_job_name(rt_first_run_job(record)), edit->context.dir,
+                    rt_first_run_job(record) == RT_JOB_INSERT ? "--resume" : "build --force");
     json_decref(record);
 }
 

@@ -103,9 +103,7 @@ static enum rt_status write_heap_segments(struct rt_inserter *in, struct rt_erro
     for (uint64_t i = mine.begin; i < mine.end; i++) {
         const struct rt_heap_segment *segment = &slots->heap_segments[i];
         uint64_t row = segment->run.first_row;
-        while (rt_slot_layout_rows(slots, of_rank).end <= row)
-            of_rank++;
-        uint32_t tape = rt_slot_layout_tape(slots, of_rank, row);
+        uint32_t tape = rt_slot_layout_tape_of_segment(slots, segment, &of_rank);
         entries[n++] =
             (struct rt_segment_entry){.number = segment->number,
                                       .tape = tape,

@@ -137,9 +137,8 @@ static uint64_t cut_runs(const struct rt_slot_layout *layout,
     return n;
 }
 
-/* Of a segment whose rows come after those of the call before; *rank: there, 0 at first. */
-static uint32_t tape_of(const struct rt_slot_layout *layout, const struct rt_heap_segment *segment,
-                        int *rank)
+uint32_t rt_slot_layout_tape_of_segment(const struct rt_slot_layout *layout,
+                                        const struct rt_heap_segment *segment, int *rank)
 {
     while (rt_slot_layout_rows(layout, *rank).end <= segment->run.first_row)
         ++*rank;
@@ -153,7 +152,7 @@ static void number_heap_segments(struct rt_slot_layout *layout, uint64_t n_segme
     uint32_t number = layout->first_segment;
     int rank = 0;
     for (uint64_t s = 0; s < n_segments; s++)
-        next[tape_of(layout, &layout->heap_segments[s], &rank)]++;
+        next[rt_slot_layout_tape_of_segment(layout, &layout->heap_segments[s], &rank)]++;
     for (uint32_t tape = 0; tape < layout->n_tapes; tape++) {
         uint32_t n = next[tape];
         next[tape] = number;
@@ -161,7 +160,8 @@ static void number_heap_segments(struct rt_slot_layout *layout, uint64_t n_segme
     }
     rank = 0;
     for (uint64_t s = 0; s < n_segments; s++)
-        layout->heap_segments[s].number = next[tape_of(layout, &layout->heap_segments[s], &rank)]++;
+        layout->heap_segments[s].number =
+            next[rt_slot_layout_tape_of_segment(layout, &layout->heap_segments[s], &rank)]++;
 }
 
 /* ---- a layout ---- */

@@ -89,6 +89,10 @@ const struct rt_slot_part *rt_slot_layout_part(const struct rt_slot_layout *layo
  * rng. */
 uint64_t rt_slot_layout_slot(const struct rt_slot_layout *layout, int rank, uint32_t tape,
                              uint64_t row);
+/* The tape of a segment of heap rows, for segments one after the other: *rank, 0 at first, becomes
+ * the one whose rows they are. */
+uint32_t rt_slot_layout_tape_of_segment(const struct rt_slot_layout *layout,
+                                        const struct rt_heap_segment *segment, int *rank);
 /* The place of a row that takes slot number `slot` of the file, in `tape`. */
 struct rt_place rt_slot_layout_place(const struct rt_slot_layout *layout, uint32_t tape,
                                      uint64_t slot, uint64_t row);
