@@ -3,6 +3,7 @@
 #include "core/find.h"
 #include "core/memory.h"
 #include "core/units.h"
+#include "io/input_file.h"
 #include "io/rows.h"
 
 #include <errno.h>
@@ -59,6 +60,59 @@ done:
     return st;
 }
 
+/* Of a file that was written to since, behind its rows as was agreed: are they what they were? */
+static enum rt_status check_grown(const struct rt_manifest *manifest,
+                                  const struct rt_manifest_heap *heap, const char *name,
+                                  struct rt_rows *rows, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_row_sample then = {.n_blocks = 0}; /* of this file, in its own numbers */
+    struct rt_row_sample now;
+    for (size_t i = 0; i < manifest->sample.n_blocks; i++) {
+        struct rt_sampled_block block = manifest->sample.blocks[i];
+        if (block.begin < heap->first_row || block.end - heap->first_row > heap->n_rows)
+            continue;
+        block.begin -= heap->first_row;
+        block.end -= heap->first_row;
+        then.blocks[then.n_blocks++] = block;
+    }
+    RT_TRY(rt_rows_sample_again(rows, &then, heap->n_rows, &now, err));
+    struct rt_row_change change = rt_row_sample_compare(&now, &then);
+    if (change.is_found)
+        RT_FAIL(RT_INPUT,
+                "rows %s to %s of '%s' have changed since they were indexed: --concurrent takes a "
+                "heap that grows behind its rows",
+                RT_GROUPED(change.begin), RT_GROUPED(change.end - 1), name);
+done:
+    return st;
+}
+
+static enum rt_status check_file(const struct rt_manifest *manifest, size_t number,
+                                 const char *name, bool is_moved, struct rt_rows *rows,
+                                 struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_manifest_heap *heap = &manifest->heaps[number];
+    const struct rt_rows_info *info = rt_rows_info(rows);
+    const struct rt_heap_file *file = &info->files[0];
+    if (info->n_rows != heap->n_rows || info->dim != manifest->dim ||
+        info->type != manifest->element)
+        RT_FAIL(RT_INPUT,
+                "'%s' is not the heap file that was indexed: %llu rows x %u, expected %llu x %u",
+                name, (unsigned long long)info->n_rows, info->dim, (unsigned long long)heap->n_rows,
+                manifest->dim);
+    bool is_same =
+        file->size_bytes == heap->size_bytes && (is_moved || file->mtime_ns == heap->mtime_ns);
+    if (!is_same && !heap->may_grow)
+        RT_FAIL(RT_INPUT,
+                "'%s' has changed since it was indexed; --heap %zu=PATH names an unchanged copy",
+                name, number);
+    if (!is_same)
+        RT_TRY(check_grown(manifest, heap, name, rows, err));
+done:
+    return st;
+}
+
 static enum rt_status open_file(const struct rt_manifest *manifest, size_t number,
                                 const struct rt_texts *moved, struct rt_rows **out,
                                 struct rt_error *err)
@@ -81,20 +135,12 @@ static enum rt_status open_file(const struct rt_manifest *manifest, size_t numbe
             "now",
             heap->path, number, number);
     struct rt_rows_options options = {.type = rt_element_name(manifest->element),
-                                      .dataset = "/train"};
+                                      .dataset = "/train",
+                                      .is_growing = heap->may_grow,
+                                      .snapshot = &heap->n_rows,
+                                      .n_snapshot = heap->may_grow};
     RT_TRY(rt_rows_open(name, &options, &rows, err));
-    const struct rt_rows_info *info = rt_rows_info(rows);
-    if (info->n_rows != heap->n_rows || info->dim != manifest->dim ||
-        info->type != manifest->element)
-        RT_FAIL(RT_INPUT,
-                "'%s' is not the heap file that was indexed: %llu rows x %u, expected %llu x %u",
-                name, (unsigned long long)info->n_rows, info->dim, (unsigned long long)heap->n_rows,
-                manifest->dim);
-    if (info->files[0].size_bytes != heap->size_bytes ||
-        (!path && info->files[0].mtime_ns != heap->mtime_ns))
-        RT_FAIL(RT_INPUT,
-                "'%s' has changed since it was indexed; --heap %zu=PATH names an unchanged copy",
-                name, number);
+    RT_TRY(check_file(manifest, number, name, path != NULL, rows, err));
     *out = rows;
     rows = NULL;
 done:

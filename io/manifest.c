@@ -157,7 +157,8 @@ enum rt_status rt_manifest_add_heaps(struct rt_manifest *manifest, const struct 
                                         .first_row = first_row + files[i].first_row,
                                         .n_rows = files[i].n_rows,
                                         .size_bytes = files[i].size_bytes,
-                                        .mtime_ns = files[i].mtime_ns};
+                                        .mtime_ns = files[i].mtime_ns,
+                                        .may_grow = files[i].may_grow};
         const char *path = NULL;
         if (manifest->rerank_in_heap) {
             RT_TRY(full_path(files[i].path, room, &path, err));
@@ -167,6 +168,21 @@ enum rt_status rt_manifest_add_heaps(struct rt_manifest *manifest, const struct 
     }
 done:
     return st;
+}
+
+uint64_t rt_manifest_sampled_rows(const struct rt_manifest *manifest)
+{
+    size_t n = manifest->sample.n_blocks;
+    return n ? manifest->sample.blocks[n - 1].end : 0;
+}
+
+size_t rt_manifest_sampled_heaps(const struct rt_manifest *manifest)
+{
+    size_t n = manifest->sample.n_blocks ? 0 : manifest->n_heaps;
+    while (n < manifest->n_heaps &&
+           manifest->heaps[n].first_row < rt_manifest_sampled_rows(manifest))
+        n++;
+    return n;
 }
 
 void rt_manifest_drop_file(struct rt_manifest *manifest, enum rt_file_kind kind, uint64_t number)

@@ -32,6 +32,7 @@ struct rt_manifest_heap { /* one file of the rows that were indexed */
     char *path, *dataset; /* dataset may be NULL */
     uint64_t first_row, n_rows, size_bytes;
     int64_t mtime_ns;
+    bool may_grow; /* --concurrent: there may be more behind these rows by now */
 };
 struct rt_manifest {
     uint32_t version;
@@ -59,6 +60,8 @@ struct rt_manifest {
     struct rt_manifest_file *files; /* by kind, then number */
     size_t n_heaps;
     struct rt_manifest_heap *heaps; /* ascending rows */
+    struct rt_row_sample sample;    /* of the rows that the index was built of, and of those that
+                                       came behind them by --from-row; 0 blocks: not known */
     json_t *options;                /* {name: {value, source}} as the job gave it; an object */
     json_t *build;                  /* build record: an object */
     json_t *history;                /* an array of objects, the last 100 jobs; totals in `build` */
@@ -89,6 +92,10 @@ enum rt_status rt_manifest_add_heap(struct rt_manifest *manifest,
 enum rt_status rt_manifest_add_heaps(struct rt_manifest *manifest, const struct rt_heap_file *files,
                                      size_t n, uint64_t first_row,
                                      struct rt_error *err) RT_MUST_CHECK;
+/* Rows that `sample` is of: it ends with the last of them. */
+uint64_t rt_manifest_sampled_rows(const struct rt_manifest *manifest);
+/* How many of `heaps` they lie in, the first ones; the others hold rows of other heaps. */
+size_t rt_manifest_sampled_heaps(const struct rt_manifest *manifest);
 /* What a job has done, as rt_job_history begins it; the oldest jobs are forgotten. The reference of
  * line is stolen. Fails with RT_NOMEM, also where line is NULL. */
 enum rt_status rt_manifest_add_history(struct rt_manifest *manifest, json_t *line,

@@ -246,6 +246,8 @@ static enum rt_status parse_heap(const struct reading *from, const json_t *objec
         goto done;
     }
     heap.mtime_ns = json_integer_value(stamp);
+    if (json_object_get(object, "may_grow"))
+        RT_TRY(get_flag(from, object, "may_grow", &heap.may_grow));
     RT_TRY(rt_manifest_add_heap(manifest, &heap, from->err));
 done:
     free(heap.path);
@@ -264,6 +266,17 @@ static enum rt_status parse_heaps(const struct reading *from, const json_t *root
         RT_TRY(parse_heap(from, json_array_get(list, i), manifest));
 done:
     return st;
+}
+
+/* A reader of rows trusts the places of its blocks. */
+static enum rt_status parse_sample(const struct reading *from, const json_t *root,
+                                   struct rt_manifest *manifest)
+{
+    size_t row_bytes = manifest->dim * rt_element_size(manifest->element);
+    if (!rt_row_sample_parse(json_object_get(root, "sample"), &manifest->sample) ||
+        !rt_row_sample_is_sound(&manifest->sample, MOST_NUMBER, row_bytes))
+        return strange(from, "sample");
+    return RT_OK;
 }
 
 static enum rt_status parse_levels(const struct reading *from, const json_t *root,
@@ -375,6 +388,7 @@ enum rt_status rt_manifest_parse(const char *name, const char *text, size_t n_by
     RT_TRY(parse_kind_of_index(&from, root, manifest));
     RT_TRY(parse_files(&from, root, manifest));
     RT_TRY(parse_heaps(&from, root, manifest));
+    RT_TRY(parse_sample(&from, root, manifest));
     RT_TRY(take_records(&from, root, manifest));
     *out = manifest;
     manifest = NULL;

@@ -79,7 +79,8 @@ static json_t *heap_to_json(const struct rt_manifest_heap *heap)
     object = add(object, "first_row", number(heap->first_row));
     object = add(object, "rows", number(heap->n_rows));
     object = add(object, "size", number(heap->size_bytes));
-    return add(object, "mtime_ns", json_integer((json_int_t)heap->mtime_ns));
+    object = add(object, "mtime_ns", json_integer((json_int_t)heap->mtime_ns));
+    return heap->may_grow ? add(object, "may_grow", json_true()) : object;
 }
 
 static json_t *lists_to_json(const struct rt_manifest *manifest, json_t *root)
@@ -96,6 +97,7 @@ static json_t *lists_to_json(const struct rt_manifest *manifest, json_t *root)
     root = add(root, "levels", levels);
     root = add(root, "files", files);
     root = add(root, "heaps", heaps);
+    root = add(root, "sample", rt_row_sample_print(&manifest->sample));
     if (manifest->options)
         root = add(root, "options", json_incref(manifest->options));
     if (manifest->build)

@@ -5,6 +5,7 @@
 
 #include "core/checksum.h"
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -35,5 +36,13 @@ void rt_row_sample_lay(struct rt_row_sample *sample, uint64_t first_row, uint64_
 bool rt_row_sample_is_sound(const struct rt_row_sample *sample, uint64_t n_rows, size_t row_bytes);
 /* Widens the change by a block. */
 void rt_row_change_add(struct rt_row_change *change, const struct rt_sampled_block *block);
+/* The blocks of two samples, one by one, up to where one of them ends. */
+struct rt_row_change rt_row_sample_compare(const struct rt_row_sample *a,
+                                           const struct rt_row_sample *b);
+
+/* A sample as text: [[begin, end, hash], ...]. The caller owns the result; NULL: out of memory. */
+json_t *rt_row_sample_print(const struct rt_row_sample *sample);
+/* false: no sample, and *out has no blocks. */
+bool rt_row_sample_parse(const json_t *text, struct rt_row_sample *out);
 
 #endif

@@ -172,6 +172,7 @@ static enum rt_status look_at(struct rt_rows *rows, size_t number, int asked_typ
     file->size_bytes = input.size;
     file->mtime_ns = input.mtime_ns;
     file->header_bytes = layout->data_offset;
+    file->may_grow = layout->may_grow;
 done:
     rt_input_close(&input);
     return st;
@@ -250,24 +251,46 @@ static enum rt_status new_buffer(const struct rt_rows *rows, unsigned char **buf
     return rt_array_new(RT_SAMPLED_BYTES + row_bytes, 1, buffer, err);
 }
 
+static enum rt_status hash_sample(struct rt_rows *rows, struct rt_row_sample *sample,
+                                  struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    unsigned char *buffer = NULL;
+    RT_TRY(new_buffer(rows, &buffer, err));
+    for (size_t i = 0; i < sample->n_blocks; i++)
+        RT_TRY(hash_block(rows, &sample->blocks[i], buffer, &sample->blocks[i].hash, err));
+done:
+    rt_array_free(buffer);
+    return st;
+}
+
 enum rt_status rt_rows_sample_before(struct rt_rows *rows, uint64_t first_row, uint64_t n_rows,
                                      struct rt_row_sample *out, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct rt_row_sample sample;
-    unsigned char *buffer = NULL;
     rt_row_sample_lay(&sample, first_row, n_rows,
                       rows->info.dim * rt_element_size(rows->info.type));
-    RT_TRY(new_buffer(rows, &buffer, err));
     for (size_t i = 0; i < sample.n_blocks; i++) {
         struct rt_sampled_block *block = &sample.blocks[i];
         uint64_t first = rows->files[file_of(rows, block->end - 1)].first_row;
         block->begin = block->begin > first ? block->begin : first; /* in one file */
-        RT_TRY(hash_block(rows, block, buffer, &block->hash, err));
     }
+    RT_TRY(hash_sample(rows, &sample, err));
     *out = sample;
 done:
-    rt_array_free(buffer);
+    return st;
+}
+
+enum rt_status rt_rows_sample_again(struct rt_rows *rows, const struct rt_row_sample *sample,
+                                    uint64_t end, struct rt_row_sample *out, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    *out = *sample;
+    while (out->n_blocks && out->blocks[out->n_blocks - 1].end > end)
+        out->n_blocks--;
+    RT_TRY(hash_sample(rows, out, err));
+done:
     return st;
 }
 
@@ -627,6 +650,7 @@ static bool unpack_file(struct rt_rows *rows, size_t number, const unsigned char
     rows->layouts[number] = p.layout;
     file->n_rows = p.layout.n_rows;
     file->header_bytes = p.layout.data_offset;
+    file->may_grow = p.layout.may_grow;
     file->size_bytes = p.size_bytes;
     file->mtime_ns = p.mtime_ns;
     return is_sound(&p.layout) && get_string(at, end, p.path_bytes, &file->path) &&

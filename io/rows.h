@@ -21,6 +21,7 @@ struct rt_heap_file {
     uint64_t size_bytes;
     int64_t mtime_ns;
     uint64_t header_bytes; /* bytes before the first row; 0 where only HDF5 knows */
+    bool may_grow;         /* behind its rows (is_growing): bytes that come there change nothing */
 };
 
 struct rt_rows_info {
@@ -74,6 +75,11 @@ enum rt_status rt_rows_sample(struct rt_rows *rows, uint64_t first_row,
  * as rt_rows_read. */
 enum rt_status rt_rows_sample_before(struct rt_rows *rows, uint64_t first_row, uint64_t n_rows,
                                      struct rt_row_sample *out, struct rt_error *err) RT_MUST_CHECK;
+/* The same blocks again, as far as they end by row `end`: out->blocks have their places and the
+ * hashes of what is there now. Fails as rt_rows_read. */
+enum rt_status rt_rows_sample_again(struct rt_rows *rows, const struct rt_row_sample *sample,
+                                    uint64_t end, struct rt_row_sample *out,
+                                    struct rt_error *err) RT_MUST_CHECK;
 /* Compares every file's size and time of change with those seen at open (is_growing: it may only
  * have grown). Fails with RT_INPUT naming the file that changed, RT_IO. */
 enum rt_status rt_rows_check_unchanged(struct rt_rows *rows, struct rt_error *err) RT_MUST_CHECK;

@@ -11,7 +11,8 @@ static enum rt_status take_published(const struct rt_options *options,
     const char *dir = options->argument[1];
     struct rt_error why;
     json_t *files = json_array();
-    for (size_t i = 0; files && i < manifest->n_heaps; i++) {
+    size_t n_files = rt_manifest_sampled_heaps(manifest);
+    for (size_t i = 0; files && i < n_files; i++) {
         struct rt_heap_file file = {.n_rows = manifest->heaps[i].n_rows,
                                     .size_bytes = manifest->heaps[i].size_bytes,
                                     .mtime_ns = manifest->heaps[i].mtime_ns};
@@ -20,7 +21,7 @@ static enum rt_status take_published(const struct rt_options *options,
     enum rt_status agrees =
         rt_first_run_compare_options(dir, options, manifest->options, true, &why);
     if (agrees == RT_OK)
-        agrees = rt_first_run_compare_files(dir, options, rows, files, &why);
+        agrees = rt_first_run_compare_rows(dir, options, rows, files, &manifest->sample, &why);
     if (agrees == RT_OK) {
         out->found = RT_BUILD_PUBLISHED;
         out->first.generation = manifest->generation;

@@ -31,17 +31,6 @@ static json_t *stamps_json(const struct rt_rows_info *rows)
     return files;
 }
 
-static json_t *sample_json(const struct rt_row_sample *sample)
-{
-    json_t *hashes = json_array();
-    for (size_t i = 0; hashes && i < sample->n_blocks; i++) {
-        char text[33];
-        rt_hash128_hex(sample->blocks[i].hash, text);
-        (void)json_array_append_new(hashes, json_string(text));
-    }
-    return hashes;
-}
-
 /* Files beside the rows that decide the result: a changed one is as bad as a changed row file. */
 static json_t *stamp_json(const char *path)
 {
@@ -70,7 +59,7 @@ enum rt_status rt_first_run_write(const char *dir, const struct rt_options *opti
         record->ranks, "tapes", (json_int_t)record->tapes, "chooser", record->chooser, "options",
         rt_options_json(options, RT_CLASS_RESULT), "files", stamps_json(rows), "ids",
         stamp_json(options->ids), "centroids", stamp_json(options->centroids), "sample",
-        sample_json(rows->sample));
+        rt_row_sample_print(rows->sample));
     char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
     if (!text)
         RT_FAIL(RT_NOMEM, "out of memory: a checkpoint");
@@ -130,7 +119,7 @@ static enum rt_status copy_counts(const json_t *files, const struct rt_manifest 
                                   uint64_t **rows, size_t *n_files, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    size_t n = files ? json_array_size(files) : manifest->n_heaps;
+    size_t n = files ? json_array_size(files) : rt_manifest_sampled_heaps(manifest);
     RT_TRY(rt_array_new(n, sizeof **rows, rows, err));
     for (size_t i = 0; i < n; i++)
         (*rows)[i] =
@@ -276,30 +265,23 @@ static bool has_counts(const struct rt_rows_info *rows, const json_t *files)
 }
 
 static enum rt_status compare_sample(const char *dir, const struct rt_options *options,
-                                     const struct rt_row_sample *now, const json_t *then,
-                                     struct rt_error *err)
+                                     const struct rt_row_sample *now,
+                                     const struct rt_row_sample *then, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    struct rt_row_change change = {0};
-    json_t *hashes = sample_json(now);
-    if (!hashes)
-        RT_FAIL(RT_NOMEM, "out of memory: the sample of rows");
-    for (size_t i = 0; i < now->n_blocks; i++)
-        if (!json_equal(json_array_get(hashes, i), json_array_get(then, i)))
-            rt_row_change_add(&change, &now->blocks[i]);
+    struct rt_row_change change = rt_row_sample_compare(now, then);
     if (change.is_found)
         RT_FAIL(RT_INPUT, "rows %s to %s of '%.200s' have changed since the %s '%.100s' began: %s",
                 RT_GROUPED(change.begin), RT_GROUPED(change.end - 1),
                 options->argument[options->job == RT_JOB_BUILD ? 0 : 1], work_of(options), dir,
                 way_out(options));
 done:
-    json_decref(hashes);
     return st;
 }
 
-enum rt_status rt_first_run_compare_files(const char *dir, const struct rt_options *options,
-                                          const struct rt_rows_info *rows, const json_t *then,
-                                          struct rt_error *err)
+static enum rt_status compare_stamps(const char *dir, const struct rt_options *options,
+                                     const struct rt_rows_info *rows, const json_t *then,
+                                     struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     json_t *now = NULL;
@@ -318,6 +300,18 @@ enum rt_status rt_first_run_compare_files(const char *dir, const struct rt_optio
     }
 done:
     json_decref(now);
+    return st;
+}
+
+enum rt_status rt_first_run_compare_rows(const char *dir, const struct rt_options *options,
+                                         const struct rt_rows_info *rows, const json_t *files,
+                                         const struct rt_row_sample *sample, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    if (has_counts(rows, files)) /* else the file that differs says more than the rows that do */
+        RT_TRY(compare_sample(dir, options, rows->sample, sample, err));
+    RT_TRY(compare_stamps(dir, options, rows, files, err));
+done:
     return st;
 }
 
@@ -342,10 +336,10 @@ enum rt_status rt_first_run_take(const char *dir, const struct rt_options *optio
     enum rt_status st = RT_OK;
     RT_TRY(
         rt_first_run_compare_options(dir, options, json_object_get(json, "options"), false, err));
-    const json_t *files = json_object_get(json, "files");
-    if (has_counts(rows, files))
-        RT_TRY(compare_sample(dir, options, rows->sample, json_object_get(json, "sample"), err));
-    RT_TRY(rt_first_run_compare_files(dir, options, rows, files, err));
+    struct rt_row_sample sample;
+    bool is_sound = rt_row_sample_parse(json_object_get(json, "sample"), &sample);
+    RT_TRY(rt_first_run_compare_rows(dir, options, rows, json_object_get(json, "files"), &sample,
+                                     err));
     RT_TRY(compare_stamp(dir, options, "ids", options->ids, json_object_get(json, "ids"), err));
     RT_TRY(compare_stamp(dir, options, "centroids", options->centroids,
                          json_object_get(json, "centroids"), err));
@@ -353,7 +347,7 @@ enum rt_status rt_first_run_take(const char *dir, const struct rt_options *optio
     json_int_t ranks = json_integer_value(json_object_get(json, "ranks"));
     json_int_t chooser = json_integer_value(json_object_get(json, "chooser"));
     uint64_t tapes = (uint64_t)json_integer_value(json_object_get(json, "tapes"));
-    if (base < 0 || ranks < 1 || ranks > INT32_MAX || tapes < 1 ||
+    if (!is_sound || base < 0 || ranks < 1 || ranks > INT32_MAX || tapes < 1 ||
         tapes > rt_option_table[RT_OPT_tapes].most || chooser < 0 || chooser > RT_CHOOSER_ZERO ||
         (options->rerank_in_heap && chooser == RT_CHOOSER_RNG))
         RT_FAIL(RT_DAMAGED, "the checkpoint in '%.200s' is damaged: %s", dir, way_out(options));
@@ -382,7 +376,7 @@ enum rt_status rt_first_run_input(const struct rt_options *options, const struct
     files = options->concurrent ? json_integer((json_int_t)rows->n_rows) : stamps_json(rows);
     input = json_pack("{s:O, s:o, s:o, s:o, s:o}", "options", values, "files", files, "ids",
                       stamp_json(options->ids), "centroids", stamp_json(options->centroids),
-                      "sample", sample_json(rows->sample));
+                      "sample", rt_row_sample_print(rows->sample));
     text = input ? json_dumps(input, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     if (!text)
         RT_FAIL(RT_NOMEM, "out of memory: the record of a job");

@@ -47,15 +47,17 @@ enum rt_status rt_first_run_take(const char *dir, const struct rt_options *optio
                                  const struct rt_rows_info *rows, const json_t *json,
                                  struct rt_first_run *out, struct rt_error *err) RT_MUST_CHECK;
 
-/* The parts of that, against what an index says of its build. then: {name: {value, source}}, or
- * stamps as rt_first_run_stamp makes them; is_published: how the message speaks of it. What was
- * left to the program both times follows from the other options and the rows. */
+/* The parts of that, against what an index says of its build. then: {name: {value, source}}; files:
+ * stamps as rt_first_run_stamp makes them, with a sample of their rows; is_published: how the
+ * message speaks of it. What was left to the program both times follows from the other options and
+ * the rows. */
 enum rt_status rt_first_run_compare_options(const char *dir, const struct rt_options *options,
                                             const json_t *then, bool is_published,
                                             struct rt_error *err) RT_MUST_CHECK;
-enum rt_status rt_first_run_compare_files(const char *dir, const struct rt_options *options,
-                                          const struct rt_rows_info *rows, const json_t *then,
-                                          struct rt_error *err) RT_MUST_CHECK;
+enum rt_status rt_first_run_compare_rows(const char *dir, const struct rt_options *options,
+                                         const struct rt_rows_info *rows, const json_t *files,
+                                         const struct rt_row_sample *sample,
+                                         struct rt_error *err) RT_MUST_CHECK;
 json_t *rt_first_run_stamp(const struct rt_heap_file *file);
 
 /* Tells calls of a job apart by what they put in: options that decide the result, stamps of the

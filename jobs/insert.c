@@ -91,17 +91,23 @@ void rt_insert_complete(const struct rt_manifest *m, uint64_t n_rows,
         options->memory = rt_plan_auto_memory(machine);
 }
 
-/* Rank 0. */
-static enum rt_status check_rows(const struct insertion *in, struct rt_error *err)
+/* Are ROWS the heap that the index was made of, grown? Those whose ids are given may be any. */
+static bool is_grown_heap(const struct insertion *in)
 {
-    enum rt_status st = RT_OK;
+    const struct rt_options *options = in->edit.job->options;
+    return options->origin[RT_OPT_from_row] == RT_FROM_GIVEN &&
+           (in->edit.view->manifest->rerank_in_heap || !options->ids[0]);
+}
+
+/* Rank 0. */
+static enum rt_status check_heap(const struct insertion *in, struct rt_error *err)
+{
     const struct rt_options *options = in->edit.job->options;
     const struct rt_manifest *m = in->edit.view->manifest;
-    RT_TRY(rt_insert_check_rows(m, rt_rows_info(in->rows), options, err));
-    if (m->rerank_in_heap && options->origin[RT_OPT_from_row] == RT_FROM_GIVEN)
-        RT_TRY(rt_grown_heap_check(in->edit.view, in->rows, options->argument[1], err));
-done:
-    return st;
+    const char *name = options->argument[1];
+    return m->rerank_in_heap
+               ? rt_grown_heap_check_codes(in->edit.view, in->rows, name, err)
+               : rt_grown_heap_check_sample(m, in->rows, options->from_row, name, err);
 }
 
 static enum rt_status open_rows(struct insertion *in, struct rt_error *err)
@@ -112,7 +118,8 @@ static enum rt_status open_rows(struct insertion *in, struct rt_error *err)
     rt_plan_phase_machine(job, &machine);
     if (job->rank == 0) {
         RT_LOCAL(rt_plan_phase_open(job, job->options->argument[1], &in->rows, &machine, err));
-        RT_LOCAL(check_rows(in, err));
+        RT_LOCAL(rt_insert_check_rows(in->edit.view->manifest, rt_rows_info(in->rows), job->options,
+                                      err));
         RT_LOCAL(rt_rows_sample(in->rows, job->options->from_row, err));
     }
     RT_AGREE(job->comm);
@@ -210,6 +217,18 @@ done:
     return st;
 }
 
+/* What the heap has gained since, and no other insert has taken. */
+static void tell_rest(const struct insertion *in)
+{
+    const struct rt_manifest *m = in->edit.view->manifest;
+    uint64_t n_seen = in->before.n_rows;
+    if (is_grown_heap(in) && rt_manifest_sampled_rows(m) > n_seen)
+        n_seen = rt_manifest_sampled_rows(m);
+    if (n_seen < rt_rows_info(in->rows)->n_rows)
+        rt_job_row(in->edit.job, "", "rows from %" PRIu64 " on have come since%s", n_seen,
+                   is_grown_heap(in) ? ": --from-row takes them" : "");
+}
+
 /* Rank 0: --resume where the rows are in the index already, as a job that is queued again need not
  * know. What the run that published them could not remove goes. */
 static enum rt_status tell_published(struct insertion *in, struct rt_error *err)
@@ -225,9 +244,7 @@ static enum rt_status tell_published(struct insertion *in, struct rt_error *err)
                                  job->options->keep_generations, NULL, err));
     rt_job_row(job, "done", "%s holds these rows already: generation %" PRIu64,
                in->edit.context.dir, b->generation);
-    if (b->n_rows < rt_rows_info(in->rows)->n_rows)
-        rt_job_row(job, "", "rows from %" PRIu64 " on have come since: --from-row %" PRIu64,
-                   b->n_rows, b->n_rows);
+    tell_rest(in);
     tell_counts(in, b->n_inserted, b->n_skipped, b->n_replaced);
 done:
     return st;
@@ -244,6 +261,9 @@ static enum rt_status open_source(struct insertion *in, struct rt_error *err)
                                            .first_id = job->options->from_row};
     if (job->options->origin[RT_OPT_from_row] != RT_FROM_GIVEN)
         source.first_id = m->next_row;
+    if (job->rank == 0 && is_grown_heap(in) && in->before.found != RT_INSERT_INTERRUPTED)
+        RT_LOCAL(check_heap(in, err));
+    RT_AGREE(job->comm);
     RT_TRY(rt_row_source_new(job->comm, in->rows, &source, &in->source, err));
     RT_TRY(rt_new_ids_check(&in->edit.context, rt_row_source_n_rows(in->source), in->source,
                             in->edit.view, job->options->replace, &in->ids, err));
@@ -396,18 +416,20 @@ done:
 
 /* ---- the new generation ---- */
 
-/* Where vectors stay in the heap, its files are needed from now on. */
+/* The heap that the index was made of has grown; and where vectors stay in heaps, those of others
+ * are needed from now on. */
 static enum rt_status add_heaps(struct insertion *in, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct rt_manifest *m = in->edit.manifest;
     const struct rt_rows_info *info = rt_rows_info(in->rows);
-    uint64_t base = m->next_row;
-    if (in->edit.job->options->origin[RT_OPT_from_row] == RT_FROM_GIVEN) {
-        rt_manifest_drop_heaps(m); /* the same heap, grown */
-        base = 0;
+    if (is_grown_heap(in) && info->n_rows >= rt_manifest_sampled_rows(m)) {
+        RT_TRY(rt_rows_sample_before(in->rows, 0, info->n_rows, &m->sample, err));
+        rt_manifest_drop_heaps(m);
+        RT_TRY(rt_manifest_add_heaps(m, info->files, info->n_files, 0, err));
+    } else if (m->rerank_in_heap) {
+        RT_TRY(rt_manifest_add_heaps(m, info->files, info->n_files, m->next_row, err));
     }
-    RT_TRY(rt_manifest_add_heaps(m, info->files, info->n_files, base, err));
 done:
     return st;
 }
@@ -419,8 +441,7 @@ static enum rt_status fill_manifest(struct insertion *in, struct rt_error *err)
     struct rt_manifest *m = in->edit.manifest;
     uint64_t n_rows = rt_row_source_n_rows(in->source);
     rt_edit_bury(&in->edit, &in->dead);
-    if (m->rerank_in_heap)
-        RT_TRY(add_heaps(in, err));
+    RT_TRY(add_heaps(in, err));
     for (size_t i = 0; i < in->carry->n_files; i++) {
         uint64_t number = in->carry->files[i];
         m->n_rows_appendable -= rt_manifest_find(m, RT_FILE_APPENDABLE, number)->rows;

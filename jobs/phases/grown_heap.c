@@ -102,8 +102,8 @@ done:
     return st;
 }
 
-enum rt_status rt_grown_heap_check(const struct rt_index_view *view, struct rt_rows *rows,
-                                   const char *name, struct rt_error *err)
+enum rt_status rt_grown_heap_check_codes(const struct rt_index_view *view, struct rt_rows *rows,
+                                         const char *name, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const struct rt_manifest *m = view->manifest;
@@ -123,5 +123,21 @@ done:
     rt_recoder_free(l.recoder);
     rt_array_free(l.native);
     rt_array_free(l.code);
+    return st;
+}
+
+enum rt_status rt_grown_heap_check_sample(const struct rt_manifest *manifest, struct rt_rows *rows,
+                                          uint64_t end, const char *name, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_row_sample now;
+    RT_TRY(rt_rows_sample_again(rows, &manifest->sample, end, &now, err));
+    struct rt_row_change change = rt_row_sample_compare(&now, &manifest->sample);
+    if (change.is_found)
+        RT_FAIL(RT_INPUT,
+                "rows %s to %s of '%s' are not what they were when the index read them: --from-row "
+                "takes its heap, grown, and rows of others with --ids",
+                RT_GROUPED(change.begin), RT_GROUPED(change.end - 1), name);
+done:
     return st;
 }

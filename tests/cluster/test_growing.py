@@ -134,9 +134,12 @@ for options in (("--from-row", ROWS), ()):
     with open("heap.fvecs", "ab") as f:
         f.write(vecs(rows[ROWS + 100:]))
     result = run(*queued, ranks=2)
-    check(result.code == 0 and "already" in result.out and f"--from-row {ROWS + 100}" in result.out,
+    check(result.code == 0 and "already" in result.out and f"rows from {ROWS + 100} on have come since" in result.out,
           f"queued again {options}: exit {result.code}: {result.out}{result.err}")
     check(digest("queued.rt") == want, f"rows that are there come again {options}")
+    if options:  # and what another insert has taken is not told as new
+        ok("insert", "queued.rt", "heap.fvecs", "--from-row", ROWS + 100, "--concurrent", ranks=2)
+        check("have come since" not in ok(*queued, ranks=2).out, "rows that are there are told to have come")
 # a writer that never rests: each build holds what was there when it began, each insert catches up
 WRITER = """
 import os, time
@@ -226,6 +229,52 @@ if h5py:
     holds("h5b.rt", ROWS + MORE)
     heap.close()
     catches_up("h5.rt", "heap.h5:/train")
+# vectors that stay in a heap that grows: read there all the time, for its rows are what they were
+write_bin("exact.fbin", rows[ROWS - 5:ROWS])
+
+
+def searched(index):
+    ok("search", index, "exact.fbin", "--k", 1, "--probes", 10, "--out", "found.ivecs", ranks=2)
+    found = np.fromfile("found.ivecs", "<i4").reshape(-1, 2)[:, 1]
+    check((found == np.arange(ROWS - 5, ROWS)).all(), f"{index}: rows in the heap are found as {found}")
+
+
+heaps = {"kept.fvecs": lambda: append("kept.fvecs"), "kept": lambda: append("kept/b.fvecs")}
+with open("kept.fvecs", "wb") as f:
+    f.write(vecs(rows[:ROWS]) + b"half")
+os.mkdir("kept")
+for name, part in (("a", rows[:2000]), ("b", rows[2000:ROWS])):
+    with open(f"kept/{name}.fvecs", "wb") as f:
+        f.write(vecs(part))
+if h5py:
+    writer = h5py.File("kept.h5", "w", libver="latest")
+    column = writer.create_dataset("train", data=rows[:ROWS], maxshape=(None, DIM), chunks=(256, DIM))
+    writer.swmr_mode = True
+
+    def grow_column():
+        column.resize(ROWS + MORE, axis=0)
+        column[ROWS:] = rows[ROWS:]
+        column.flush()
+
+    heaps["kept.h5:/train"] = grow_column
+for number, (heap, grow_heap) in enumerate(heaps.items()):
+    index = f"kept{number}.rt"
+    ok("build", heap, index, "--lists", 10, "--concurrent", "--rerank-in-heap", ranks=2)
+    if heap == "kept.fvecs":
+        os.truncate(heap, ROWS * (DIM + 1) * 4)  # the half row becomes a whole one
+    grow_heap()
+    searched(index)
+    ok("verify", index, "--full", ranks=2)
+    ok("insert", index, heap, "--from-row", ROWS, "--concurrent", ranks=2)
+    searched(index)
+    holds(index, ROWS + MORE)
+write_over("kept.fvecs", ROWS - 300)
+result = run("search", "kept0.rt", "exact.fbin", ranks=2)
+check(result.code == 0, f"rows written over, the stamp as it was: exit {result.code}: {result.err}")
+append("kept.fvecs")
+result = run("search", "kept0.rt", "exact.fbin", ranks=2)
+check(result.code == 2 and len(result.message()) == 1 and "'kept.fvecs" in result.err.replace(os.getcwd() + "/", "") and "have changed" in result.err,
+      f"rows of a growing heap written over: exit {result.code}: {result.err}")
 # what cannot grow says so
 write_bin("fixed.fbin", rows[:ROWS])
 result = run("build", "fixed.fbin", "fixed.rt", "--concurrent", ranks=2)

@@ -125,6 +125,23 @@ def rows_and_ids():
     ok("build", "parts", "of_parts", "--lists", "6", "--rerank-in-heap", ranks=2)
     write_bin("parts/part-10.fbin", clustered(300, 8, seed=50))  # its name comes after part-1's
     refuses("a heap that has grown in its middle", ["parts", "is not the row"], "insert", "of_parts", "parts", "--from-row", 2700)
+    # the same where the index keeps its vectors: they would come again under other numbers
+    os.remove("parts/part-10.fbin")
+    ok("build", "parts", "with_vectors", "--lists", "6", ranks=2)
+    write_bin("parts/part-10.fbin", clustered(300, 8, seed=50))
+    refuses("a heap that has grown in its middle, in the index", ["rows 300 to 2,699", "'parts'", "--from-row"], "insert",
+            "with_vectors", "parts", "--from-row", 2700)
+    with open("in_turn.txt", "w", encoding="ascii") as f:
+        f.write("".join(f"parts/part-{n}.fbin\n" for n in range(1, 11)))
+    ok("insert", "with_vectors", "@in_turn.txt", "--from-row", 2700, ranks=2)
+    ok("insert", "with_vectors", write_bin("whole.fbin", np.concatenate([clustered(300, 8, seed=40 + n) for n in range(1, 12)])),
+       "--from-row", 3000, ranks=2)
+    refuses("what came by --from-row counts as well", ["rows", "'in_turn.fbin'", "--from-row"], "insert", "with_vectors",
+            write_bin("in_turn.fbin", clustered(3301, 8, seed=9)), "--from-row", 3300)
+    refuses("without its last rows", ["id 2999", "row 2,999"], "insert", "with_vectors", "whole.fbin", "--from-row", 2999)
+    ok("insert", "with_vectors", "in_turn.fbin", "--from-row", 3300, "--ids",
+       ids_file("far.u64", range(10**6, 10**6 + 3301)), ranks=2)  # rows that have ids of their own may be any
+    ok("verify", "with_vectors", "--full", ranks=2)
     with open("odd.u64", "wb") as f:
         f.write(b"12345")
     refuses("an odd file", ["odd.u64"], "delete", "index", "--ids", "odd.u64")

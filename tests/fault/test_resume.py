@@ -7,8 +7,9 @@ import sys
 import time
 
 import h5py
+import numpy as np
 from faults import all_gone, check, clustered, end, finish, gone, held_to, ok, processes, run, start, stopped_process, write_bin
-from ranktape_cli import digest
+from ranktape_cli import digest, vecs
 
 which = sys.argv[1]
 OFTEN = ("--checkpoint-interval", "0.1")
@@ -226,6 +227,32 @@ elif which == "refusals":
     held_to("another build is there", run("build", "rows.fbin", "first", "--lists", "20", "--resume", ranks=2), 2,
             ["first", "--lists", "4,30", "20", "--force"])
     check(digest("first") == want, "a refused --resume has changed the index")
+    # other rows, though of the same size and time
+    rows, then = clustered(3000, 16, seed=4), os.stat("rows.fbin")
+    write_bin("rows.fbin", np.concatenate((rows[:2000], rows[:1000])))
+    os.utime("rows.fbin", ns=(then.st_atime_ns, then.st_mtime_ns))
+    held_to("other rows, queued again", run("build", "rows.fbin", "first", *LISTS, "--resume", ranks=2), 2,
+            ["rows 1,975 to 2,999", "'rows.fbin' have changed", "first"])
+    write_bin("rows.fbin", rows)
+    os.utime("rows.fbin", ns=(then.st_atime_ns, then.st_mtime_ns))
+    # heaps that inserts have added are none of the build's business
+    write_bin("more.fbin", clustered(100, 16, seed=6))
+    for place in ((), ("--rerank-in-heap",)):
+        call = ("build", "rows.fbin", "since", *LISTS, *place, "--resume")
+        ok(*call, ranks=2)
+        ok("insert", "since", "more.fbin", ranks=2)
+        check("already" in ok(*call, ranks=2).out, f"{place}: the build before an insert, queued again")
+        shutil.rmtree("since")
+    # and where they have taken what its heap has gained, it is that heap
+    with open("grows.fvecs", "wb") as f:
+        f.write(vecs(rows))
+    call = ("build", "grows.fvecs", "since", *LISTS, "--resume")
+    ok(*call, ranks=2)
+    with open("grows.fvecs", "ab") as f:
+        f.write(vecs(clustered(100, 16, seed=6)))
+    held_to("a heap that has grown, queued again", run(*call, ranks=2), 2, ["grows.fvecs", "changed"])
+    ok("insert", "since", "grows.fvecs", "--from-row", 3000, ranks=2)
+    check("already" in ok(*call, ranks=2).out, "the build before --from-row, queued again")
     # options that decide the result, by name; layout is taken from the first run, the rest is free
     interrupt("index", "insert:0:1:kill", *LISTS, "--tapes", "2")
     before = sorted(os.listdir("index")), record("index")

@@ -19,8 +19,8 @@ static struct rt_manifest *make_manifest(void)
     char odd[] = "a\xff\xfe'.fvecs";
     char plain[] = "rows/part-0001.h5";
     char dataset[] = "/train";
-    const struct rt_manifest_heap heaps[] = {{odd, NULL, 0, 10, 999, -5},
-                                             {plain, dataset, 10, 5, 1, 7}};
+    const struct rt_manifest_heap heaps[] = {{odd, NULL, 0, 10, 999, -5, true},
+                                             {plain, dataset, 10, 5, 1, 7, false}};
     if (rt_manifest_new(&m, &err) != RT_OK)
         return NULL;
     m->generation = 12;
@@ -45,6 +45,7 @@ static struct rt_manifest *make_manifest(void)
     m->n_segments = 3;
     CHECK_OK(rt_manifest_add_heap(m, &heaps[0], &err));
     CHECK_OK(rt_manifest_add_heap(m, &heaps[1], &err));
+    m->sample = (struct rt_row_sample){.n_blocks = 2, .blocks = {{2, 5, {1, 2}}, {9, 12, {3, 4}}}};
     m->n_files = 2;
     CHECK_OK(rt_array_zero(2, sizeof *m->files, &m->files, &err));
     m->files[0].kind = RT_FILE_TREE;
@@ -78,9 +79,11 @@ RT_TEST("a manifest is read back as it was written")
     CHECK(n->rotation_seed == UINT64_MAX && n->largest_id == UINT64_MAX - 1 &&
           n->fingerprint.high == UINT64_MAX && n->digest.low == UINT64_MAX);
     CHECK(n->n_heaps == 2 && strcmp(n->heaps[0].path, "a\xff\xfe'.fvecs") == 0 &&
-          n->heaps[0].mtime_ns == -5);
+          n->heaps[0].mtime_ns == -5 && n->heaps[0].may_grow && !n->heaps[1].may_grow);
     CHECK(n->heaps[0].dataset == NULL && strcmp(n->heaps[1].dataset, "/train") == 0 &&
           n->heaps[1].first_row == 10);
+    CHECK(n->sample.n_blocks == 2 && n->sample.blocks[1].hash.high == 4 &&
+          rt_manifest_sampled_rows(n) == 12 && rt_manifest_sampled_heaps(n) == 2);
     CHECK(n->n_files == 2 && n->files[0].ranges[1].bytes == 4850);
     CHECK(rt_manifest_find(n, RT_FILE_VECTORS, 12) == &n->files[1] &&
           !rt_manifest_find(n, RT_FILE_VECTORS, 11));
@@ -186,6 +189,11 @@ RT_TEST("every field is checked, and a newer format refused with both versions n
     CHECK_STATUS(RT_DAMAGED, read_changed("150,", "149,"));
     CHECK_STATUS(RT_DAMAGED, read_changed("\"files\": [", "\"files\": [7,"));
     CHECK_STATUS(RT_DAMAGED, read_changed("\"heaps\": [", "\"heaps\": [{},"));
+    CHECK_STATUS(RT_DAMAGED, read_changed("\"sample\": ", "\"simple\": "));
+    CHECK_STATUS(RT_DAMAGED, read_changed("\"may_grow\": true", "\"may_grow\": 1"));
+    CHECK_STATUS(RT_DAMAGED, read_changed("0003\"", "000\""));
+    CHECK_STATUS(RT_DAMAGED, read_changed("\"sample\": [", "\"sample\": [[3, 4],"));
+    CHECK_STATUS(RT_DAMAGED, read_changed("\"61fffe", "\"61fffg"));
     CHECK_STATUS(RT_DAMAGED, read_changed("61fffe", "61fff"));
     CHECK_STATUS(RT_DAMAGED, read_changed("61fffe", "610000"));
     CHECK_STATUS(RT_DAMAGED, read_changed("\"history\": [", "\"history\": {}, \"more\": ["));

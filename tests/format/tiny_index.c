@@ -376,7 +376,7 @@ static enum rt_status publish(struct tiny *t, struct rt_error *err)
     enum rt_status st = RT_OK;
     struct rt_manifest *m = t->manifest;
     char path[] = "rows.fbin";
-    const struct rt_manifest_heap heap = {path, NULL, 0, t->options->n_rows, 8, -1};
+    const struct rt_manifest_heap heap = {path, NULL, 0, t->options->n_rows, 8, -1, false};
     m->generation = t->generation;
     m->fingerprint = t->fingerprint;
     m->tree_hash = t->tree_hash;
