@@ -114,6 +114,10 @@ static void say(struct deletion *d)
                d->edit.published ? d->edit.published : d->edit.view->manifest->generation);
     rt_edit_set(&d->edit, "deleted", json_integer((json_int_t)d->dead.n_dead));
     rt_edit_set(&d->edit, "unknown", json_integer((json_int_t)d->dead.n_unknown));
+    /* on purpose, or an empty file of a pipeline that has failed */
+    if (job->options->keep[0] && d->dead.n_dead && d->dead.n_dead == d->edit.view->manifest->n_rows)
+        rt_job_warn(job, "'%s' names no row of '%s': --keep has deleted all of them",
+                    job->options->keep, d->edit.context.dir);
 }
 
 enum rt_status rt_delete_run(struct rt_job *job, struct rt_error *err)

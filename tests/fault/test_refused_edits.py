@@ -142,6 +142,12 @@ def rows_and_ids():
     ok("insert", "with_vectors", "in_turn.fbin", "--from-row", 3300, "--ids",
        ids_file("far.u64", range(10**6, 10**6 + 3301)), ranks=2)  # rows that have ids of their own may be any
     ok("verify", "with_vectors", "--full", ranks=2)
+    # not refused, since all may be meant; but said
+    shutil.copytree("index", "emptied")
+    for ids, said in ((range(100), False), ([10**6], True)):
+        result = ok("delete", "emptied", "--keep", ids_file("kept.u64", ids), ranks=2)
+        check(("names no row" in result.err) == said, f"delete --keep {ids}: {result.err}")
+    check(ok("info", "emptied", "--json", ranks=0).json()["rows"] == 0, "delete --keep of no row of the index")
     with open("odd.u64", "wb") as f:
         f.write(b"12345")
     refuses("an odd file", ["odd.u64"], "delete", "index", "--ids", "odd.u64")
