@@ -11,6 +11,9 @@
 #include "mpi/waiting.h"
 #include "mpi/watchdog.h"
 
+#include <errno.h>
+#include <unistd.h>
+
 static enum rt_status stopped(const struct rt_phase_context *context, struct rt_error *err)
 {
     return rt_error_set(err, RT_STOPPED, __FILE__, __LINE__, "stopped %s; %s",
@@ -99,10 +102,20 @@ enum rt_status rt_phase_check_lock(const struct rt_phase_context *context, struc
     return context->lock ? rt_lock_check(context->lock, err) : RT_OK;
 }
 
+enum rt_status rt_phase_require_file(const char *path, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    if (access(path, F_OK) != 0 && errno == ENOENT)
+        RT_FAIL(RT_DAMAGED, "'%s', of which the checkpoint tells, is gone", path);
+done:
+    return st;
+}
+
 static enum rt_status adopt(const char *path, struct rt_h5_layout *layout, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct rt_h5_layout found;
+    RT_TRY(rt_phase_require_file(path, err));
     RT_TRY(rt_h5_read_layout(path, &found, err));
     RT_TRY(rt_h5_adopt(path, &found, layout, err));
 done:

@@ -83,6 +83,8 @@ enum rt_status rt_phase_end(struct rt_phase_context *context, const struct rt_ph
  * failed. Local; takes part as rt_progress_tick does. */
 enum rt_status rt_phase_check(struct rt_phase_context *context, struct rt_error *err) RT_MUST_CHECK;
 
+/* Is the file there of which a state tells? Fails with RT_DAMAGED where it is not. Local. */
+enum rt_status rt_phase_require_file(const char *path, struct rt_error *err) RT_MUST_CHECK;
 /* Rank 0 creates the file of *layout, all ranks open it for writing; *layout (offsets) is then the
  * same on all, and large pieces go past the page cache. With is_there a run before has created it:
  * it must be as *layout says. Collective

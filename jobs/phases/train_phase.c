@@ -371,6 +371,8 @@ static enum rt_status adopt_tree(struct trainer *t, struct rt_hash128 fingerprin
     char path[RT_PATH_MAX];
     RT_LOCAL(rt_index_path(t->context->dir, RT_FILE_TREE, t->context->generation, true, path, err));
     if (st == RT_OK)
+        RT_LOCAL(rt_phase_require_file(path, err));
+    if (st == RT_OK)
         RT_LOCAL(rt_h5_read_layout(path, &out->layout, err));
     if (st == RT_OK)
         RT_LOCAL(rt_tree_file_open(path, &view, err));
@@ -381,8 +383,7 @@ static enum rt_status adopt_tree(struct trainer *t, struct rt_hash128 fingerprin
     if (st == RT_OK &&
         (out->fingerprint.low != fingerprint.low || out->fingerprint.high != fingerprint.high))
         st = rt_error_set(err, RT_DAMAGED, __FILE__, __LINE__,
-                          "'%s' is not the tree that the checkpoint tells of: --force starts anew",
-                          path);
+                          "'%s' is not the tree that the checkpoint tells of", path);
     RT_AGREE(t->context->job->comm);
     options->beam = out->trained.beam;
     options->refinements = out->trained.n_refinements;
@@ -420,7 +421,10 @@ enum rt_status rt_train_phase(struct rt_phase_context *context, const struct rt_
     RT_AGREE(job->comm);
     RT_TRY(rt_trained_state_read(context, &is_trained, out, &fingerprint, err));
     if (is_trained) {
-        RT_TRY(adopt_tree(&t, fingerprint, err));
+        st = adopt_tree(&t, fingerprint, err);
+        rt_trained_state_distrust(context, st);
+        if (st != RT_OK)
+            goto done;
         RT_TRY(rt_phase_end(context, &clock, st, &out->record, err));
         goto done;
     }

@@ -105,3 +105,11 @@ done:
     rt_array_free(bytes);
     return st;
 }
+
+void rt_trained_state_distrust(const struct rt_phase_context *context, enum rt_status st)
+{
+    struct rt_error ignored;
+    if (st == RT_DAMAGED && context->job->rank == 0 &&
+        rt_checkpoint_remove(context->dir, NAME, &ignored) != RT_OK)
+        return; /* the damage is the one to tell; the next run meets it again */
+}

@@ -14,5 +14,8 @@ enum rt_status rt_trained_state_write(const struct rt_phase_context *context,
 enum rt_status rt_trained_state_read(const struct rt_phase_context *context, bool *found,
                                      struct rt_train_output *output, struct rt_hash128 *fingerprint,
                                      struct rt_error *err) RT_MUST_CHECK;
+/* After such a state was read: where st is RT_DAMAGED the tree is not the one that it tells of, and
+ * rank 0 removes it, so that the next run trains again. Other failures change nothing. Local. */
+void rt_trained_state_distrust(const struct rt_phase_context *context, enum rt_status st);
 
 #endif

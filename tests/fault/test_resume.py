@@ -116,6 +116,20 @@ elif which == "flips":
         check(not any(name.startswith(("insert", "compact")) for name in record(f"index{n}")), f"{kind}: {record(f'index{n}')}")
         check("trained" in record(f"index{n}"), f"{kind}: nothing is left of training: {record(f'index{n}')}")
         finished(f"{kind}, {dataset}", f"index{n}", want, *LISTS)
+    # nor a file that is gone, or another tree
+    for kind, pause, fault in (("appendable", "write:1:9:stop", "compact:0:1:kill"), ("vectors", "write:1:9:stop", "compact:0:1:kill"),
+                               ("frozen", "write:1:20:stop", "publish:0:1:kill"), ("tree", "write:1:9:stop", "compact:0:1:kill"),
+                               (None, "write:1:9:stop", "compact:0:1:kill")):
+        index = f"lost_{kind}"
+        interrupt_later(index, pause, fault, *LISTS)
+        if kind:
+            os.remove(f"{index}/{kind}-1.h5.partial")
+        else:
+            flip(f"{index}/tree-1.h5.partial", "centroids_1", 20)
+        held_to(index, run("build", "rows.fbin", index, *LISTS, *OFTEN, "--resume", ranks=3), 1,
+                [f"{kind or 'tree'}-1.h5.partial", "of which the checkpoint tells, is gone" if kind else "tree", "--resume"])
+        check(("trained" in record(index)) == (kind not in (None, "tree")), f"{index}: {record(index)}")
+        finished(index, index, want, *LISTS)
 elif which == "training":
     # killed in its training: after a state of iterations, of refinement over few and over many leaves, and with some cells done
     write_bin("rows.fbin", clustered(60000, 48, clusters=300, seed=9))
@@ -300,10 +314,4 @@ elif which == "refusals":
                 f.seek(-3, 2)
                 f.write(bytes([byte[0] ^ 16]))
     finished("flipped bits", "bits", want, *LISTS)
-    # a file that a checkpoint tells of and that is gone
-    interrupt("lost", "compact:0:1:kill", *LISTS)
-    os.remove("lost/tree-1.h5.partial")
-    held_to("a lost file", run("build", "rows.fbin", "lost", *LISTS, "--resume", ranks=2), 1, ["tree-1.h5"])
-    ok("build", "rows.fbin", "lost", *LISTS, "--force", ranks=2)
-    check(digest("lost") == want, "--force after a lost file")
 end()
