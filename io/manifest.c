@@ -29,7 +29,7 @@ done:
     return st;
 }
 
-void rt_manifest_drop_heaps(struct rt_manifest *manifest)
+static void drop_heaps(struct rt_manifest *manifest)
 {
     for (size_t i = 0; i < manifest->n_heaps; i++) {
         free(manifest->heaps[i].path);
@@ -44,7 +44,7 @@ void rt_manifest_free(struct rt_manifest *manifest)
 {
     if (!manifest)
         return;
-    rt_manifest_drop_heaps(manifest);
+    drop_heaps(manifest);
     rt_array_free(manifest->files);
     json_decref(manifest->options);
     json_decref(manifest->build);
@@ -170,19 +170,23 @@ done:
     return st;
 }
 
-uint64_t rt_manifest_sampled_rows(const struct rt_manifest *manifest)
+enum rt_status rt_manifest_take_heap(struct rt_manifest *manifest, const struct rt_heap_file *files,
+                                     size_t n, const struct rt_row_sample *sample,
+                                     struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    drop_heaps(manifest);
+    RT_TRY(rt_manifest_add_heaps(manifest, files, n, 0, err));
+    manifest->n_own_heaps = n;
+    manifest->sample = *sample;
+done:
+    return st;
+}
+
+uint64_t rt_manifest_own_rows(const struct rt_manifest *manifest)
 {
     size_t n = manifest->sample.n_blocks;
     return n ? manifest->sample.blocks[n - 1].end : 0;
-}
-
-size_t rt_manifest_sampled_heaps(const struct rt_manifest *manifest)
-{
-    size_t n = manifest->sample.n_blocks ? 0 : manifest->n_heaps;
-    while (n < manifest->n_heaps &&
-           manifest->heaps[n].first_row < rt_manifest_sampled_rows(manifest))
-        n++;
-    return n;
 }
 
 void rt_manifest_drop_file(struct rt_manifest *manifest, enum rt_file_kind kind, uint64_t number)

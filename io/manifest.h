@@ -60,11 +60,12 @@ struct rt_manifest {
     struct rt_manifest_file *files; /* by kind, then number */
     size_t n_heaps;
     struct rt_manifest_heap *heaps; /* ascending rows */
-    struct rt_row_sample sample;    /* of the rows that the index was built of, and of those that
-                                       came behind them by --from-row; 0 blocks: not known */
-    json_t *options;                /* {name: {value, source}} as the job gave it; an object */
-    json_t *build;                  /* build record: an object */
-    json_t *history;                /* an array of objects, the last 100 jobs; totals in `build` */
+    size_t n_own_heaps; /* the first ones: the heap that the index was built of, with what came
+                           behind it by --from-row; the others came by inserts */
+    struct rt_row_sample sample; /* of its own heap's rows; 0 blocks: not known */
+    json_t *options;             /* {name: {value, source}} as the job gave it; an object */
+    json_t *build;               /* build record: an object */
+    json_t *history;             /* an array of objects, the last 100 jobs; totals in `build` */
 };
 
 /* All zero, with empty options, build and history. Fails with RT_NOMEM. */
@@ -81,7 +82,6 @@ enum rt_status rt_manifest_add_file(struct rt_manifest *manifest, enum rt_file_k
                                     struct rt_error *err) RT_MUST_CHECK;
 /* A file of this kind and number is named no longer; without one nothing happens. */
 void rt_manifest_drop_file(struct rt_manifest *manifest, enum rt_file_kind kind, uint64_t number);
-void rt_manifest_drop_heaps(struct rt_manifest *manifest);
 /* Copies path and dataset. */
 enum rt_status rt_manifest_add_heap(struct rt_manifest *manifest,
                                     const struct rt_manifest_heap *heap,
@@ -92,10 +92,12 @@ enum rt_status rt_manifest_add_heap(struct rt_manifest *manifest,
 enum rt_status rt_manifest_add_heaps(struct rt_manifest *manifest, const struct rt_heap_file *files,
                                      size_t n, uint64_t first_row,
                                      struct rt_error *err) RT_MUST_CHECK;
-/* Rows that `sample` is of: it ends with the last of them. */
-uint64_t rt_manifest_sampled_rows(const struct rt_manifest *manifest);
-/* How many of `heaps` they lie in, the first ones; the others hold rows of other heaps. */
-size_t rt_manifest_sampled_heaps(const struct rt_manifest *manifest);
+/* These files are the index's own heap, in place of what was. Fails as rt_manifest_add_heaps. */
+enum rt_status rt_manifest_take_heap(struct rt_manifest *manifest, const struct rt_heap_file *files,
+                                     size_t n, const struct rt_row_sample *sample,
+                                     struct rt_error *err) RT_MUST_CHECK;
+/* Rows of its own heap, as far as `sample` knows: it ends with the last of them. */
+uint64_t rt_manifest_own_rows(const struct rt_manifest *manifest);
 /* What a job has done, as rt_job_history begins it; the oldest jobs are forgotten. The reference of
  * line is stolen. Fails with RT_NOMEM, also where line is NULL. */
 enum rt_status rt_manifest_add_history(struct rt_manifest *manifest, json_t *line,

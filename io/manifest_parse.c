@@ -268,15 +268,20 @@ done:
     return st;
 }
 
-/* A reader of rows trusts the places of its blocks. */
+/* Of the own heap. A reader of rows trusts the places of its blocks. */
 static enum rt_status parse_sample(const struct reading *from, const json_t *root,
                                    struct rt_manifest *manifest)
 {
+    enum rt_status st = RT_OK;
     size_t row_bytes = manifest->dim * rt_element_size(manifest->element);
+    uint64_t n_own = 0;
+    RT_TRY(get_number(from, root, "own_heaps", manifest->n_heaps, &n_own));
+    manifest->n_own_heaps = (size_t)n_own;
     if (!rt_row_sample_parse(json_object_get(root, "sample"), &manifest->sample) ||
         !rt_row_sample_is_sound(&manifest->sample, MOST_NUMBER, row_bytes))
-        return strange(from, "sample");
-    return RT_OK;
+        st = strange(from, "sample");
+done:
+    return st;
 }
 
 static enum rt_status parse_levels(const struct reading *from, const json_t *root,

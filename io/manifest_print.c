@@ -97,6 +97,7 @@ static json_t *lists_to_json(const struct rt_manifest *manifest, json_t *root)
     root = add(root, "levels", levels);
     root = add(root, "files", files);
     root = add(root, "heaps", heaps);
+    root = add(root, "own_heaps", number(manifest->n_own_heaps));
     root = add(root, "sample", rt_row_sample_print(&manifest->sample));
     if (manifest->options)
         root = add(root, "options", json_incref(manifest->options));

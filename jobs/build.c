@@ -257,8 +257,7 @@ static enum rt_status fill_manifest(struct build *b, struct rt_manifest **out, s
     m->largest_id = b->insert.largest_id;
     m->next_row = rows->n_rows;
     m->n_segments = b->insert.slots->n_segments;
-    m->sample = *rows->sample;
-    RT_TRY(rt_manifest_add_heaps(m, rows->files, rows->n_files, 0, err));
+    RT_TRY(rt_manifest_take_heap(m, rows->files, rows->n_files, rows->sample, err));
     *out = m;
     m = NULL;
 done:

@@ -11,7 +11,7 @@ static enum rt_status take_published(const struct rt_options *options,
     const char *dir = options->argument[1];
     struct rt_error why;
     json_t *files = json_array();
-    size_t n_files = rt_manifest_sampled_heaps(manifest);
+    size_t n_files = manifest->n_own_heaps;
     for (size_t i = 0; files && i < n_files; i++) {
         struct rt_heap_file file = {.n_rows = manifest->heaps[i].n_rows,
                                     .size_bytes = manifest->heaps[i].size_bytes,

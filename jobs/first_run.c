@@ -119,7 +119,7 @@ static enum rt_status copy_counts(const json_t *files, const struct rt_manifest 
                                   uint64_t **rows, size_t *n_files, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    size_t n = files ? json_array_size(files) : rt_manifest_sampled_heaps(manifest);
+    size_t n = files ? json_array_size(files) : manifest->n_own_heaps;
     RT_TRY(rt_array_new(n, sizeof **rows, rows, err));
     for (size_t i = 0; i < n; i++)
         (*rows)[i] =

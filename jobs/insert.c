@@ -222,8 +222,8 @@ static void tell_rest(const struct insertion *in)
 {
     const struct rt_manifest *m = in->edit.view->manifest;
     uint64_t n_seen = in->before.n_rows;
-    if (is_grown_heap(in) && rt_manifest_sampled_rows(m) > n_seen)
-        n_seen = rt_manifest_sampled_rows(m);
+    if (is_grown_heap(in) && rt_manifest_own_rows(m) > n_seen)
+        n_seen = rt_manifest_own_rows(m);
     if (n_seen < rt_rows_info(in->rows)->n_rows)
         rt_job_row(in->edit.job, "", "rows from %" PRIu64 " on have come since%s", n_seen,
                    is_grown_heap(in) ? ": --from-row takes them" : "");
@@ -423,10 +423,10 @@ static enum rt_status add_heaps(struct insertion *in, struct rt_error *err)
     enum rt_status st = RT_OK;
     struct rt_manifest *m = in->edit.manifest;
     const struct rt_rows_info *info = rt_rows_info(in->rows);
-    if (is_grown_heap(in) && info->n_rows >= rt_manifest_sampled_rows(m)) {
-        RT_TRY(rt_rows_sample_before(in->rows, 0, info->n_rows, &m->sample, err));
-        rt_manifest_drop_heaps(m);
-        RT_TRY(rt_manifest_add_heaps(m, info->files, info->n_files, 0, err));
+    struct rt_row_sample sample;
+    if (is_grown_heap(in) && info->n_rows >= rt_manifest_own_rows(m)) {
+        RT_TRY(rt_rows_sample_before(in->rows, 0, info->n_rows, &sample, err));
+        RT_TRY(rt_manifest_take_heap(m, info->files, info->n_files, &sample, err));
     } else if (m->rerank_in_heap) {
         RT_TRY(rt_manifest_add_heaps(m, info->files, info->n_files, m->next_row, err));
     }

@@ -249,10 +249,15 @@ elif which == "refusals":
             ["rows 1,975 to 2,999", "'rows.fbin' have changed", "first"])
     write_bin("rows.fbin", rows)
     os.utime("rows.fbin", ns=(then.st_atime_ns, then.st_mtime_ns))
-    # heaps that inserts have added are none of the build's business
+    # heaps that inserts have added are none of the build's business; an empty file at the end of its own is
     write_bin("more.fbin", clustered(100, 16, seed=6))
-    for place in ((), ("--rerank-in-heap",)):
-        call = ("build", "rows.fbin", "since", *LISTS, *place, "--resume")
+    os.mkdir("parts")
+    for name, part in (("a", rows[:1]), ("b", rows[1:]), ("c", rows[:0])):
+        with open(f"parts/{name}.fvecs", "wb") as f:
+            f.write(vecs(part))
+    for heap, place in (("rows.fbin", ()), ("rows.fbin", ("--rerank-in-heap",)), ("parts", ("--rerank-in-heap",)),
+                        ("parts", ("--rerank-in-heap", "--concurrent"))):
+        call = ("build", heap, "since", *LISTS, *place, "--resume")
         ok(*call, ranks=2)
         ok("insert", "since", "more.fbin", ranks=2)
         check("already" in ok(*call, ranks=2).out, f"{place}: the build before an insert, queued again")

@@ -45,6 +45,7 @@ static struct rt_manifest *make_manifest(void)
     m->n_segments = 3;
     CHECK_OK(rt_manifest_add_heap(m, &heaps[0], &err));
     CHECK_OK(rt_manifest_add_heap(m, &heaps[1], &err));
+    m->n_own_heaps = 1;
     m->sample = (struct rt_row_sample){.n_blocks = 2, .blocks = {{2, 5, {1, 2}}, {9, 12, {3, 4}}}};
     m->n_files = 2;
     CHECK_OK(rt_array_zero(2, sizeof *m->files, &m->files, &err));
@@ -83,7 +84,7 @@ RT_TEST("a manifest is read back as it was written")
     CHECK(n->heaps[0].dataset == NULL && strcmp(n->heaps[1].dataset, "/train") == 0 &&
           n->heaps[1].first_row == 10);
     CHECK(n->sample.n_blocks == 2 && n->sample.blocks[1].hash.high == 4 &&
-          rt_manifest_sampled_rows(n) == 12 && rt_manifest_sampled_heaps(n) == 2);
+          rt_manifest_own_rows(n) == 12 && n->n_own_heaps == 1);
     CHECK(n->n_files == 2 && n->files[0].ranges[1].bytes == 4850);
     CHECK(rt_manifest_find(n, RT_FILE_VECTORS, 12) == &n->files[1] &&
           !rt_manifest_find(n, RT_FILE_VECTORS, 11));
@@ -189,6 +190,7 @@ RT_TEST("every field is checked, and a newer format refused with both versions n
     CHECK_STATUS(RT_DAMAGED, read_changed("150,", "149,"));
     CHECK_STATUS(RT_DAMAGED, read_changed("\"files\": [", "\"files\": [7,"));
     CHECK_STATUS(RT_DAMAGED, read_changed("\"heaps\": [", "\"heaps\": [{},"));
+    CHECK_STATUS(RT_DAMAGED, read_changed("\"own_heaps\": 1", "\"own_heaps\": 3"));
     CHECK_STATUS(RT_DAMAGED, read_changed("\"sample\": ", "\"simple\": "));
     CHECK_STATUS(RT_DAMAGED, read_changed("\"may_grow\": true", "\"may_grow\": 1"));
     CHECK_STATUS(RT_DAMAGED, read_changed("0003\"", "000\""));

@@ -125,7 +125,7 @@ def manifest():
  "files": [{files}],
  "heaps": [{{"path": "a.h5", "dataset": "/train", "first_row": 0, "rows": 3, "size": 99, "mtime_ns": -5}},
   {{"path": {{"bytes": "2fff"}}, "first_row": 3, "rows": 1, "size": 9, "mtime_ns": 1}}],
- "sample": [[0, 1, "{digest}"], [1, 3, "{digest}"]],
+ "own_heaps": 1, "sample": [[0, 1, "{digest}"], [1, 3, "{digest}"]],
  "options": {{"seed": {{"value": "1", "source": "given"}}}}, "build": {{}}, "history": [{{}}]}}"""
     return {"whole": text.encode()}
 
