@@ -66,7 +66,8 @@ static enum rt_status check_grown(const struct rt_manifest *manifest,
                                   struct rt_rows *rows, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    struct rt_row_sample then = {.n_blocks = 0}; /* of this file, in its own numbers */
+    struct rt_row_sample then = {.n_blocks = 0}; /* of this file, in its own numbers; as the last
+                                                    one of the heap it has one at least */
     struct rt_row_sample now;
     for (size_t i = 0; i < manifest->sample.n_blocks; i++) {
         struct rt_sampled_block block = manifest->sample.blocks[i];
@@ -95,7 +96,7 @@ static enum rt_status check_file(const struct rt_manifest *manifest, size_t numb
     const struct rt_manifest_heap *heap = &manifest->heaps[number];
     const struct rt_rows_info *info = rt_rows_info(rows);
     const struct rt_heap_file *file = &info->files[0];
-    if (info->n_rows != heap->n_rows || info->dim != manifest->dim ||
+    if (info->n_rows != heap->n_rows || (heap->n_rows > 0 && info->dim != manifest->dim) ||
         info->type != manifest->element)
         RT_FAIL(RT_INPUT,
                 "'%s' is not the heap file that was indexed: %llu rows x %u, expected %llu x %u",
@@ -135,7 +136,7 @@ static enum rt_status open_file(const struct rt_manifest *manifest, size_t numbe
             "now",
             heap->path, number, number);
     struct rt_rows_options options = {.type = rt_element_name(manifest->element),
-                                      .dataset = "/train",
+                                      .dataset = heap->dataset ? heap->dataset : "/train",
                                       .is_growing = heap->may_grow,
                                       .snapshot = &heap->n_rows,
                                       .n_snapshot = heap->may_grow};

@@ -157,8 +157,7 @@ enum rt_status rt_manifest_add_heaps(struct rt_manifest *manifest, const struct 
                                         .first_row = first_row + files[i].first_row,
                                         .n_rows = files[i].n_rows,
                                         .size_bytes = files[i].size_bytes,
-                                        .mtime_ns = files[i].mtime_ns,
-                                        .may_grow = files[i].may_grow};
+                                        .mtime_ns = files[i].mtime_ns};
         const char *path = NULL;
         if (manifest->rerank_in_heap) {
             RT_TRY(full_path(files[i].path, room, &path, err));
@@ -179,6 +178,8 @@ enum rt_status rt_manifest_take_heap(struct rt_manifest *manifest, const struct 
     RT_TRY(rt_manifest_add_heaps(manifest, files, n, 0, err));
     manifest->n_own_heaps = n;
     manifest->sample = *sample;
+    if (n > 0) /* what comes behind the others would be between their rows */
+        manifest->heaps[n - 1].may_grow = files[n - 1].may_grow;
 done:
     return st;
 }

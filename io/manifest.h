@@ -32,7 +32,7 @@ struct rt_manifest_heap { /* one file of the rows that were indexed */
     char *path, *dataset; /* dataset may be NULL */
     uint64_t first_row, n_rows, size_bytes;
     int64_t mtime_ns;
-    bool may_grow; /* --concurrent: there may be more behind these rows by now */
+    bool may_grow; /* --concurrent, the last of its own heap: there may be more behind its rows */
 };
 struct rt_manifest {
     uint32_t version;

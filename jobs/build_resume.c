@@ -20,6 +20,11 @@ static enum rt_status take_published(const struct rt_options *options,
     }
     enum rt_status agrees =
         rt_first_run_compare_options(dir, options, manifest->options, true, &why);
+    if (agrees == RT_OK && !manifest->n_own_heaps)
+        agrees = rt_error_set(&why, RT_INPUT, __FILE__, __LINE__,
+                              "'%s' was imported, and of which rows it was built is not known: "
+                              "--force replaces it",
+                              dir);
     if (agrees == RT_OK)
         agrees = rt_first_run_compare_rows(dir, options, rows, files, &manifest->sample, &why);
     if (agrees == RT_OK) {

@@ -60,9 +60,9 @@ enum rt_status rt_first_run_compare_rows(const char *dir, const struct rt_option
                                          struct rt_error *err) RT_MUST_CHECK;
 json_t *rt_first_run_stamp(const struct rt_heap_file *file);
 
-/* Tells calls of a job apart by what they put in: options that decide the result, stamps of the
- * rows and of the files beside them. The same call on unchanged files has the same input. Fails
- * with RT_NOMEM. */
+/* Tells calls of a job apart by what they put in: options that decide the result, number and sample
+ * of the rows, stamps of the files beside them. The same call has the same input, from a copy of
+ * its rows too. Fails with RT_NOMEM. */
 enum rt_status rt_first_run_input(const struct rt_options *options, const struct rt_rows_info *rows,
                                   struct rt_hash128 *out, struct rt_error *err) RT_MUST_CHECK;
 

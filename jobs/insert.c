@@ -34,6 +34,7 @@ struct insertion {
     struct rt_insert_resume before;
     struct rt_checkpointing checkpointing;
     struct rt_new_ids ids;
+    bool is_own_heap;                /* rank 0: ROWS are the index's own heap, grown */
     struct rt_tombstone_output dead; /* rows replaced */
     struct rt_carry *carry;
     struct rt_tree_sets sets;
@@ -60,6 +61,12 @@ enum rt_status rt_insert_check_rows(const struct rt_manifest *m, const struct rt
     if (info->type != m->element)
         RT_FAIL(RT_INPUT, "'%s' has rows of %s, the index of %s", name, rt_element_name(info->type),
                 rt_element_name(m->element));
+    if (m->rerank_in_heap && options->concurrent &&
+        options->origin[RT_OPT_from_row] != RT_FROM_GIVEN)
+        RT_FAIL(RT_USAGE,
+                "--concurrent: the index keeps no vectors, and only its own heap may grow under it "
+                "(--from-row); '%s' would be another",
+                name);
     if (options->from_row > info->n_rows)
         RT_FAIL(RT_USAGE, "--from-row %" PRIu64 ": '%s' has only %" PRIu64 " rows",
                 options->from_row, name, info->n_rows);
@@ -91,23 +98,29 @@ void rt_insert_complete(const struct rt_manifest *m, uint64_t n_rows,
         options->memory = rt_plan_auto_memory(machine);
 }
 
-/* Are ROWS the heap that the index was made of, grown? Those whose ids are given may be any. */
-static bool is_grown_heap(const struct insertion *in)
+/* Must ROWS be the heap that the index was made of, grown? Those whose ids are given may be any. */
+static bool takes_grown_heap(const struct insertion *in)
 {
     const struct rt_options *options = in->edit.job->options;
     return options->origin[RT_OPT_from_row] == RT_FROM_GIVEN &&
            (in->edit.view->manifest->rerank_in_heap || !options->ids[0]);
 }
 
-/* Rank 0. */
-static enum rt_status check_heap(const struct insertion *in, struct rt_error *err)
+/* Rank 0. An index without rows, or one that does not know its heap, takes any. */
+static enum rt_status check_heap(struct insertion *in, struct rt_error *err)
 {
+    enum rt_status st = RT_OK;
     const struct rt_options *options = in->edit.job->options;
     const struct rt_manifest *m = in->edit.view->manifest;
     const char *name = options->argument[1];
-    return m->rerank_in_heap
-               ? rt_grown_heap_check_codes(in->edit.view, in->rows, name, err)
-               : rt_grown_heap_check_sample(m, in->rows, options->from_row, name, err);
+    in->is_own_heap = true;
+    if (m->rerank_in_heap)
+        RT_TRY(rt_grown_heap_check_codes(in->edit.view, in->rows, name, err));
+    else if (m->n_rows > 0 && m->sample.n_blocks > 0)
+        RT_TRY(rt_grown_heap_check_sample(m, in->rows, options->from_row, name, &in->is_own_heap,
+                                          err));
+done:
+    return st;
 }
 
 static enum rt_status open_rows(struct insertion *in, struct rt_error *err)
@@ -181,6 +194,14 @@ static enum rt_status look_back(struct insertion *in, struct rt_error *err)
                     "the insert that was interrupted was into generation %" PRIu64
                     " of '%s', which is at %" PRIu64 " now: it begins anew",
                     in->before.first.base, edit->context.dir, current);
+    bool are_numbered =
+        !options->ids[0] && options->origin[RT_OPT_from_row] != RT_FROM_GIVEN; /* anew, if twice */
+    if (in->before.is_unsure && are_numbered)
+        rt_job_warn(
+            edit->job,
+            "the history of '%s' goes back no further: rows that an insert before it has put "
+            "in come twice",
+            edit->context.dir);
     if (in->before.found != RT_INSERT_INTERRUPTED)
         goto done;
     options->tapes = in->before.first.tapes;
@@ -222,11 +243,11 @@ static void tell_rest(const struct insertion *in)
 {
     const struct rt_manifest *m = in->edit.view->manifest;
     uint64_t n_seen = in->before.n_rows;
-    if (is_grown_heap(in) && rt_manifest_own_rows(m) > n_seen)
+    if (takes_grown_heap(in) && rt_manifest_own_rows(m) > n_seen)
         n_seen = rt_manifest_own_rows(m);
     if (n_seen < rt_rows_info(in->rows)->n_rows)
         rt_job_row(in->edit.job, "", "rows from %" PRIu64 " on have come since%s", n_seen,
-                   is_grown_heap(in) ? ": --from-row takes them" : "");
+                   takes_grown_heap(in) ? ": --from-row takes them" : "");
 }
 
 /* Rank 0: --resume where the rows are in the index already, as a job that is queued again need not
@@ -261,7 +282,7 @@ static enum rt_status open_source(struct insertion *in, struct rt_error *err)
                                            .first_id = job->options->from_row};
     if (job->options->origin[RT_OPT_from_row] != RT_FROM_GIVEN)
         source.first_id = m->next_row;
-    if (job->rank == 0 && is_grown_heap(in) && in->before.found != RT_INSERT_INTERRUPTED)
+    if (job->rank == 0 && takes_grown_heap(in))
         RT_LOCAL(check_heap(in, err));
     RT_AGREE(job->comm);
     RT_TRY(rt_row_source_new(job->comm, in->rows, &source, &in->source, err));
@@ -424,7 +445,7 @@ static enum rt_status add_heaps(struct insertion *in, struct rt_error *err)
     struct rt_manifest *m = in->edit.manifest;
     const struct rt_rows_info *info = rt_rows_info(in->rows);
     struct rt_row_sample sample;
-    if (is_grown_heap(in) && info->n_rows >= rt_manifest_own_rows(m)) {
+    if (in->is_own_heap) {
         RT_TRY(rt_rows_sample_before(in->rows, 0, info->n_rows, &sample, err));
         RT_TRY(rt_manifest_take_heap(m, info->files, info->n_files, &sample, err));
     } else if (m->rerank_in_heap) {

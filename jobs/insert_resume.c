@@ -67,11 +67,13 @@ static enum rt_status find_published(const struct rt_options *options, struct rt
 {
     enum rt_status st = RT_OK;
     struct input input = {.n_rows = 0};
+    out->is_unsure = true;
     for (size_t i = json_array_size(manifest->history); i-- > 0;) {
         const json_t *line = json_array_get(manifest->history, i);
         bool is_this = false;
         if (is_job(line, RT_JOB_VACUUM))
             continue;
+        out->is_unsure = is_job(line, RT_JOB_INSERT) && count_of(line, "replaced") == 0;
         if (!is_job(line, RT_JOB_INSERT))
             break;
         RT_TRY(is_of(line, options, rows, &input, &is_this, err));

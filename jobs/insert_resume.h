@@ -19,6 +19,7 @@ struct rt_insert_resume {
     /* published, as the history tells */
     uint64_t generation, n_inserted, n_skipped, n_replaced;
     uint64_t n_rows; /* of the heap then, which may have grown since (--concurrent) */
+    bool is_unsure;  /* nothing was found, in a history that has lost its beginning */
 };
 
 /* What lies in the index `dir` for an insert of these options and rows (--resume). The insert that

@@ -127,7 +127,8 @@ done:
 }
 
 enum rt_status rt_grown_heap_check_sample(const struct rt_manifest *manifest, struct rt_rows *rows,
-                                          uint64_t end, const char *name, struct rt_error *err)
+                                          uint64_t end, const char *name, bool *is_own,
+                                          struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct rt_row_sample now;
@@ -135,9 +136,10 @@ enum rt_status rt_grown_heap_check_sample(const struct rt_manifest *manifest, st
     struct rt_row_change change = rt_row_sample_compare(&now, &manifest->sample);
     if (change.is_found)
         RT_FAIL(RT_INPUT,
-                "rows %s to %s of '%s' are not what they were when the index read them: --from-row "
-                "takes its heap, grown, and rows of others with --ids",
+                "rows %s to %s of '%s' are not those that the index was built of: --from-row takes "
+                "its heap, grown, and rows of others with --ids",
                 RT_GROUPED(change.begin), RT_GROUPED(change.end - 1), name);
+    *is_own = now.n_blocks > 0;
 done:
     return st;
 }

@@ -10,9 +10,10 @@
 /* Do `rows` hold what the index has read so far? Paths may differ, for a heap may have moved.
  * `name` is what the call names them. Fail with RT_INPUT where they do not, RT_IO, RT_NOMEM. Local.
  *
- * By the manifest's sample of the heap, of rows before `end`: 4 MiB at most. */
+ * By the manifest's sample of the heap, of rows before `end`: 4 MiB at most. *is_own: they are;
+ * else there are too few for a word. */
 enum rt_status rt_grown_heap_check_sample(const struct rt_manifest *manifest, struct rt_rows *rows,
-                                          uint64_t end, const char *name,
+                                          uint64_t end, const char *name, bool *is_own,
                                           struct rt_error *err) RT_MUST_CHECK;
 /* By their number, and by the codes of some rows of the index, of whatever heap, computed again
  * from them: some hundred rows. Fails with RT_DAMAGED, too. */

@@ -239,6 +239,31 @@ def searched(index):
     check((found == np.arange(ROWS - 5, ROWS)).all(), f"{index}: rows in the heap are found as {found}")
 
 
+# a build that was killed goes on where its writer has taken back half a row, or has filled room that was there
+with open("cut.fvecs", "wb") as f:
+    f.write(vecs(rows[:ROWS]) + b"half")
+shrink = {"cut.fvecs": lambda: os.truncate("cut.fvecs", ROWS * (DIM + 1) * 4)}
+if h5py:
+    room = h5py.File("room.h5", "w", libver="latest")
+    inside = room.create_dataset("train", data=rows[:ROWS], maxshape=(None, DIM), chunks=(2 * ROWS, DIM))
+    room.swmr_mode = True
+
+    def fill():
+        inside.resize(ROWS + 10, axis=0)
+        inside[ROWS:] = rows[ROWS:ROWS + 10]
+        inside.flush()
+
+    shrink["room.h5:/train"] = fill
+for number, (heap, change) in enumerate(shrink.items()):
+    call = ("build", heap, f"cut{number}.rt", "--lists", 10, "--concurrent")
+    killed = run(*call, ranks=2, environment={"RANKTAPE_FAULT": "compact:0:1:kill"})
+    os.path.exists(f"cut{number}.rt/LOCK") and os.remove(f"cut{number}.rt/LOCK")
+    size = os.stat(heap.split(":")[0]).st_size
+    change()
+    check(killed.code != 0 and os.stat(heap.split(":")[0]).st_size <= size, f"{heap} has grown")
+    check("goes on" in ok(*call, "--resume", ranks=2).out, f"{heap}: not gone on with")
+    check("already" in ok(*call, "--resume", ranks=1).out, f"{heap}: published, and not known again")
+    holds(f"cut{number}.rt", ROWS)
 heaps = {"kept.fvecs": lambda: append("kept.fvecs"), "kept": lambda: append("kept/b.fvecs")}
 with open("kept.fvecs", "wb") as f:
     f.write(vecs(rows[:ROWS]) + b"half")
@@ -268,6 +293,16 @@ for number, (heap, grow_heap) in enumerate(heaps.items()):
     ok("insert", index, heap, "--from-row", ROWS, "--concurrent", ranks=2)
     searched(index)
     holds(index, ROWS + MORE)
+# in a folder only the last file grows
+then = os.stat("kept/a.fvecs")
+with open("kept/a.fvecs", "r+b") as f:
+    f.write(vecs(rows[100:101]))
+result = run("search", "kept1.rt", "exact.fbin", ranks=2)
+check(result.code == 2 and "a.fvecs' has changed since it was indexed" in result.err, f"a file before the last: exit {result.code}: {result.err}")
+with open("kept/a.fvecs", "r+b") as f:
+    f.write(vecs(rows[:1]))
+os.utime("kept/a.fvecs", ns=(then.st_atime_ns, then.st_mtime_ns))
+searched("kept1.rt")
 write_over("kept.fvecs", ROWS - 300)
 result = run("search", "kept0.rt", "exact.fbin", ranks=2)
 check(result.code == 0, f"rows written over, the stamp as it was: exit {result.code}: {result.err}")

@@ -118,6 +118,16 @@ elif which == "options":
     check(run("search", "heap", "queries.fbin").code == 2, "a heap that is gone")
     check(search("heap", "--heap", "0=elsewhere/rows.fbin", ranks=2) == before, "a moved heap")
     ok("verify", "heap", "--full", "--heap", "0=elsewhere/rows.fbin", ranks=2)
+    try:  # its dataset goes along
+        import h5py
+        with h5py.File("rows.h5", "w") as f:
+            f["vec"] = rows
+        ok("build", "rows.h5:/vec", "h5heap", "--lists", "5,40", "--rerank-in-heap", ranks=2)
+        shutil.move("rows.h5", "elsewhere/rows.h5")
+        for name in ("elsewhere/rows.h5", "elsewhere/rows.h5:/vec"):
+            check(search("h5heap", "--heap", f"0={name}", ranks=2) == before, f"a moved heap {name}")
+    except ImportError:
+        print("no h5py: a moved heap of HDF5 not looked at")
     # a heap of more files than a process may have open
     with open("files", "w", encoding="ascii") as f:
         for i in range(200):

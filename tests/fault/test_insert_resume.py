@@ -203,13 +203,6 @@ elif which == "refusals":
         f.write(b"\x09")
     ok("verify", "plain", "--clean", ranks=1)
     same_files("a checkpoint of another version", "start", "plain")
-    # rows of the same size and time are others
-    for n in (0, 1):
-        os.utime(write_bin(f"part-{n}.fbin", clustered(300, 8, seed=30 + n)), ns=(1, 1))
-    for number, name in enumerate(("part-0.fbin", "part-1.fbin", "part-1.fbin"), 1):
-        result = ok("insert", "plain", name, "--resume", "--json", ranks=1).json()
-        rows = ok("info", "plain", "--json", ranks=0).json()["rows"]
-        check((result["inserted"], rows) == (300, 2500 + 300 * min(number, 2)), f"part {number}: {result}, {rows} rows")
     # ids of an HDF5 file are looked at as any
     if h5py:
         for first in (10 ** 6, 2 * 10 ** 6):
@@ -248,6 +241,59 @@ elif which == "refusals":
     same_files("verify --clean", "start", "cleaned")
     check(ok("verify", "cleaned", "--json", ranks=0).json()["interrupted"] is None, "an interrupted insert after verify --clean")
     finished("verify --clean", "cleaned", want, *IDS, goes_on=False)
+elif which == "same":
+    # what the rows are tells whether they are the same, not what their files are called
+    prepare()
+    copy("plain")
+    # rows of the same size and time are others
+    for n in (0, 1):
+        os.utime(write_bin(f"part-{n}.fbin", clustered(300, 8, seed=30 + n)), ns=(1, 1))
+    for number, name in enumerate(("part-0.fbin", "part-1.fbin", "part-1.fbin"), 1):
+        result = ok("insert", "plain", name, "--resume", "--json", ranks=1).json()
+        rows = ok("info", "plain", "--json", ranks=0).json()["rows"]
+        check((result["inserted"], rows) == (300, 2500 + 300 * min(number, 2)), f"part {number}: {result}, {rows} rows")
+    # a copy of the rows, their type said, a heap that might grow: the same rows
+    shutil.copy("part-1.fbin", "again.fbin")
+    for name, options in (("again.fbin", ()), ("part-1.fbin", ("--type", "f32"))):
+        result = ok("insert", "plain", name, *options, "--resume", ranks=1)
+        check("already" in result.out, f"{name} {options}: inserted again: {result.out}")
+    with open("part.fvecs", "wb") as f:
+        f.write(vecs(clustered(300, 8, seed=35)))
+    for options in ((), ("--concurrent",), ()):
+        result = ok("insert", "plain", "part.fvecs", *options, "--resume", ranks=1)
+    check("already" in result.out and ok("info", "plain", "--json", ranks=0).json()["rows"] == 3400, "the same rows with --concurrent")
+    # beyond the history's beginning nobody knows
+    write_bin("one.fbin", clustered(1, 8, seed=36))
+    for n in range(100):
+        result = ok("insert", "plain", "one.fbin", ranks=0)
+    for name, is_warned in (("one.fbin", False), ("part.fvecs", True)):
+        result = ok("insert", "plain", name, "--resume", ranks=1)
+        check(("goes back no further" in result.err) == is_warned, f"{name}, after 100 inserts: {result.err}")
+    # rows before it that are others now: the checkpoint is of the new ones alone
+    with open("heap.fvecs", "wb") as f:
+        f.write(vecs(np.concatenate((clustered(2000, 8, seed=1), clustered(N, 8, clusters=100, seed=3)))))
+    with open("few.fvecs", "wb") as f:
+        f.write(vecs(clustered(2000, 8, seed=1)))
+    for place in ((), ("--rerank-in-heap",)):
+        shutil.rmtree("of_heap", ignore_errors=True)
+        ok("build", "few.fvecs", "of_heap", "--lists", "20", *place, ranks=2)
+        shutil.move("of_heap", "before_heap")
+        job, _ = halt(copy("of_heap", "before_heap"), "--from-row", "2000", "--concurrent", rows="heap.fvecs")
+        for pid in processes():
+            os.kill(pid, signal.SIGKILL)
+        finish(job)
+        all_gone("of_heap")
+        release("of_heap")
+        for whole in (False, True):
+            with open("heap.fvecs", "r+b") as f:
+                f.write(vecs(clustered(600, 8, seed=77) if not whole else clustered(2000, 8, seed=1)[:600]))
+            call = ("insert", "of_heap", "heap.fvecs", "--from-row", "2000", "--concurrent", "--resume")
+            if whole:
+                check("goes on" in ok(*call, ranks=3).out, f"{place}: rows before it that are there again")
+                ok("verify", "of_heap", "--full", ranks=2)
+            else:
+                held_to(f"{place}: other rows before it", run(*call, ranks=2), 2, ["'heap.fvecs'", "--from-row"], job="insert")
+        shutil.rmtree("before_heap")
 elif which == "anytime":
     # killed again and again, at any time, each time on other ranks, until one run comes to the end
     seed = int(os.environ.get("RANKTAPE_TEST_SEED", "1"))

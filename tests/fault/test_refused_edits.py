@@ -10,7 +10,7 @@ import numpy as np
 
 from faults import (LAUNCHER, all_gone, check, clustered, end, finish, gone, halted, held_to, ok, run, start, stopped_process,
                     write_bin)
-from ranktape_cli import digest
+from ranktape_cli import digest, vecs
 
 which = sys.argv[1]
 rows = clustered(600, 8, seed=4)
@@ -125,6 +125,21 @@ def rows_and_ids():
     ok("build", "parts", "of_parts", "--lists", "6", "--rerank-in-heap", ranks=2)
     write_bin("parts/part-10.fbin", clustered(300, 8, seed=50))  # its name comes after part-1's
     refuses("a heap that has grown in its middle", ["parts", "is not the row"], "insert", "of_parts", "parts", "--from-row", 2700)
+    # another heap may not grow, and may have empty files
+    with open("grows.fvecs", "wb") as f:
+        f.write(vecs(clustered(60, 8, seed=8)))
+    ok("build", "rows.fbin", "beside", "--lists", "6", "--rerank-in-heap", ranks=2)
+    refuses("another heap that grows", ["--concurrent", "'grows.fvecs'", "--from-row"], "insert", "beside", "grows.fvecs",
+            "--concurrent")
+    os.mkdir("gaps")
+    for name, part in (("a", 50), ("b", 0), ("c", 50), ("d", 0)):
+        with open(f"gaps/{name}.fvecs", "wb") as f:
+            f.write(vecs(clustered(part, 8, seed=51) if part else np.zeros((0, 8), np.float32)))
+    ok("insert", "beside", "gaps", ranks=2)
+    ok("build", "gaps", "of_gaps", "--lists", "2", "--rerank-in-heap", ranks=2)
+    for index in ("beside", "of_gaps"):
+        ok("search", index, "five.fbin", ranks=2)
+        ok("verify", index, "--full", ranks=2)
     # the same where the index keeps its vectors: they would come again under other numbers
     os.remove("parts/part-10.fbin")
     ok("build", "parts", "with_vectors", "--lists", "6", ranks=2)
@@ -142,6 +157,16 @@ def rows_and_ids():
     ok("insert", "with_vectors", "in_turn.fbin", "--from-row", 3300, "--ids",
        ids_file("far.u64", range(10**6, 10**6 + 3301)), ranks=2)  # rows that have ids of their own may be any
     ok("verify", "with_vectors", "--full", ranks=2)
+    # rows of another heap under numbers that are free: not the index's own from then on
+    own = ("build", "rows.fbin", "numbered", "--lists", "6", "--ids", ids_file("own.u64", range(10**6, 10**6 + 600)), "--resume")
+    ok(*own, ranks=2)
+    ok("insert", "numbered", "other.fbin", "--from-row", 0, ranks=2)
+    check("already" in ok(*own, ranks=2).out, "another heap has become the index's own")
+    # but where no row is left it is
+    ok("delete", "numbered", "--keep", ids_file("none.u64", []), ranks=2)
+    ok("insert", "numbered", "whole.fbin", "--from-row", 0, ranks=2)
+    ok("insert", "numbered", write_bin("longer.fbin", np.concatenate([clustered(300, 8, seed=40 + n) for n in range(1, 13)])),
+       "--from-row", 3300, ranks=2)
     # not refused, since all may be meant; but said
     shutil.copytree("index", "emptied")
     for ids, said in ((range(100), False), ([10**6], True)):
