@@ -11,6 +11,7 @@
 #include "jobs/phases/carry.h"
 #include "jobs/phases/durable.h"
 #include "jobs/phases/edit.h"
+#include "jobs/phases/good_ids.h"
 #include "jobs/phases/grown_heap.h"
 #include "jobs/phases/insert_phase.h"
 #include "jobs/phases/new_ids.h"
@@ -22,10 +23,8 @@
 #include "mpi/partition.h"
 
 #include <inttypes.h>
-#include <string.h>
 
 #define LEAST_CHUNKS 8u /* of a rank's rows for each tape: so few slots are left unused */
-#define JUDGED_ROWS 1024u
 
 struct insertion {
     struct rt_edit edit;
@@ -35,17 +34,12 @@ struct insertion {
     struct rt_checkpointing checkpointing;
     struct rt_new_ids ids;
     bool is_own_heap;                /* rank 0: ROWS are the index's own heap, grown */
+    struct rt_good_ids good;         /* --replace */
     struct rt_tombstone_output dead; /* rows replaced */
     struct rt_carry *carry;
     struct rt_tree_sets sets;
     struct rt_rotation *rotation;
     struct rt_insert_output out;
-    /* ids of good rows, for --replace */
-    struct rt_range mine;
-    uint64_t at;
-    uint64_t *piece;
-    unsigned char *native;
-    float *values;
 };
 
 /* ---- rows that suit the index ---- */
@@ -294,79 +288,26 @@ done:
 
 /* ---- rows that take the place of others ---- */
 
-uint64_t rt_insert_judging_bytes(const struct rt_manifest *m)
-{
-    uint64_t value_bytes = rt_element_size(m->element) + sizeof(float);
-    return JUDGED_ROWS * (sizeof(uint64_t) + m->dim * value_bytes);
-}
-
-static enum rt_status prepare_judging(struct insertion *in, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    const struct rt_manifest *m = in->edit.view->manifest;
-    struct rt_chunks chunks = rt_chunks_of(rt_row_source_n_rows(in->source));
-    in->mine = rt_chunks_rows(&chunks, in->edit.job->rank, in->edit.job->n_ranks);
-    RT_TRY(rt_array_new(JUDGED_ROWS, sizeof *in->piece, &in->piece, err));
-    RT_TRY(rt_array_new(JUDGED_ROWS, m->dim * rt_element_size(m->element), &in->native, err));
-    RT_TRY(rt_array_new(JUDGED_ROWS, m->dim * sizeof *in->values, &in->values, err));
-done:
-    return st;
-}
-
-static void end_judging(struct insertion *in)
-{
-    rt_array_free(in->piece);
-    rt_array_free(in->native);
-    rt_array_free(in->values);
-    in->piece = NULL;
-    in->native = NULL;
-    in->values = NULL;
-}
-
-/* Ids of rows that will be inserted: what a bad row would have replaced stays. */
-static enum rt_status next_good_ids(void *context, bool rewind, struct rt_pair *pairs, size_t most,
-                                    size_t *n, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    struct insertion *in = context;
-    const struct rt_manifest *m = in->edit.view->manifest;
-    bool may_skip = in->edit.job->options->bad_rows == RT_BAD_ROWS_SKIP;
-    most = most < JUDGED_ROWS ? most : JUDGED_ROWS;
-    if (rewind)
-        in->at = in->mine.begin;
-    *n = 0;
-    while (*n == 0 && in->at < in->mine.end) {
-        uint64_t left = in->mine.end - in->at;
-        size_t n_read = left < most ? (size_t)left : most;
-        RT_TRY(rt_row_source_read_ids(in->source, in->at, n_read, in->piece, err));
-        if (may_skip) {
-            RT_TRY(rt_row_source_read(in->source, in->at, n_read, in->native, err));
-            rt_element_to_f32(m->element, in->native, in->values, n_read * m->dim);
-        }
-        for (size_t i = 0; i < n_read; i++)
-            if (!may_skip ||
-                rt_metric_prepare_row(m->metric, in->values + i * m->dim, m->dim) == RT_ROW_GOOD)
-                pairs[(*n)++] = (struct rt_pair){.key = in->piece[i]};
-        in->at += n_read;
-    }
-done:
-    return st;
-}
-
 /* The old rows die first, so that none of them is carried along. */
 static enum rt_status replace(struct insertion *in, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct rt_edit *edit = &in->edit;
+    const struct rt_manifest *m = edit->view->manifest;
     char path[RT_PATH_MAX];
-    RT_LOCAL(prepare_judging(in, err));
+    in->good = (struct rt_good_ids){.source = in->source,
+                                    .dim = m->dim,
+                                    .element = m->element,
+                                    .metric = m->metric,
+                                    .may_skip = edit->job->options->bad_rows == RT_BAD_ROWS_SKIP};
+    RT_LOCAL(rt_good_ids_begin(&in->good, edit->job->rank, edit->job->n_ranks, err));
     RT_AGREE(edit->job->comm);
     struct rt_tombstone_input input = {.view = edit->view,
-                                       .ids = next_good_ids,
-                                       .ids_context = in,
-                                       .n_ids = rt_range_count(in->mine)};
+                                       .ids = rt_good_ids_next,
+                                       .ids_context = &in->good,
+                                       .n_ids = rt_range_count(in->good.mine)};
     RT_TRY(rt_tombstone_phase(&edit->context, &input, &in->dead, err));
-    end_judging(in);
+    rt_good_ids_end(&in->good);
     if (in->dead.n_entries == 0)
         goto done;
     RT_LOCAL(rt_index_path(edit->context.dir, RT_FILE_TOMBSTONES, edit->context.generation, true,
@@ -549,7 +490,7 @@ static void release(struct insertion *in, enum rt_status st, const struct rt_err
     rt_edit_end(&in->edit, st, err);
     rt_rows_close(in->rows);
     rt_array_free(in->dead.absorbed);
-    end_judging(in);
+    rt_good_ids_end(&in->good);
 }
 
 static enum rt_status put_in(struct insertion *in, struct rt_error *err)

@@ -16,7 +16,5 @@ enum rt_status rt_insert_check_rows(const struct rt_manifest *index,
 /* Completes the options of an insert of n_rows rows, less those before --from-row. */
 void rt_insert_complete(const struct rt_manifest *index, uint64_t n_rows,
                         const struct rt_plan_input *machine, struct rt_options *options);
-/* Private bytes of a rank that looks, for --replace, which rows will be inserted. */
-uint64_t rt_insert_judging_bytes(const struct rt_manifest *index);
 
 #endif

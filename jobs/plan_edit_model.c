@@ -8,6 +8,7 @@
 #include "jobs/insert.h"
 #include "jobs/phases/carry.h"
 #include "jobs/phases/fold_phase.h"
+#include "jobs/phases/good_ids.h"
 #include "jobs/phases/heap_carry.h"
 #include "jobs/phases/insert_phase.h"
 #include "jobs/phases/new_ids.h"
@@ -550,8 +551,8 @@ static enum rt_status plan_insert(struct model *m, struct rt_error *err)
                         rt_manifest_find(m->m, RT_FILE_VECTORS, files[i])->size;
     add_ids(m, n_new);
     if (m->options->replace)
-        RT_TRY(
-            add_delete(m, n_new, least(n_new, m->m->n_rows), rt_insert_judging_bytes(m->m), err));
+        RT_TRY(add_delete(m, n_new, least(n_new, m->m->n_rows),
+                          rt_good_ids_bytes(m->m->dim, m->m->element), err));
     add_rows(m, n_new, find_carried(m, files, n_files));
     add_publish(m, 0);
 done:
