@@ -22,7 +22,6 @@ struct rt_heap_vectors {
     const struct rt_texts *moved;
     size_t n_files;
     struct rt_rows **files; /* NULL where closed */
-    uint64_t *first_rows;   /* n_files + 1 */
     size_t *comers;         /* round: those of them that come and go, plus 1; 0: none yet */
     size_t next_comer, most_comers;
     pthread_mutex_t reading;
@@ -66,8 +65,8 @@ static enum rt_status check_grown(const struct rt_manifest *manifest,
                                   struct rt_rows *rows, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    struct rt_row_sample then = {.n_blocks = 0}; /* of this file, in its own numbers; as the last
-                                                    one of the heap it has one at least */
+    struct rt_row_sample then = {.n_blocks = 0}; /* of this file, in its own numbers; of the heap's
+                                                    last rows there is one */
     struct rt_row_sample now;
     for (size_t i = 0; i < manifest->sample.n_blocks; i++) {
         struct rt_sampled_block block = manifest->sample.blocks[i];
@@ -136,7 +135,7 @@ static enum rt_status open_file(const struct rt_manifest *manifest, size_t numbe
             "now",
             heap->path, number, number);
     struct rt_rows_options options = {.type = rt_element_name(manifest->element),
-                                      .dataset = heap->dataset ? heap->dataset : "/train",
+                                      .dataset = heap->dataset,
                                       .is_growing = heap->may_grow,
                                       .snapshot = &heap->n_rows,
                                       .n_snapshot = heap->may_grow};
@@ -167,12 +166,7 @@ static enum rt_status number_files(struct rt_heap_vectors *heap, struct rt_error
     heap->n_files = m->n_heaps;
     heap->most_comers = most < m->n_heaps ? most : m->n_heaps;
     RT_TRY(rt_array_zero(m->n_heaps, sizeof(struct rt_rows *), &heap->files, err));
-    RT_TRY(rt_array_zero(m->n_heaps + 1, sizeof *heap->first_rows, &heap->first_rows, err));
     RT_TRY(rt_array_zero(heap->most_comers, sizeof *heap->comers, &heap->comers, err));
-    for (size_t i = 0; i < m->n_heaps; i++) {
-        heap->first_rows[i] = m->heaps[i].first_row;
-        heap->first_rows[i + 1] = m->heaps[i].first_row + m->heaps[i].n_rows;
-    }
     RT_TRY(moved_path(heap->moved, 0, heap->n_files, &ignored, err)); /* all of them are N=PATH */
 done:
     return st;
@@ -230,7 +224,6 @@ void rt_heap_vectors_close(struct rt_heap_vectors *heap)
     for (size_t i = 0; i < heap->n_files; i++)
         rt_rows_close(heap->files[i]);
     rt_array_free(heap->files);
-    rt_array_free(heap->first_rows);
     rt_array_free(heap->comers);
     (void)pthread_mutex_destroy(&heap->reading);
     rt_array_free(heap);
@@ -240,15 +233,18 @@ enum rt_status rt_heap_vectors_read(struct rt_heap_vectors *heap, uint64_t row, 
                                     struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    size_t file = rt_find_last(heap->first_rows, sizeof *heap->first_rows, heap->n_files, row);
-    if (!heap->n_files || row < heap->first_rows[file] || row >= heap->first_rows[file + 1])
+    const struct rt_manifest_heap *files = heap->manifest->heaps;
+    size_t file =
+        heap->n_files ? rt_find_last(&files->first_row, sizeof *files, heap->n_files, row) : 0;
+    if (!heap->n_files || row < files[file].first_row ||
+        row - files[file].first_row >= files[file].n_rows) /* they may lie apart */
         RT_FAIL(RT_DAMAGED, "the index names row %llu, which its heap does not have",
                 (unsigned long long)row);
     (void)pthread_mutex_lock(&heap->reading);
     if (!heap->files[file])
         st = come(heap, file, err);
     if (st == RT_OK)
-        st = rt_rows_read(heap->files[file], row - heap->first_rows[file], 1, vector, err);
+        st = rt_rows_read(heap->files[file], row - files[file].first_row, 1, vector, err);
     (void)pthread_mutex_unlock(&heap->reading);
 done:
     return st;

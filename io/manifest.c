@@ -178,8 +178,8 @@ enum rt_status rt_manifest_take_heap(struct rt_manifest *manifest, const struct 
     RT_TRY(rt_manifest_add_heaps(manifest, files, n, 0, err));
     manifest->n_own_heaps = n;
     manifest->sample = *sample;
-    if (n > 0) /* what comes behind the others would be between their rows */
-        manifest->heaps[n - 1].may_grow = files[n - 1].may_grow;
+    for (size_t i = 0; i < n; i++)
+        manifest->heaps[i].may_grow = files[i].may_grow;
 done:
     return st;
 }

@@ -210,8 +210,9 @@ enum rt_status rt_rows_open(const char *name, const struct rt_rows_options *opti
         rows->files[i].dataset = names.names[i].dataset;
         names.names[i] = (struct rt_heap_name){NULL, NULL};
     }
-    for (size_t i = 0; i < names.n; i++)
-        RT_TRY(look_at(rows, i, asked, options->is_growing, names.is_many, err));
+    size_t last = (options->n_snapshot ? options->n_snapshot : names.n) - 1;
+    for (size_t i = 0; i < names.n; i++) /* rows that came to one before would renumber others */
+        RT_TRY(look_at(rows, i, asked, options->is_growing && i >= last, names.is_many, err));
     if (options->n_snapshot)
         cut(rows, options->snapshot, options->n_snapshot);
     RT_TRY(sum_up(rows, err));

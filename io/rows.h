@@ -41,8 +41,8 @@ struct rt_rows_options {
     const char *type; /* --type, or NULL */
     const char
         *dataset;    /* default dataset of a bare FILE.h5: "/train" for rows, "/test" for queries */
-    bool is_growing; /* --concurrent: what is there now is the snapshot, the heap may grow behind it
-                      */
+    bool is_growing; /* --concurrent: what is there now is the snapshot, the heap may grow behind
+                        it: its last file, and by files */
     /* With is_growing: rows of each file of an earlier snapshot. What has come behind it since, in
      * its last file or in files after that, is left out. NULL: what is there now. */
     const uint64_t *snapshot;

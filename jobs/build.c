@@ -276,6 +276,7 @@ static enum rt_status add_record(struct build *b, struct rt_manifest *m, struct 
         json_decref(record);
         RT_FAIL(RT_NOMEM, "out of memory for the build record");
     }
+    rt_first_run_stamp_options(b->job->options, options);
     json_decref(m->options);
     json_decref(m->build);
     m->options = options;

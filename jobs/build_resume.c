@@ -26,6 +26,8 @@ static enum rt_status take_published(const struct rt_options *options,
                               "--force replaces it",
                               dir);
     if (agrees == RT_OK)
+        agrees = rt_first_run_compare_beside(dir, options, manifest->options, &why);
+    if (agrees == RT_OK)
         agrees = rt_first_run_compare_rows(dir, options, rows, files, &manifest->sample, &why);
     if (agrees == RT_OK) {
         out->found = RT_BUILD_PUBLISHED;

@@ -6,7 +6,6 @@
 #include "io/input_file.h"
 #include "io/row_format.h"
 #include "jobs/job.h"
-#include "mpi/partition.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -225,6 +224,8 @@ enum rt_status rt_first_run_compare_options(const char *dir, const struct rt_opt
     json_object_foreach(now, name, option)
     {
         const json_t *other = json_object_get(then, name);
+        if (options->job == RT_JOB_INSERT && strcmp(name, rt_option_table[RT_OPT_type].name) == 0)
+            continue; /* the index tells it */
         char texts[2][200];
         if ((is_auto(option) && is_auto(other)) ||
             (other && json_equal(value_of(name, option), value_of(name, other))))
@@ -295,8 +296,8 @@ static enum rt_status compare_stamps(const char *dir, const struct rt_options *o
         if (!json_equal(now, json_array_get(then, i)) &&
             !may_have_grown(options, &rows->files[i], json_array_get(then, i)))
             RT_FAIL(RT_INPUT,
-                    "'%.200s' is not what the %s '%.100s' began with, or has changed (size or "
-                    "time): %s",
+                    "'%.200s' is not what the %s '%.100s' was of, or has changed (size or time): "
+                    "%s",
                     rows->files[i].path, work_of(options), dir, way_out(options));
     }
 done:
@@ -327,6 +328,33 @@ static enum rt_status compare_stamp(const char *dir, const struct rt_options *op
                 option, work_of(options), dir, way_out(options));
 done:
     json_decref(now);
+    return st;
+}
+
+static const char *const beside[] = {"ids", "centroids"};
+
+static const char *path_beside(const struct rt_options *options, size_t i)
+{
+    return i == 0 ? options->ids : options->centroids;
+}
+
+void rt_first_run_stamp_options(const struct rt_options *options, json_t *out)
+{
+    for (size_t i = 0; i < sizeof beside / sizeof *beside; i++)
+        if (path_beside(options, i)[0])
+            (void)json_object_set_new(json_object_get(out, beside[i]), "stamp",
+                                      stamp_json(path_beside(options, i)));
+}
+
+enum rt_status rt_first_run_compare_beside(const char *dir, const struct rt_options *options,
+                                           const json_t *then, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    for (size_t i = 0; i < sizeof beside / sizeof *beside; i++)
+        if (path_beside(options, i)[0])
+            RT_TRY(compare_stamp(dir, options, beside[i], path_beside(options, i),
+                                 json_object_get(json_object_get(then, beside[i]), "stamp"), err));
+done:
     return st;
 }
 
@@ -371,12 +399,11 @@ enum rt_status rt_first_run_input(const struct rt_options *options, const struct
     char *text = NULL;
     const char *name = NULL;
     json_t *option = NULL;
-    (void)json_object_del(all, rt_option_table[RT_OPT_type].name); /* told by the rows */
+    (void)json_object_del(all, rt_option_table[RT_OPT_type].name); /* the index tells it */
     json_object_foreach(all, name, option) if (!is_auto(option))(void)
         json_object_set(values, name, value_of(name, option));
-    input = json_pack("{s:O, s:I, s:o, s:o, s:o}", "options", values, "rows",
-                      (json_int_t)rows->n_rows, "ids", stamp_json(options->ids), "centroids",
-                      stamp_json(options->centroids), "sample", rt_row_sample_print(rows->sample));
+    input = json_pack("{s:O, s:I, s:o, s:o}", "options", values, "rows", (json_int_t)rows->n_rows,
+                      "ids", stamp_json(options->ids), "sample", rt_row_sample_print(rows->sample));
     text = input ? json_dumps(input, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     if (!text)
         RT_FAIL(RT_NOMEM, "out of memory: the record of a job");

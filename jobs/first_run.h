@@ -54,13 +54,18 @@ enum rt_status rt_first_run_take(const char *dir, const struct rt_options *optio
 enum rt_status rt_first_run_compare_options(const char *dir, const struct rt_options *options,
                                             const json_t *then, bool is_published,
                                             struct rt_error *err) RT_MUST_CHECK;
+/* The files beside the rows (--ids, --centroids), as an index keeps them with its options, and
+ * whether those of this call are the same. */
+void rt_first_run_stamp_options(const struct rt_options *options, json_t *out);
+enum rt_status rt_first_run_compare_beside(const char *dir, const struct rt_options *options,
+                                           const json_t *then, struct rt_error *err) RT_MUST_CHECK;
 enum rt_status rt_first_run_compare_rows(const char *dir, const struct rt_options *options,
                                          const struct rt_rows_info *rows, const json_t *files,
                                          const struct rt_row_sample *sample,
                                          struct rt_error *err) RT_MUST_CHECK;
 json_t *rt_first_run_stamp(const struct rt_heap_file *file);
 
-/* Tells calls of a job apart by what they put in: options that decide the result, number and sample
+/* Tells inserts apart by what they put in: options that decide the result, number and sample
  * of the rows, stamps of the files beside them. The same call has the same input, from a copy of
  * its rows too. Fails with RT_NOMEM. */
 enum rt_status rt_first_run_input(const struct rt_options *options, const struct rt_rows_info *rows,

@@ -92,29 +92,10 @@ void rt_insert_complete(const struct rt_manifest *m, uint64_t n_rows,
         options->memory = rt_plan_auto_memory(machine);
 }
 
-/* Must ROWS be the heap that the index was made of, grown? Those whose ids are given may be any. */
-static bool takes_grown_heap(const struct insertion *in)
+/* Rows have the numbers of the heap that they are in, which is the index's own, grown. */
+static bool says_from_row(const struct insertion *in)
 {
-    const struct rt_options *options = in->edit.job->options;
-    return options->origin[RT_OPT_from_row] == RT_FROM_GIVEN &&
-           (in->edit.view->manifest->rerank_in_heap || !options->ids[0]);
-}
-
-/* Rank 0. An index without rows, or one that does not know its heap, takes any. */
-static enum rt_status check_heap(struct insertion *in, struct rt_error *err)
-{
-    enum rt_status st = RT_OK;
-    const struct rt_options *options = in->edit.job->options;
-    const struct rt_manifest *m = in->edit.view->manifest;
-    const char *name = options->argument[1];
-    in->is_own_heap = true;
-    if (m->rerank_in_heap)
-        RT_TRY(rt_grown_heap_check_codes(in->edit.view, in->rows, name, err));
-    else if (m->n_rows > 0 && m->sample.n_blocks > 0)
-        RT_TRY(rt_grown_heap_check_sample(m, in->rows, options->from_row, name, &in->is_own_heap,
-                                          err));
-done:
-    return st;
+    return in->edit.job->options->origin[RT_OPT_from_row] == RT_FROM_GIVEN;
 }
 
 static enum rt_status open_rows(struct insertion *in, struct rt_error *err)
@@ -188,8 +169,7 @@ static enum rt_status look_back(struct insertion *in, struct rt_error *err)
                     "the insert that was interrupted was into generation %" PRIu64
                     " of '%s', which is at %" PRIu64 " now: it begins anew",
                     in->before.first.base, edit->context.dir, current);
-    bool are_numbered =
-        !options->ids[0] && options->origin[RT_OPT_from_row] != RT_FROM_GIVEN; /* anew, if twice */
+    bool are_numbered = !options->ids[0] && !says_from_row(in); /* anew, if twice */
     if (in->before.is_unsure && are_numbered)
         rt_job_warn(
             edit->job,
@@ -237,11 +217,12 @@ static void tell_rest(const struct insertion *in)
 {
     const struct rt_manifest *m = in->edit.view->manifest;
     uint64_t n_seen = in->before.n_rows;
-    if (takes_grown_heap(in) && rt_manifest_own_rows(m) > n_seen)
+    bool is_told = says_from_row(in) && !in->edit.job->options->ids[0];
+    if (is_told && rt_manifest_own_rows(m) > n_seen)
         n_seen = rt_manifest_own_rows(m);
     if (n_seen < rt_rows_info(in->rows)->n_rows)
         rt_job_row(in->edit.job, "", "rows from %" PRIu64 " on have come since%s", n_seen,
-                   takes_grown_heap(in) ? ": --from-row takes them" : "");
+                   is_told ? ": --from-row takes them" : "");
 }
 
 /* Rank 0: --resume where the rows are in the index already, as a job that is queued again need not
@@ -274,10 +255,10 @@ static enum rt_status open_source(struct insertion *in, struct rt_error *err)
                                            .scatter = job->options->scatter,
                                            .first_row = job->options->from_row,
                                            .first_id = job->options->from_row};
-    if (job->options->origin[RT_OPT_from_row] != RT_FROM_GIVEN)
+    if (!says_from_row(in))
         source.first_id = m->next_row;
-    if (job->rank == 0 && takes_grown_heap(in))
-        RT_LOCAL(check_heap(in, err));
+    if (job->rank == 0 && says_from_row(in))
+        RT_LOCAL(rt_grown_heap_check(in->edit.view, in->rows, job->options, &in->is_own_heap, err));
     RT_AGREE(job->comm);
     RT_TRY(rt_row_source_new(job->comm, in->rows, &source, &in->source, err));
     RT_TRY(rt_new_ids_check(&in->edit.context, rt_row_source_n_rows(in->source), in->source,
@@ -347,8 +328,7 @@ static enum rt_status insert_rows(struct insertion *in, struct rt_error *err)
     const struct rt_options *options = edit->job->options;
     const struct rt_manifest *m = edit->view->manifest;
     const struct rt_tree *tree = &edit->view->tree.tree;
-    uint64_t first_heap_row =
-        options->origin[RT_OPT_from_row] == RT_FROM_GIVEN ? options->from_row : m->next_row;
+    uint64_t first_heap_row = says_from_row(in) ? options->from_row : m->next_row;
     RT_TRY(rt_carry_new(&edit->context, edit->view, rt_row_source_n_rows(in->source), &in->carry,
                         err));
     bool few = are_few(in);
@@ -378,20 +358,19 @@ done:
 
 /* ---- the new generation ---- */
 
-/* The heap that the index was made of has grown; and where vectors stay in heaps, those of others
- * are needed from now on. */
+/* Where vectors stay in heaps, those of others are needed from now on, too. */
 static enum rt_status add_heaps(struct insertion *in, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     struct rt_manifest *m = in->edit.manifest;
     const struct rt_rows_info *info = rt_rows_info(in->rows);
-    struct rt_row_sample sample;
-    if (in->is_own_heap) {
-        RT_TRY(rt_rows_sample_before(in->rows, 0, info->n_rows, &sample, err));
-        RT_TRY(rt_manifest_take_heap(m, info->files, info->n_files, &sample, err));
-    } else if (m->rerank_in_heap) {
+    uint64_t n_rows = rt_row_source_n_rows(in->source);
+    uint64_t first_row = says_from_row(in) ? in->edit.job->options->from_row : m->next_row;
+    if (in->is_own_heap)
+        RT_TRY(rt_grown_heap_record(m, in->rows, err));
+    else if (m->rerank_in_heap)
         RT_TRY(rt_manifest_add_heaps(m, info->files, info->n_files, m->next_row, err));
-    }
+    m->next_row = first_row + n_rows > m->next_row ? first_row + n_rows : m->next_row;
 done:
     return st;
 }
@@ -399,11 +378,12 @@ done:
 static enum rt_status fill_manifest(struct insertion *in, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    const struct rt_options *options = in->edit.job->options;
     struct rt_manifest *m = in->edit.manifest;
-    uint64_t n_rows = rt_row_source_n_rows(in->source);
-    rt_edit_bury(&in->edit, &in->dead);
+    m->n_rows_skipped += in->out.n_skipped;
     RT_TRY(add_heaps(in, err));
+    if (in->out.n_rows == 0) /* what could be carried along stays where it is */
+        goto done;
+    rt_edit_bury(&in->edit, &in->dead);
     for (size_t i = 0; i < in->carry->n_files; i++) {
         uint64_t number = in->carry->files[i];
         m->n_rows_appendable -= rt_manifest_find(m, RT_FILE_APPENDABLE, number)->rows;
@@ -413,11 +393,7 @@ static enum rt_status fill_manifest(struct insertion *in, struct rt_error *err)
     m->n_rows_appendable += in->carry->n_live + in->out.n_rows;
     m->n_rows += in->out.n_rows;
     m->rows_hash = rt_hash128_add(m->rows_hash, in->out.rows_hash);
-    m->n_rows_skipped += in->out.n_skipped;
     m->largest_id = in->out.largest_id > m->largest_id ? in->out.largest_id : m->largest_id;
-    uint64_t end = options->origin[RT_OPT_from_row] == RT_FROM_GIVEN ? options->from_row + n_rows
-                                                                     : m->next_row + n_rows;
-    m->next_row = end > m->next_row ? end : m->next_row;
     m->n_segments += in->out.slots->n_segments;
 done:
     return st;
@@ -426,7 +402,8 @@ done:
 static enum rt_status publish(struct insertion *in, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    uint64_t n_rows = in->carry->n_live + in->out.n_rows;
+    uint64_t n_rows = in->out.n_rows ? in->carry->n_live + in->out.n_rows : 0;
+    uint32_t n_files = in->dead.n_entries ? 3 : 2;
     struct rt_new_file files[] = {
         {RT_FILE_APPENDABLE, &in->out.tape_layout, n_rows, true},
         {RT_FILE_VECTORS, &in->out.vectors_layout, n_rows, false},
@@ -442,7 +419,7 @@ static enum rt_status publish(struct insertion *in, struct rt_error *err)
     RT_AGREE(in->edit.job->comm);
     json_t *line = what;
     what = NULL; /* publishing takes it */
-    RT_TRY(rt_edit_publish(&in->edit, files, in->dead.n_entries ? 3 : 2, in->rows, line, err));
+    RT_TRY(rt_edit_publish(&in->edit, files, in->out.n_rows ? n_files : 0, in->rows, line, err));
 done:
     json_decref(what);
     return st;
@@ -496,15 +473,19 @@ static void release(struct insertion *in, enum rt_status st, const struct rt_err
 static enum rt_status put_in(struct insertion *in, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
+    const struct rt_manifest *m = in->edit.view->manifest;
     RT_TRY(open_source(in, err));
     RT_TRY(begin_checkpoints(in, err));
     if (rt_row_source_n_rows(in->source) > 0) {
         if (in->edit.job->options->replace)
             RT_TRY(replace(in, err));
         RT_TRY(insert_rows(in, err));
-        if (in->out.n_rows > 0)
-            RT_TRY(publish(in, err));
     }
+    bool needs_heap = in->edit.job->rank == 0 && in->is_own_heap && m->rerank_in_heap &&
+                      rt_grown_heap_is_new(m, rt_rows_info(in->rows));
+    rt_bcast_bytes(in->edit.job->comm, &needs_heap, sizeof needs_heap, 0);
+    if (in->out.n_rows > 0 || needs_heap) /* without a row of it that is good, too */
+        RT_TRY(publish(in, err));
     say(in);
 done:
     return st;

@@ -51,10 +51,12 @@ static enum rt_status is_of(const json_t *line, const struct rt_options *options
     uint64_t n_rows = rt_rows_info(rows)->n_rows;
     const char *other = json_string_value(json_object_get(line, "input"));
     uint64_t n = options->from_row + count_of(line, "inserted") + count_of(line, "skipped");
+    bool may_be_grown =
+        options->concurrent && n < n_rows && json_is_true(json_object_get(line, "concurrent"));
     *out = false;
     if (!other)
         return RT_OK;
-    RT_TRY(tell_by(options, rows, options->concurrent && n < n_rows ? n : n_rows, input, err));
+    RT_TRY(tell_by(options, rows, may_be_grown ? n : n_rows, input, err));
     *out = strcmp(other, input->hash) == 0;
 done:
     return st;
@@ -138,8 +140,9 @@ enum rt_status rt_insert_history_line(const struct rt_options *options,
     char input[33];
     RT_TRY(rt_first_run_input(options, rows, &hash, err));
     rt_hash128_hex(hash, input);
-    *line = json_pack("{s:I, s:I, s:I, s:s}", "inserted", (json_int_t)n_inserted, "skipped",
-                      (json_int_t)n_skipped, "replaced", (json_int_t)n_replaced, "input", input);
+    *line = json_pack("{s:I, s:I, s:I, s:s, s:b}", "inserted", (json_int_t)n_inserted, "skipped",
+                      (json_int_t)n_skipped, "replaced", (json_int_t)n_replaced, "input", input,
+                      "concurrent", options->concurrent);
     if (!*line)
         RT_FAIL(RT_NOMEM, "out of memory: the history of an index");
 done:

@@ -326,6 +326,5 @@ void rt_durable_distrust(const struct rt_phase_context *context, enum rt_status 
                                     forget(context->dir, RT_DURABLE_COMPACT, &failed) != RT_OK))
         return; /* the damage is the one to tell; the next run meets it again */
     size_t length = strlen(err->text);
-    (void)snprintf(err->text + length, sizeof err->text - length,
-                   "; --resume puts all rows in anew");
+    (void)snprintf(err->text + length, sizeof err->text - length, "; --resume does that part anew");
 }

@@ -58,7 +58,7 @@ void rt_durable_take(const struct rt_durable *durable, uint64_t *sums, float *mo
 void rt_durable_free(struct rt_durable *durable); /* collective */
 
 /* Where a job with checkpoints fails with RT_DAMAGED, what its states tell of is not to be trusted:
- * rank 0 removes those of insert and compact, and *err says that --resume puts all rows in anew.
+ * rank 0 removes those of insert and compact, and *err says that --resume does that anew.
  * Other failures change nothing. Local; every rank calls it. */
 void rt_durable_distrust(const struct rt_phase_context *context, enum rt_status st,
                          struct rt_error *err);

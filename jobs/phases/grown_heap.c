@@ -8,8 +8,6 @@
 #include "io/index_rows.h"
 #include "io/input_file.h"
 
-#include <string.h>
-
 #define LOOKS 128u /* into lists, and into each appendable file */
 
 struct looking {
@@ -102,16 +100,18 @@ done:
     return st;
 }
 
-enum rt_status rt_grown_heap_check_codes(const struct rt_index_view *view, struct rt_rows *rows,
-                                         const char *name, struct rt_error *err)
+static enum rt_status check_codes(const struct rt_index_view *view, struct rt_rows *rows,
+                                  const char *name, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const struct rt_manifest *m = view->manifest;
     struct looking l = {.view = view, .rows = rows, .name = name};
-    if (rt_rows_info(rows)->n_rows < m->next_row)
+    const struct rt_manifest_heap *last = m->n_heaps ? &m->heaps[m->n_heaps - 1] : NULL;
+    uint64_t n_rows = last ? last->first_row + last->n_rows : 0; /* of all that it reads */
+    if (rt_rows_info(rows)->n_rows < n_rows)
         RT_FAIL(RT_INPUT,
                 "'%s' has %s rows, the heap of the index %s: --from-row takes its heap, grown",
-                name, RT_GROUPED(rt_rows_info(rows)->n_rows), RT_GROUPED(m->next_row));
+                name, RT_GROUPED(rt_rows_info(rows)->n_rows), RT_GROUPED(n_rows));
     RT_TRY(rt_recoder_new(&view->tree.tree, m->element, &l.recoder, err));
     RT_TRY(rt_array_new(m->dim, rt_element_size(m->element), &l.native, err));
     RT_TRY(rt_array_new(view->code_bytes, 1, &l.code, err));
@@ -126,20 +126,87 @@ done:
     return st;
 }
 
-enum rt_status rt_grown_heap_check_sample(const struct rt_manifest *manifest, struct rt_rows *rows,
-                                          uint64_t end, const char *name, bool *is_own,
-                                          struct rt_error *err)
+static enum rt_status check_sample(const struct rt_manifest *m, struct rt_rows *rows,
+                                   const struct rt_options *options, bool *is_own,
+                                   struct rt_error *err)
 {
     enum rt_status st = RT_OK;
+    bool has_ids = options->ids[0] != '\0';
     struct rt_row_sample now;
-    RT_TRY(rt_rows_sample_again(rows, &manifest->sample, end, &now, err));
-    struct rt_row_change change = rt_row_sample_compare(&now, &manifest->sample);
-    if (change.is_found)
+    RT_TRY(rt_rows_sample_again(rows, &m->sample, options->from_row, &now, err));
+    struct rt_row_change change = rt_row_sample_compare(&now, &m->sample);
+    if (change.is_found && !has_ids)
         RT_FAIL(RT_INPUT,
                 "rows %s to %s of '%s' are not those that the index was built of: --from-row takes "
                 "its heap, grown, and rows of others with --ids",
-                RT_GROUPED(change.begin), RT_GROUPED(change.end - 1), name);
-    *is_own = now.n_blocks > 0;
+                RT_GROUPED(change.begin), RT_GROUPED(change.end - 1), options->argument[1]);
+    *is_own = !change.is_found && (now.n_blocks > 0 || (options->replace && !has_ids));
+done:
+    return st;
+}
+
+/* Dead rows count where they are read once more, by a vacuum. */
+static bool has_rows(const struct rt_manifest *m)
+{
+    return m->rerank_in_heap ? m->n_rows_frozen + m->n_rows_appendable > 0 : m->n_rows > 0;
+}
+
+enum rt_status rt_grown_heap_check(const struct rt_index_view *view, struct rt_rows *rows,
+                                   const struct rt_options *options, bool *is_own,
+                                   struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_manifest *m = view->manifest;
+    *is_own = true;
+    if (has_rows(m) && m->rerank_in_heap)
+        RT_TRY(check_codes(view, rows, options->argument[1], err));
+    else if (has_rows(m) && m->sample.n_blocks > 0)
+        RT_TRY(check_sample(m, rows, options, is_own, err));
+done:
+    return st;
+}
+
+/* ---- what the manifest says of it ---- */
+
+bool rt_grown_heap_is_new(const struct rt_manifest *manifest, const struct rt_rows_info *info)
+{
+    bool is_new = info->n_files != manifest->n_own_heaps;
+    for (size_t i = 0; i < info->n_files && !is_new; i++) {
+        const struct rt_heap_file *now = &info->files[i];
+        const struct rt_manifest_heap *then = &manifest->heaps[i];
+        is_new = now->n_rows != then->n_rows || now->size_bytes != then->size_bytes ||
+                 now->mtime_ns != then->mtime_ns;
+    }
+    return is_new;
+}
+
+/* Blocks of rows that are not in this heap stay, but for one that it ends in. */
+static enum rt_status sample_some(struct rt_manifest *m, struct rt_rows *rows, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    struct rt_row_sample now;
+    uint64_t n_rows = rt_rows_info(rows)->n_rows;
+    RT_TRY(rt_rows_sample_again(rows, &m->sample, n_rows, &now, err));
+    for (size_t i = now.n_blocks; i < m->sample.n_blocks; i++)
+        if (m->sample.blocks[i].begin >= n_rows)
+            now.blocks[now.n_blocks++] = m->sample.blocks[i];
+    m->sample = now;
+done:
+    return st;
+}
+
+enum rt_status rt_grown_heap_record(struct rt_manifest *manifest, struct rt_rows *rows,
+                                    struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_rows_info *info = rt_rows_info(rows);
+    struct rt_row_sample sample;
+    if (has_rows(manifest) && info->n_rows < rt_manifest_own_rows(manifest)) {
+        RT_TRY(sample_some(manifest, rows, err));
+        goto done;
+    }
+    RT_TRY(rt_rows_sample_before(rows, 0, info->n_rows, &sample, err));
+    RT_TRY(rt_manifest_take_heap(manifest, info->files, info->n_files, &sample, err));
 done:
     return st;
 }

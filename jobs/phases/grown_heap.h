@@ -4,20 +4,29 @@
 #ifndef RT_JOBS_PHASES_GROWN_HEAP_H
 #define RT_JOBS_PHASES_GROWN_HEAP_H
 
+#include "core/options.h"
 #include "io/index_reader.h"
 #include "io/rows.h"
 
-/* Do `rows` hold what the index has read so far? Paths may differ, for a heap may have moved.
- * `name` is what the call names them. Fail with RT_INPUT where they do not, RT_IO, RT_NOMEM. Local.
+/* Are `rows` the index's own heap? Paths may differ, for a heap may have moved.
  *
- * By the manifest's sample of the heap, of rows before `end`: 4 MiB at most. *is_own: they are;
- * else there are too few for a word. */
-enum rt_status rt_grown_heap_check_sample(const struct rt_manifest *manifest, struct rt_rows *rows,
-                                          uint64_t end, const char *name, bool *is_own,
-                                          struct rt_error *err) RT_MUST_CHECK;
-/* By their number, and by the codes of some rows of the index, of whatever heap, computed again
- * from them: some hundred rows. Fails with RT_DAMAGED, too. */
-enum rt_status rt_grown_heap_check_codes(const struct rt_index_view *view, struct rt_rows *rows,
-                                         const char *name, struct rt_error *err) RT_MUST_CHECK;
+ * An index that keeps no vectors compares their number, and the codes of some rows of its own, of
+ * whatever heap, with those of `rows`: some hundred. Another compares the manifest's sample of rows
+ * before --from-row, 4 MiB at most; where no block of it lies there, only --replace says that rows
+ * stand for those that were. Both take any heap once they hold no rows, and one that does not know
+ * its heap takes this.
+ *
+ * Fails with RT_INPUT where they are not and must be, for rows without ids of their own and for an
+ * index without vectors; RT_IO, RT_DAMAGED, RT_NOMEM. Local. */
+enum rt_status rt_grown_heap_check(const struct rt_index_view *view, struct rt_rows *rows,
+                                   const struct rt_options *options, bool *is_own,
+                                   struct rt_error *err) RT_MUST_CHECK;
+/* Does the manifest name other files, or other numbers of rows in them, as the own heap? */
+bool rt_grown_heap_is_new(const struct rt_manifest *manifest, const struct rt_rows_info *info);
+/* Rows of the own heap were put in: into the manifest to come, whose counts are still those of
+ * before. A heap with fewer rows than are known tells of these alone. Fails as rt_rows_read, and
+ * with RT_USAGE. Local. */
+enum rt_status rt_grown_heap_record(struct rt_manifest *manifest, struct rt_rows *rows,
+                                    struct rt_error *err) RT_MUST_CHECK;
 
 #endif
