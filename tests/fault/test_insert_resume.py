@@ -47,9 +47,9 @@ def kept(index):
     return sorted(n for n in os.listdir(f"{index}/checkpoint") if n != "progress.json") if os.path.exists(f"{index}/checkpoint") else []
 
 
-def halt(index, *options, rows="rows.fbin"):
+def halt(index, *options, rows="rows.fbin", then=""):
     """Two ranks, of which one is held in its rows until the other's are durable. The job and the rank that is held."""
-    job = start("insert", index, rows, *options, *OFTEN, ranks=2, environment={"RANKTAPE_FAULT": "write:1:4:stop"})
+    job = start("insert", index, rows, *options, *OFTEN, ranks=2, environment={"RANKTAPE_FAULT": "write:1:4:stop" + then})
     pid = stopped_process()
     until = time.monotonic() + 30
     while "insert-1-0" not in kept(index) and time.monotonic() < until:
@@ -128,7 +128,8 @@ if which == "stops":
     os.kill(pid, signal.SIGCONT)
     held_to("--time-limit", finish(job), 75, ["stopped at the time limit", "--resume"], job="insert")
     finished("--time-limit", "limit", want["plain"])
-    job = start("insert", copy("named"), "rows.fbin", *OFTEN, ranks=2, environment={"RANKTAPE_FAULT": "publish:0:1:kill"})
+    job, pid = halt(copy("named"), then=",publish:0:1:kill")
+    os.kill(pid, signal.SIGCONT)
     finish(job)
     all_gone("publish")
     release("named")
