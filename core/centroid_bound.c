@@ -48,33 +48,27 @@
  * is off by at most 2.1 u |x'_i| beyond its own rounding, hence e_x + 4 u |x'|, and e_c + 4 u |c'|.
  * Sizes: |x'|, |c'| <= 2^62, so nothing overflows below 2^127. */
 #include "core/centroid_set.h"
+#include "core/roundoff.h"
 
 #include <math.h>
-
-#define U 0x1p-24
-
-static double gamma_of(double m)
-{
-    return m * U / (1 - m * U);
-}
 
 void rt_centroid_set_constants(struct rt_centroid_set *set, double mean_norm)
 {
     uint32_t lanes = (set->dim + 15) / 16;
-    double l2 = 2 * gamma_of(lanes + 11);
-    double ip = gamma_of(lanes + 5);
+    double l2 = 2 * rt_gamma(lanes + 11);
+    double ip = rt_gamma(lanes + 5);
     if (set->is_ip) {
         set->k[2] = 0;
-        set->k[1] = (float)(1.01 * (10 * U + 1.01 * ip));
+        set->k[1] = (float)(1.01 * (10 * RT_ROUNDOFF + 1.01 * ip));
         set->k[0] = (float)(1.01 * ip * mean_norm);
         set->row_omega = 0;
     } else { /* p + w >= 2.002 C */
-        set->k[2] = (float)(1.002 * (l2 + gamma_of(lanes + 7) + 16 * U) / 4);
+        set->k[2] = (float)(1.002 * (l2 + rt_gamma(lanes + 7) + 16 * RT_ROUNDOFF) / 4);
         set->k[1] = set->k[0] = 0;
-        set->row_omega = (float)(1.002 * (l2 + 12 * U));
+        set->row_omega = (float)(1.002 * (l2 + 12 * RT_ROUNDOFF));
     }
     set->row_least = (float)(1.01 * set->dim * 0x1p-124);
-    set->gemm_alpha = (float)(1.002 * (gamma_of(set->dim) + 4 * U));
+    set->gemm_alpha = (float)(1.002 * (rt_gamma(set->dim) + 4 * RT_ROUNDOFF));
 }
 
 struct rt_row_sizes rt_row_sizes(float scale, float norm2, float error2)

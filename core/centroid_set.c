@@ -4,11 +4,11 @@
 #include "core/kernels/kernels.h"
 #include "core/leading.h"
 #include "core/memory.h"
+#include "core/roundoff.h"
 
 #include <math.h>
 #include <string.h>
 
-#define U 0x1p-24
 #define MOST_NORM 0x1p61 /* of c': rows and centroids of A6 stay below */
 
 struct head { /* first bytes of a store */
@@ -192,7 +192,7 @@ static bool fill_slot(const struct parts *s, bool is_ip, size_t slot, const stru
     if (!((double)q->norm2 <= MOST_NORM * MOST_NORM))
         return false;
     double norm = sqrt((double)q->norm2 + 0x1p-130);
-    double error = 1.001 * sqrt((double)q->error2 + 0x1p-130) + 4 * U * norm;
+    double error = 1.001 * sqrt((double)q->error2 + 0x1p-130) + 4 * RT_ROUNDOFF * norm;
     s->scale[slot] = q->scale;
     s->norm[slot] = is_ip ? 0.0f : q->norm2;
     s->p[slot] = (float)((is_ip ? 1.001 : 2.002) * norm);
@@ -268,7 +268,7 @@ static float fill_low(const struct parts *s, const struct filling *f, const floa
     struct rt_row_sizes low = rt_row_sizes(q.scale, q.norm2, q.error2);
     s->low_scale[slot] = q.scale;
     s->low_sums[slot] = 128 * q.sum;
-    s->low_w[slot] = (float)(doubled * ((double)low.error + 4 * U * (double)s->p[slot]));
+    s->low_w[slot] = (float)(doubled * ((double)low.error + 4 * RT_ROUNDOFF * (double)s->p[slot]));
     return (float)(doubled * ((double)low.norm + (double)low.error));
 }
 

@@ -4,6 +4,7 @@
 #include "core/kernels/kernels.h"
 #include "core/memory.h"
 #include "core/random.h"
+#include "core/roundoff.h"
 
 #include <math.h>
 
@@ -64,15 +65,13 @@ static void fill(float *out, size_t n, uint32_t dim, int is_right)
 static int is_within(const float *a, const float *b, const float *out, uint32_t dim)
 {
     const struct rt_kernels *kernels = rt_kernels();
-    double u = 0x1p-24;
-    double gamma = dim * u / (1 - dim * u);
     for (size_t i = 0; i < SIDE; i++)
         for (size_t j = 0; j < SIDE; j++) {
             const float *x = a + i * dim;
             const float *c = b + j * dim;
             double exact = kernels->dot(x, c, dim);
             double bound = sqrt(kernels->norm2(x, dim)) * sqrt(kernels->norm2(c, dim)) *
-                           (gamma + dim * 0x1p-50);
+                           (rt_gamma(dim) + dim * 0x1p-50);
             if (!(fabs((double)out[i * SIDE + j] - exact) <= bound))
                 return 0;
         }

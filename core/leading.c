@@ -5,11 +5,11 @@
 #include "core/assigner.h"
 #include "core/kernels/kernels.h"
 #include "core/memory.h"
+#include "core/roundoff.h"
 
 #include <math.h>
 #include <string.h>
 
-#define U 0x1p-24
 #define SAMPLE 512u /* centroids looked at, or as many as have */
 #define SAMPLE_VALUES 524288u
 #define TURNS 2
@@ -273,7 +273,7 @@ void rt_leading_free(struct rt_leading *leading)
 static double error_of(const struct rt_leading *leading, uint32_t n_terms)
 {
     uint32_t m = (n_terms + 15) / 16 + 4;
-    return 1.01 * sqrt((double)leading->n) * m * U / (1 - m * U);
+    return 1.01 * sqrt((double)leading->n) * rt_gamma(m);
 }
 
 /* out := gram x, of which the kernel makes the negative. */

@@ -2,32 +2,19 @@
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 
 import numpy as np
-from ranktape_cli import LAUNCHER, PROGRAM, check, clustered, digest, end, fail, ok, run, vecs, write_bin
-import subprocess
+from ranktape_cli import check, clustered, digest, end, ok, run, vecs, write_bin
+
+sys.path.insert(0, os.path.join(os.environ["SOURCE_DIR"], "tests", "fault"))
+from faults import finish, start, stopped_process  # noqa: E402
 
 ROWS, MORE, DIM = 3000, 500, 12
 rows = clustered(ROWS + MORE, DIM, seed=21).astype(np.float32)
 write_bin("queries.fbin", rows[-5:])
-
-
-def stopped():
-    """The process of ours that a fault has stopped."""
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        for pid in filter(str.isdigit, os.listdir("/proc")):
-            try:
-                if os.readlink(f"/proc/{pid}/exe") == os.path.realpath(PROGRAM) and os.readlink(f"/proc/{pid}/cwd") == os.getcwd():
-                    with open(f"/proc/{pid}/stat") as f:
-                        if f.read().rsplit(")", 1)[1].split()[0] == "T":
-                            return int(pid)
-            except OSError:
-                pass
-        time.sleep(0.01)
-    fail("nothing has stopped")
 
 
 def while_building(grow, *options):
@@ -36,14 +23,12 @@ def while_building(grow, *options):
 
 def meanwhile(grow, rank, *call):
     """A job that is halted before it reads its rows to the end, while grow() happens; its exit status and words."""
-    job = subprocess.Popen(LAUNCHER + ["-n", "2", PROGRAM, *map(str, call)], stdin=subprocess.DEVNULL,
-                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                           env=dict(os.environ, RANKTAPE_FAULT=f"insert:{rank}:1:stop"))
-    pid = stopped()
+    job = start(*call, ranks=2, environment={"RANKTAPE_FAULT": f"insert:{rank}:1:stop"})
+    pid = stopped_process()
     grow()
     os.kill(pid, signal.SIGCONT)
-    out, err = job.communicate(timeout=120)
-    return job.returncode, out + err
+    result = finish(job, timeout=120)
+    return result.code, result.out + result.err
 
 
 def holds(index, n):
