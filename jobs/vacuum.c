@@ -85,7 +85,7 @@ static enum rt_status plan_round(struct vacuum *v, struct rt_error *err)
                                       .since = v->since,
                                       .round_rows = round_rows,
                                       .most_rows = is_dry ? 0 : round_rows};
-    RT_TRY(rt_survey_make(&v->edit.context, view, &v->survey, err));
+    RT_TRY(rt_survey_phase(&v->edit.context, view, &v->survey, err));
     rt_survey_choose(view, &choice, &v->survey);
     v->rewrites_any = v->joins_records = v->trims = false;
     if (v->survey.is_whole) {
@@ -231,11 +231,15 @@ static enum rt_status foresee(struct vacuum *v, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     const struct rt_survey *s = &v->survey;
+    struct rt_phase_clock clock;
+    struct rt_phase_record record;
     uint64_t *rows = NULL;
+    rt_phase_begin(&v->edit.context, "count", "lists", s->n_chosen, &clock);
     RT_LOCAL(rt_array_new(s->n_lists, sizeof *rows, &v->fold.rows, err));
     RT_AGREE(v->edit.job->comm);
     rows = v->fold.rows;
     RT_TRY(rt_survey_count_frozen(&v->edit.context, v->edit.view, s, rows, err));
+    RT_TRY(rt_phase_end(&v->edit.context, &clock, st, &record, err));
     for (uint32_t list = 0; list < s->n_lists; list++) {
         if (!s->is_chosen[list])
             continue;

@@ -14,9 +14,9 @@ enum rt_status rt_agree(MPI_Comm comm, enum rt_status st, struct rt_error *err)
     mine.status = (int)st;
     MPI_Comm_rank(comm, &mine.rank);
     rt_watchdog_beat();
-    double waiting = rt_waiting_begin();
-    MPI_Allreduce(&mine, &worst, 1, MPI_2INT, MPI_MAXLOC, comm); /* ties: the least rank */
-    rt_waiting_end(waiting);
+    MPI_Request request;
+    MPI_Iallreduce(&mine, &worst, 1, MPI_2INT, MPI_MAXLOC, comm, &request); /* ties: least rank */
+    rt_wait(&request, st > RT_STOPPED); /* of a stop all hear anyway */
     rt_watchdog_beat_all();
     if (worst.status == RT_OK)
         return RT_OK;

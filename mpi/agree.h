@@ -27,8 +27,9 @@
     } while (0)
 
 /* Returns the largest of all ranks' st; when that is not RT_OK, *err is the message of the first
- * rank that has it, with err->rank its rank in the world. Collective over comm. One Allreduce; on
- * failure one Bcast. */
+ * rank that has it, with err->rank its rank in the world. Collective over comm. One reduction; on
+ * failure one Bcast. Waits as rt_wait does: between ranks of which one works for hours yet, place
+ * this first, and other collective calls behind. */
 enum rt_status rt_agree(MPI_Comm comm, enum rt_status st, struct rt_error *err) RT_MUST_CHECK;
 
 /* Test builds (RT_CHECKS) compare a value that must be the same on all ranks with rank 0's; others

@@ -13,7 +13,6 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #define ROUND_SECONDS 0.1
 #define MEMORY_SECONDS 1.0
@@ -106,26 +105,6 @@ done:
     return st;
 }
 
-void rt_progress_begin(struct rt_progress *progress, const char *phase, const char *unit,
-                       uint64_t total)
-{
-    struct rt_progress *p = progress;
-    rt_assert(!p->is_open);
-    p->phase = phase;
-    p->unit = unit;
-    p->total = total;
-    p->note[0] = '\0';
-    for (size_t i = 0; i < sizeof p->mine / sizeof *p->mine; i++)
-        atomic_store(&p->mine[i], 0);
-    memset(p->latest, 0, sizeof p->latest);
-    p->traffic_before = rt_traffic_bytes();
-    p->began = rt_clock_seconds();
-    p->last_call = p->began;
-    p->round_began = p->began;
-    p->is_open = true;
-    rt_watchdog_arm(true);
-}
-
 void rt_progress_add(struct rt_progress *progress, enum rt_counter counter, uint64_t amount)
 {
     atomic_fetch_add_explicit(&progress->mine[counter], amount, memory_order_relaxed);
@@ -196,17 +175,33 @@ static void show(struct rt_progress *p)
     p->show(p->context, &state);
 }
 
-/* Returns whether the round at work is complete; its result is then the latest. */
-static bool test_round(struct rt_progress *p)
+/* The round at work is complete: its result is the latest. */
+static void take_round(struct rt_progress *p)
 {
-    int is_complete = 0;
-    MPI_Test(&p->request, &is_complete, MPI_STATUS_IGNORE);
-    if (!is_complete)
-        return false;
     memcpy(p->latest, p->coming, sizeof p->latest);
     rt_watchdog_beat_all();
     show(p);
-    return true;
+}
+
+static void test_round(struct rt_progress *p)
+{
+    int is_complete = 0;
+    MPI_Test(&p->request, &is_complete, MPI_STATUS_IGNORE);
+    if (is_complete)
+        take_round(p);
+}
+
+static void tick(struct rt_progress *p, bool has_failed)
+{
+    rt_watchdog_beat();
+    double now = rt_clock_seconds();
+    if (now - p->last_call < CALL_SECONDS)
+        return;
+    p->last_call = now;
+    if (p->request != MPI_REQUEST_NULL)
+        test_round(p);
+    else if (now - p->round_began >= ROUND_SECONDS)
+        join_round(p, now, false, has_failed);
 }
 
 bool rt_progress_tick(struct rt_progress *progress)
@@ -214,40 +209,47 @@ bool rt_progress_tick(struct rt_progress *progress)
     struct rt_progress *p = progress;
     if (!p->is_open)
         return true;
-    rt_watchdog_beat();
-    double now = rt_clock_seconds();
-    if (now - p->last_call >= CALL_SECONDS) {
-        p->last_call = now;
-        if (p->request != MPI_REQUEST_NULL)
-            (void)test_round(p);
-        else if (now - p->round_began >= ROUND_SECONDS)
-            join_round(p, now, false, false);
-    }
+    tick(p, false);
     return p->latest[WORD_FAILED] == 0 && p->latest[WORD_STOP] == 0;
 }
 
-/* Sleeps between looks: a rank that waits here must not take a core from one that works. */
-static void wait_round(struct rt_progress *p)
+static void take_part(void *progress, bool has_failed)
 {
-    long pause = 10000;
-    while (!test_round(p)) {
-        struct timespec time = {0, pause};
-        (void)nanosleep(&time, NULL);
-        pause = pause < 1000000 ? pause * 2 : pause;
-    }
+    tick(progress, has_failed);
+}
+
+void rt_progress_begin(struct rt_progress *progress, const char *phase, const char *unit,
+                       uint64_t total)
+{
+    struct rt_progress *p = progress;
+    rt_assert(!p->is_open);
+    p->phase = phase;
+    p->unit = unit;
+    p->total = total;
+    p->note[0] = '\0';
+    for (size_t i = 0; i < sizeof p->mine / sizeof *p->mine; i++)
+        atomic_store(&p->mine[i], 0);
+    memset(p->latest, 0, sizeof p->latest);
+    p->traffic_before = rt_traffic_bytes();
+    p->began = rt_clock_seconds();
+    p->last_call = p->began;
+    p->round_began = p->began;
+    p->is_open = true;
+    rt_waiting_take_part(take_part, p);
+    rt_watchdog_arm(true);
 }
 
 /* The round in which all ranks have ended is the last on all of them: no request is left over, and
  * what it brought are final sums, however many rounds a rank joined by ticks before. */
 static void end_phase(struct rt_progress *p, bool has_failed)
 {
-    double waiting = rt_waiting_begin();
+    rt_waiting_take_part(NULL, NULL);
     while (p->latest[WORD_ENDED] != (uint64_t)p->n_ranks) {
         if (p->request == MPI_REQUEST_NULL)
             join_round(p, rt_clock_seconds(), true, has_failed);
-        wait_round(p);
+        rt_wait(&p->request, has_failed);
+        take_round(p);
     }
-    rt_waiting_end(waiting);
     p->is_open = false;
 }
 
@@ -260,6 +262,7 @@ void rt_progress_meet(struct rt_progress *progress, bool has_failed)
     end_phase(p, has_failed);
     p->is_meeting = false;
     p->is_open = true;
+    rt_waiting_take_part(take_part, p);
     p->latest[WORD_ENDED] = 0;
 }
 

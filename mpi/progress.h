@@ -78,7 +78,8 @@ void rt_progress_set_note(struct rt_progress *progress, const char *format, ...)
 /* Takes part, at little cost: a clock is read, and MPI called at most every millisecond. From the
  * thread that calls MPI, at least every 100 ms of work. Returns false when another rank has failed
  * or a stop was asked for: leave the loop, save what is yours, call rt_progress_end. Outside a
- * phase it does nothing and returns true. Beats the watchdog. */
+ * phase it does nothing and returns true. Beats the watchdog. Ranks that wait in an agreement take
+ * part by themselves. */
 bool rt_progress_tick(struct rt_progress *progress);
 /* Waits until all ranks have come here, taking part meanwhile, in the middle of a phase: where work
  * without collective calls ends and one begins. Collective. A rank that has failed says so, and

@@ -23,7 +23,6 @@ struct folder {
     struct rt_range share;  /* blocks of this rank */
     struct rt_h5_file *file;
     struct rt_unit_writer *writer;
-    struct rt_pace pace;
     /* the piece being gathered */
     uint8_t *codes;
     float *factors;
@@ -125,7 +124,7 @@ static enum rt_status write_piece(struct folder *f, struct rt_error *err)
     RT_TRY(rt_list_append(f->writer, &blocks, err));
     rt_progress_add(f->context->progress, RT_COUNT_BYTES_WRITTEN, bytes);
     clear_piece(f);
-    RT_TRY(rt_pace_spend(&f->pace, bytes, err));
+    RT_TRY(rt_pace_spend(f->context, bytes, err));
 done:
     return st;
 }
@@ -288,11 +287,7 @@ enum rt_status rt_fold_phase(struct rt_phase_context *context, const struct rt_i
     struct rt_phase_clock clock;
     uint64_t total = 0;
     memset(out, 0, sizeof *out);
-    struct folder f = {.context = context,
-                       .view = view,
-                       .survey = survey,
-                       .out = out,
-                       .pace = {.context = context}};
+    struct folder f = {.context = context, .view = view, .survey = survey, .out = out};
     for (uint32_t list = 0; list < survey->n_lists; list++)
         total += survey->is_chosen[list] ? survey->rows[list] + survey->n_live[list] : 0;
     rt_phase_begin(context, "fold", "rows", total, &clock);

@@ -9,9 +9,11 @@
 #include <inttypes.h>
 
 #define PIECE_IDS 65536u
+#define LOOKED_UP 256u /* ids, between two looks at the other ranks */
 #define NONE UINT64_MAX
 
 struct looking {
+    struct rt_phase_context *phase;
     struct rt_row_source *source;
     const struct rt_index_view *view; /* NULL: nothing to look up */
     struct rt_range mine;
@@ -35,6 +37,7 @@ static enum rt_status scan_ids(struct looking *l, uint64_t ends[2], uint64_t *fa
     uint64_t last = 0;
     for (uint64_t row = l->mine.begin; row < l->mine.end;) {
         size_t n = l->mine.end - row < PIECE_IDS ? (size_t)(l->mine.end - row) : PIECE_IDS;
+        RT_TRY(rt_phase_check(l->phase, err));
         RT_TRY(rt_row_source_read_ids(l->source, row, n, l->ids, err));
         for (size_t i = 0; i < n; i++) {
             *falls |= row + i > l->mine.begin && l->ids[i] <= last;
@@ -108,6 +111,8 @@ static enum rt_status look(void *context, uint64_t first, const struct rt_pair *
     for (size_t i = 0; i < n && l->id == NONE; i++) {
         struct rt_found_row there;
         bool is_there = false;
+        if (i % LOOKED_UP == 0)
+            RT_TRY(rt_phase_check(l->phase, err));
         if (i > 0 && pairs[i].key == pairs[i - 1].key) {
             l->id = pairs[i].key;
             l->row = pairs[i - 1].value;
@@ -149,7 +154,8 @@ enum rt_status rt_new_ids_check(struct rt_phase_context *context, uint64_t n_row
     enum rt_status st = RT_OK;
     struct rt_job *job = context->job;
     struct rt_chunks chunks = rt_chunks_of(n_rows);
-    struct looking l = {.source = source,
+    struct looking l = {.phase = context,
+                        .source = source,
                         .view = may_replace ? NULL : view,
                         .mine = rt_chunks_rows(&chunks, job->rank, job->n_ranks),
                         .id = NONE};

@@ -9,14 +9,9 @@
 
 #define RT_PACE_BYTES (UINT64_C(64) << 20)
 
-struct rt_pace {
-    struct rt_phase_context *context;
-    uint64_t bytes; /* since the last sleep */
-};
-
 /* This rank has moved so many bytes more; in place of rt_phase_check, as whose it fails: a stop and
  * the progress of other ranks are looked at between short sleeps, however long the delay is. */
-enum rt_status rt_pace_spend(struct rt_pace *pace, uint64_t bytes,
+enum rt_status rt_pace_spend(struct rt_phase_context *context, uint64_t bytes,
                              struct rt_error *err) RT_MUST_CHECK;
 
 #endif

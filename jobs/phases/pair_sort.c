@@ -24,6 +24,7 @@ struct pairs { /* as large as the counts say; else grows by doubling */
 };
 
 struct sorter {
+    struct rt_phase_context *context;
     const struct rt_pair_sort *sort;
     MPI_Comm comm;
     int rank, n_ranks;
@@ -167,6 +168,15 @@ static uint64_t run_of(const struct sorter *s, struct rt_pair pair)
     return begin;
 }
 
+static enum rt_status next_piece(struct sorter *s, bool rewind, size_t *n, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    RT_TRY(rt_phase_check(s->context, err));
+    RT_TRY(s->sort->source(s->sort->context, rewind, s->piece, PIECE, n, err));
+done:
+    return st;
+}
+
 /* Every step-th pair of this rank. */
 static enum rt_status sample(struct sorter *s, uint64_t step, struct pairs *samples,
                              struct rt_error *err)
@@ -176,7 +186,7 @@ static enum rt_status sample(struct sorter *s, uint64_t step, struct pairs *samp
     size_t n = 0;
     bool rewind = true;
     do {
-        RT_TRY(s->sort->source(s->sort->context, rewind, s->piece, PIECE, &n, err));
+        RT_TRY(next_piece(s, rewind, &n, err));
         rewind = false;
         for (size_t i = 0; i < n; i++, at++)
             if (at % step == step / 2)
@@ -227,7 +237,7 @@ static enum rt_status count_runs(struct sorter *s, struct rt_error *err)
     size_t n = 0;
     bool rewind = true;
     do {
-        RT_TRY(s->sort->source(s->sort->context, rewind, s->piece, PIECE, &n, err));
+        RT_TRY(next_piece(s, rewind, &n, err));
         rewind = false;
         for (size_t i = 0; i < n; i++)
             s->first[run_of(s, s->piece[i]) + 1]++;
@@ -281,7 +291,7 @@ static enum rt_status collect(struct sorter *s, struct rt_error *err)
     bool rewind = true;
     s->out.n = 0;
     do {
-        RT_TRY(s->sort->source(s->sort->context, rewind, s->piece, PIECE, &n, err));
+        RT_TRY(next_piece(s, rewind, &n, err));
         rewind = false;
         for (size_t i = 0; i < n; i++) {
             uint64_t run = run_of(s, s->piece[i]);
@@ -419,7 +429,8 @@ enum rt_status rt_pair_sort(struct rt_phase_context *context, const struct rt_pa
 {
     enum rt_status st = RT_OK;
     struct rt_exchange *exchange = NULL;
-    struct sorter s = {.sort = sort,
+    struct sorter s = {.context = context,
+                       .sort = sort,
                        .comm = context->job->comm,
                        .rank = context->job->rank,
                        .n_ranks = context->job->n_ranks};

@@ -20,7 +20,8 @@ typedef enum rt_status (*rt_pair_source)(void *context, bool rewind, struct rt_p
                                          size_t most, size_t *n, struct rt_error *err);
 /* A run: pairs ascending by (key, value), lent for the call. `first` pairs of the job, repeats
  * included, lie before it. Called once a pass on every rank, perhaps with n = 0, rank r's run lying
- * behind that of rank r - 1: it may be collective, and then returns an agreed status. */
+ * behind that of rank r - 1: it may be collective, and then returns an agreed status. A run may be
+ * millions of pairs: where each takes a while, call rt_phase_check between them. */
 typedef enum rt_status (*rt_pair_sink)(void *context, uint64_t first, const struct rt_pair *pairs,
                                        size_t n, struct rt_error *err);
 

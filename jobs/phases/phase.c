@@ -14,6 +14,8 @@
 #include <errno.h>
 #include <unistd.h>
 
+#define HASHED_UNITS UINT64_C(64) /* between two looks at the others */
+
 static enum rt_status stopped(const struct rt_phase_context *context, struct rt_error *err)
 {
     return rt_error_set(err, RT_STOPPED, __FILE__, __LINE__, "stopped %s; %s",
@@ -155,6 +157,20 @@ enum rt_status rt_phase_create_file(struct rt_phase_context *context, const char
     return rt_phase_open_file(context, path, false, layout, out, err);
 }
 
+static enum rt_status hash_rows(struct rt_phase_context *context, struct rt_h5_file *file,
+                                uint32_t dataset, struct rt_range rows, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    uint64_t piece = HASHED_UNITS * rt_h5_file_layout(file)->datasets[dataset].unit_rows;
+    for (uint64_t at = rows.begin; at < rows.end; at += piece) {
+        RT_TRY(rt_phase_check(context, err));
+        uint64_t end = rows.end - at < piece ? rows.end : at + piece;
+        RT_TRY(rt_unit_rehash(file, dataset, at, end, err));
+    }
+done:
+    return st;
+}
+
 enum rt_status rt_phase_hash_datasets(struct rt_phase_context *context, struct rt_h5_file *file,
                                       uint32_t first, uint32_t n, enum rt_status st,
                                       struct rt_error *err)
@@ -167,7 +183,7 @@ enum rt_status rt_phase_hash_datasets(struct rt_phase_context *context, struct r
         if (d->unit_rows == 0)
             continue;
         struct rt_range mine = rt_share(d->dims[0], job->rank, job->n_ranks, d->unit_rows);
-        RT_LOCAL(rt_unit_rehash(file, i, mine.begin, mine.end, err));
+        RT_LOCAL(hash_rows(context, file, i, mine, err));
     }
     RT_AGREE(job->comm);
 done:

@@ -61,6 +61,7 @@ struct rt_phase_context {
     uint64_t base_bytes;                       /* private bytes before any work (J1) */
     const struct rt_lock *lock;                /* of dir; on rank 0, once it is taken, else NULL */
     const struct rt_checkpointing *checkpoint; /* NULL: none */
+    uint64_t unpaced_bytes; /* that this rank moved since its last sleep (pace.h) */
     struct rt_phase_log log;
 };
 

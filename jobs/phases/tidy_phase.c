@@ -4,6 +4,7 @@
 #include "core/memory.h"
 #include "io/index_dir.h"
 #include "jobs/phases/chunk_work.h"
+#include "jobs/phases/pace.h"
 #include "jobs/phases/pair_sort.h"
 #include "mpi/agree.h"
 #include "mpi/partition.h"
@@ -59,6 +60,12 @@ typedef enum rt_status (*next_function)(void *context, bool rewind, struct rt_pa
 static void go_to_first(struct tidying *t)
 {
     t->file = t->at = t->number = 0;
+}
+
+/* Between pieces of the source, which comes from disk while it is judged. */
+static enum rt_status look_at_others(struct tidying *t, uint64_t n_bytes, struct rt_error *err)
+{
+    return rt_pace_spend(t->context, t->is_judged ? 0 : n_bytes, err);
 }
 
 /* Sorting asks for the entries again and again: they are judged once. n_entries: this rank's. */
@@ -123,11 +130,12 @@ static enum rt_status next_records(void *context, bool rewind, struct rt_pair *p
     while (*n == 0 && t->file < view->n_appendable) {
         const struct rt_tape_view *tape = &view->appendable[t->file];
         struct rt_range mine = rt_share(tape->records.n_records, job->rank, job->n_ranks, 1);
-        RT_TRY(
-            rt_h5_map_check_rows(tape->map, RT_TAPE_LISTS, mine.begin, rt_range_count(mine), err));
-        RT_TRY(rt_h5_map_check_rows(tape->map, RT_TAPE_IDS, mine.begin, rt_range_count(mine), err));
-        for (; t->at < rt_range_count(mine) && *n < most; t->at++, t->number++) {
-            uint64_t i = mine.begin + t->at;
+        uint64_t begin = mine.begin + t->at;
+        uint64_t end = mine.end - begin < most ? mine.end : begin + most;
+        RT_TRY(rt_h5_map_check_rows(tape->map, RT_TAPE_LISTS, begin, end - begin, err));
+        RT_TRY(rt_h5_map_check_rows(tape->map, RT_TAPE_IDS, begin, end - begin, err));
+        RT_TRY(look_at_others(t, (end - begin) * (sizeof(uint32_t) + sizeof(uint64_t)), err));
+        for (uint64_t i = begin; i < end; i++, t->at++, t->number++) {
             if (!(t->is_judged ? rt_bit_get(t->stays, t->number) : record_stays(t, tape, i)))
                 continue;
             rt_bit_set(t->stays, t->number);
@@ -141,6 +149,11 @@ static enum rt_status next_records(void *context, bool rewind, struct rt_pair *p
     }
 done:
     return st;
+}
+
+static uint64_t record_bytes(const struct rt_index_view *view)
+{
+    return rt_tape_record_bytes(view->code_bytes, view->n_factors);
 }
 
 static enum rt_status copy_record(const struct rt_index_view *view, const struct rt_tape_columns *c,
@@ -172,6 +185,7 @@ static enum rt_status write_records(void *context, uint64_t first, const struct 
         for (uint32_t column = 0; column < RT_TAPE_COLUMNS; column++)
             RT_TRY(rt_h5_write(t->file_out, column, first + at, m, parts[column], err));
         rt_progress_add(t->context->progress, RT_COUNT_DONE, m);
+        RT_TRY(rt_pace_spend(t->context, m * record_bytes(t->view), err));
     }
 done:
     rt_tape_columns_free(&c);
@@ -270,9 +284,12 @@ static enum rt_status next_tombstones(void *context, bool rewind, struct rt_pair
     while (*n == 0 && t->file < t->view->n_tombstones) {
         const struct rt_tombstones_view *file = &t->view->tombstones[t->file];
         struct rt_range mine = rt_share(file->shape.n, job->rank, job->n_ranks, 1);
-        for (; t->at < rt_range_count(mine) && *n < most; t->at++, t->number++) {
+        uint64_t begin = mine.begin + t->at;
+        uint64_t end = mine.end - begin < most ? mine.end : begin + most;
+        RT_TRY(look_at_others(t, (end - begin) * sizeof(struct rt_tombstone), err));
+        for (uint64_t i = begin; i < end; i++, t->at++, t->number++) {
             bool needed = t->is_judged && rt_bit_get(t->stays, t->number);
-            struct rt_tombstone entry = file->entries[mine.begin + t->at];
+            struct rt_tombstone entry = file->entries[i];
             if (!t->is_judged)
                 RT_TRY(is_needed(t, entry, &needed, err));
             if (!needed)

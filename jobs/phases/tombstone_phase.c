@@ -15,6 +15,7 @@
 /* What a pair of the sort tells of its id: the kind in the top bits of the value, a generation
  * below. */
 #define KIND_SHIFT 62
+#define LOOKED_UP 256u                         /* ids, between two looks at the other ranks */
 enum kind { KIND_OLD, KIND_NAMED, KIND_LIVE }; /* a tombstone; in the ids given; a live row */
 
 struct burying {
@@ -84,10 +85,11 @@ static enum rt_status next_old(struct burying *b, struct rt_pair *pairs, size_t 
     while (*n == 0 && b->file < b->out->n_absorbed) {
         const struct rt_tombstones_view *file = absorbed_file(b, b->file);
         struct rt_range mine = rt_share(file->shape.n, job->rank, job->n_ranks, 1);
-        RT_TRY(rt_h5_map_check_rows(file->map, RT_TOMBSTONES_ENTRIES, mine.begin,
-                                    rt_range_count(mine), err));
-        for (; b->at < rt_range_count(mine) && *n < most; b->at++) {
-            struct rt_tombstone entry = file->entries[mine.begin + b->at];
+        uint64_t begin = mine.begin + b->at;
+        uint64_t end = mine.end - begin < most ? mine.end : begin + most;
+        RT_TRY(rt_h5_map_check_rows(file->map, RT_TOMBSTONES_ENTRIES, begin, end - begin, err));
+        for (uint64_t i = begin; i < end; i++, b->at++) {
+            struct rt_tombstone entry = file->entries[i];
             pairs[(*n)++] = (struct rt_pair){entry.id, value_of(KIND_OLD, entry.generation)};
         }
         if (b->at == rt_range_count(mine)) {
@@ -108,10 +110,13 @@ static enum rt_status next_live(struct burying *b, struct rt_pair *pairs, size_t
     while (*n == 0 && b->file < view->n_vectors) {
         const struct rt_vectors_view *file = &view->vectors[b->file];
         struct rt_range mine = rt_share(file->shape.n_slots, job->rank, job->n_ranks, 1);
-        RT_TRY(rt_h5_map_check_rows(file->map, (uint32_t)file->datasets.ids, mine.begin,
-                                    rt_range_count(mine), err));
-        for (; b->at < rt_range_count(mine) && *n < most; b->at++) {
-            uint64_t id = file->ids[mine.begin + b->at];
+        uint64_t begin = mine.begin + b->at;
+        uint64_t end = mine.end - begin < most ? mine.end : begin + most;
+        RT_TRY(
+            rt_h5_map_check_rows(file->map, (uint32_t)file->datasets.ids, begin, end - begin, err));
+        RT_TRY(rt_phase_check(b->context, err)); /* where all are dead no piece comes out of it */
+        for (uint64_t i = begin; i < end; i++, b->at++) {
+            uint64_t id = file->ids[i];
             bool is_live = false;
             if (id == RT_NO_ID)
                 continue;
@@ -335,9 +340,11 @@ static enum rt_status bury_run(struct burying *b, const struct rt_pair *pairs, s
 {
     enum rt_status st = RT_OK;
     RT_TRY(make_room(b, n, err));
-    for (size_t at = 0, end = 0; at < n; at = end) {
+    for (size_t at = 0, end = 0, n_ids = 0; at < n; at = end, n_ids++) {
         while (end < n && pairs[end].key == pairs[at].key)
             end++;
+        if (n_ids % LOOKED_UP == 0)
+            RT_TRY(rt_phase_check(b->context, err));
         RT_TRY(bury(b, pairs + at, end - at, n_entries, err));
     }
 done:

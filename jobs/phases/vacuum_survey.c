@@ -1,12 +1,14 @@
 #include "jobs/phases/vacuum_survey.h"
 
 #include "core/memory.h"
+#include "jobs/phases/pace.h"
 #include "mpi/agree.h"
 #include "mpi/partition.h"
 
 #include <string.h>
 
 #define MOST_ROUND_BYTES (UINT64_C(256) << 20) /* of frozen blocks a rank writes in a round */
+#define PIECE 1024u                            /* entries, between two looks at the other ranks */
 #define WORTH 64u /* appendable rows of a list: at least its rows over this (H2) */
 
 uint64_t rt_survey_bytes(uint32_t n_lists, size_t n_vectors)
@@ -42,12 +44,38 @@ void rt_survey_free(struct rt_survey *s)
     memset(s, 0, sizeof *s);
 }
 
-/* The dead slots of one id. A list holds the row still if it was written after the row had got its
- * place, and before the row died. */
-static enum rt_status visit_tombstone(const struct rt_index_view *view, struct rt_tombstone entry,
-                                      struct rt_survey *s, struct rt_error *err)
+struct surveyor {
+    struct rt_phase_context *context;
+    const struct rt_index_view *view;
+    bool is_phase; /* of its own: entries are what it counts */
+    struct rt_survey s;
+};
+
+/* The next rows of a dataset, n of them, are to be read. */
+static enum rt_status begin_piece(struct surveyor *v, const struct rt_h5_map *map, uint32_t dataset,
+                                  uint64_t at, uint64_t n, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
+    uint64_t bytes = n * rt_h5_row_bytes(&rt_h5_map_layout(map)->datasets[dataset]);
+    RT_TRY(rt_h5_map_check_rows(map, dataset, at, n, err));
+    rt_progress_add(v->context->progress, RT_COUNT_BYTES_READ, bytes);
+    RT_TRY(rt_pace_spend(v->context, bytes, err));
+done:
+    return st;
+}
+
+static void end_piece(struct surveyor *v, uint64_t n)
+{
+    rt_progress_add(v->context->progress, RT_COUNT_DONE, v->is_phase ? n : 0);
+}
+
+/* The dead slots of one id. A list holds the row still if it was written after the row had got its
+ * place, and before the row died. */
+static enum rt_status visit_tombstone(struct surveyor *v, struct rt_tombstone entry,
+                                      struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    const struct rt_index_view *view = v->view;
     for (size_t f = 0; f < view->n_vectors; f++) {
         const struct rt_vectors_view *file = &view->vectors[f];
         uint64_t slot = RT_NO_ROW;
@@ -56,7 +84,7 @@ static enum rt_status visit_tombstone(const struct rt_index_view *view, struct r
         RT_TRY(rt_vectors_find(file, entry.id, &slot, err));
         if (slot == RT_NO_ROW)
             continue;
-        s->n_dead_slots[f]++;
+        v->s.n_dead_slots[f]++;
         uint32_t list = file->lists[slot];
         const struct rt_segment_entry *segment = rt_vectors_segment_of(file, slot);
         if (list >= view->n_lists || !segment)
@@ -64,84 +92,121 @@ static enum rt_status visit_tombstone(const struct rt_index_view *view, struct r
                     rt_h5_map_path(file->map), (unsigned long long)slot);
         uint64_t written = rt_index_list_generation(view, list);
         if (segment->born <= written && written < entry.generation)
-            s->n_dead[list]++;
+            v->s.n_dead[list]++;
     }
 done:
     return st;
 }
 
-static enum rt_status visit_tombstones(struct rt_phase_context *context,
-                                       const struct rt_index_view *view, struct rt_survey *s,
+static enum rt_status visit_tombstones(struct surveyor *v, const struct rt_tombstones_view *file,
                                        struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    const struct rt_job *job = context->job;
-    for (size_t i = 0; i < view->n_tombstones; i++) {
-        const struct rt_tombstones_view *file = &view->tombstones[i];
-        struct rt_range mine = rt_share(file->shape.n, job->rank, job->n_ranks, 1);
-        RT_TRY(rt_h5_map_check_rows(file->map, RT_TOMBSTONES_ENTRIES, mine.begin,
-                                    rt_range_count(mine), err));
-        for (uint64_t at = mine.begin; at < mine.end; at++)
-            /* of an id's tombstones in several files the latest one counts */
-            if (rt_index_is_live(view, file->entries[at].id, file->entries[at].generation))
-                RT_TRY(visit_tombstone(view, file->entries[at], s, err));
+    const struct rt_job *job = v->context->job;
+    struct rt_range mine = rt_share(file->shape.n, job->rank, job->n_ranks, 1);
+    for (uint64_t at = mine.begin, n = 0; at < mine.end; at += n) {
+        n = mine.end - at < PIECE ? mine.end - at : PIECE;
+        RT_TRY(begin_piece(v, file->map, RT_TOMBSTONES_ENTRIES, at, n, err));
+        for (const struct rt_tombstone *e = file->entries + at; e < file->entries + at + n; e++)
+            if (rt_index_is_live(v->view, e->id, e->generation)) /* the latest of the id counts */
+                RT_TRY(visit_tombstone(v, *e, err));
+        end_piece(v, n);
     }
 done:
     return st;
 }
 
-static enum rt_status visit_records(struct rt_phase_context *context,
-                                    const struct rt_index_view *view, struct rt_survey *s,
+static enum rt_status visit_records(struct surveyor *v, const struct rt_tape_view *tape,
                                     struct rt_error *err)
 {
     enum rt_status st = RT_OK;
-    const struct rt_job *job = context->job;
-    for (size_t i = 0; i < view->n_appendable; i++) {
-        const struct rt_tape_view *tape = &view->appendable[i];
-        struct rt_range mine = rt_share(tape->records.n_records, job->rank, job->n_ranks, 1);
-        RT_TRY(rt_index_check_records(tape, mine.begin, mine.end, err));
-        for (uint64_t at = mine.begin; at < mine.end; at++) {
-            uint32_t list = tape->records.lists[at];
-            uint64_t id = tape->records.ids[at];
+    const struct rt_job *job = v->context->job;
+    const struct rt_index_view *view = v->view;
+    struct rt_range mine = rt_share(tape->records.n_records, job->rank, job->n_ranks, 1);
+    for (uint64_t at = mine.begin, n = 0; at < mine.end; at += n) {
+        n = mine.end - at < PIECE ? mine.end - at : PIECE;
+        RT_TRY(begin_piece(v, tape->map, RT_TAPE_LISTS, at, n, err));
+        RT_TRY(begin_piece(v, tape->map, RT_TAPE_IDS, at, n, err));
+        for (uint64_t i = at; i < at + n; i++) {
+            uint32_t list = tape->records.lists[i];
+            uint64_t id = tape->records.ids[i];
             if (list >= view->n_lists ||
                 rt_index_list_generation(view, list) > tape->shape.generation)
                 continue;
-            s->n_records[list]++;
-            s->n_live[list] += rt_index_is_live(view, id, tape->shape.generation);
+            v->s.n_records[list]++;
+            v->s.n_live[list] += rt_index_is_live(view, id, tape->shape.generation);
         }
+        end_piece(v, n);
     }
 done:
+    return st;
+}
+
+static enum rt_status visit(struct surveyor *v, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    RT_TRY(allocate(v->view, &v->s, err));
+    for (size_t i = 0; i < v->view->n_tombstones; i++)
+        RT_TRY(visit_tombstones(v, &v->view->tombstones[i], err));
+    for (size_t i = 0; i < v->view->n_appendable; i++)
+        RT_TRY(visit_records(v, &v->view->appendable[i], err));
+done:
+    return st;
+}
+
+static enum rt_status survey(struct surveyor *v, struct rt_survey *out, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    MPI_Comm comm = v->context->job->comm;
+    const struct rt_index_view *view = v->view;
+    struct rt_survey *s = &v->s;
+    RT_LOCAL(visit(v, err));
+    RT_AGREE(comm);
+    rt_sum_u64(comm, s->n_dead, s->n_lists);
+    rt_sum_u64(comm, s->n_records, s->n_lists);
+    rt_sum_u64(comm, s->n_live, s->n_lists);
+    rt_sum_u64(comm, s->n_dead_slots, view->n_vectors);
+    memcpy(s->rows, view->frozen[view->n_frozen - 1].rows, s->n_lists * sizeof *s->rows);
+    *out = *s;
+    memset(s, 0, sizeof *s);
+done:
+    rt_survey_free(s);
     return st;
 }
 
 enum rt_status rt_survey_make(struct rt_phase_context *context, const struct rt_index_view *view,
                               struct rt_survey *out, struct rt_error *err)
 {
+    struct surveyor v = {.context = context, .view = view};
+    return survey(&v, out, err);
+}
+
+enum rt_status rt_survey_phase(struct rt_phase_context *context, const struct rt_index_view *view,
+                               struct rt_survey *out, struct rt_error *err)
+{
     enum rt_status st = RT_OK;
-    MPI_Comm comm = context->job->comm;
-    struct rt_survey s = {.n_lists = 0};
-    RT_LOCAL(allocate(view, &s, err));
-    RT_LOCAL(visit_tombstones(context, view, &s, err));
-    RT_LOCAL(visit_records(context, view, &s, err));
-    RT_AGREE(comm);
-    rt_sum_u64(comm, s.n_dead, s.n_lists);
-    rt_sum_u64(comm, s.n_records, s.n_lists);
-    rt_sum_u64(comm, s.n_live, s.n_lists);
-    rt_sum_u64(comm, s.n_dead_slots, view->n_vectors);
-    memcpy(s.rows, view->frozen[view->n_frozen - 1].rows, s.n_lists * sizeof *s.rows);
-    *out = s;
-    memset(&s, 0, sizeof s);
+    struct surveyor v = {.context = context, .view = view, .is_phase = true};
+    struct rt_phase_clock clock;
+    struct rt_phase_record record;
+    uint64_t total = 0;
+    for (size_t i = 0; i < view->n_tombstones; i++)
+        total += view->tombstones[i].shape.n;
+    for (size_t i = 0; i < view->n_appendable; i++)
+        total += view->appendable[i].records.n_records;
+    rt_phase_begin(context, "survey", "entries", total, &clock);
+    RT_TRY(survey(&v, out, err));
+    RT_TRY(rt_phase_end(context, &clock, st, &record, err));
 done:
-    rt_survey_free(&s);
     return st;
 }
 
 /* ---- counting ---- */
 
-static enum rt_status count_list(const struct rt_index_view *view, uint32_t list, uint64_t *n_live,
-                                 struct rt_error *err)
+static enum rt_status count_list(struct rt_phase_context *context, const struct rt_index_view *view,
+                                 uint32_t list, uint64_t *n_live, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
+    RT_TRY(rt_phase_check(context, err));
     uint64_t generation = rt_index_list_generation(view, list);
     struct rt_list_blocks blocks;
     uint64_t n_rows = 0;
@@ -170,7 +235,7 @@ enum rt_status rt_survey_count_frozen(struct rt_phase_context *context,
             continue;
         bool is_mine = before >= mine.begin && before < mine.end;
         if (is_mine && s->n_dead[list])
-            RT_LOCAL(count_list(view, list, &rows[list], err));
+            RT_LOCAL(count_list(context, view, list, &rows[list], err));
         else if (is_mine)
             rows[list] = s->rows[list];
         before += s->rows[list];

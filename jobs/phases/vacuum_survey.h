@@ -21,18 +21,20 @@ struct rt_survey { /* the same on all ranks */
     bool is_whole; /* all that is worth it is chosen: nothing is left for another round */
 };
 
-/* Collective over the job's communicator. The caller frees with rt_survey_free. Fails with
- * RT_DAMAGED, RT_NOMEM. */
+/* Within a phase, or as one. Collective over the job's communicator. The caller frees with
+ * rt_survey_free. Fails with RT_DAMAGED, RT_NOMEM, and as rt_phase_check. */
 enum rt_status rt_survey_make(struct rt_phase_context *context, const struct rt_index_view *view,
                               struct rt_survey *out, struct rt_error *err) RT_MUST_CHECK;
+enum rt_status rt_survey_phase(struct rt_phase_context *context, const struct rt_index_view *view,
+                               struct rt_survey *out, struct rt_error *err) RT_MUST_CHECK;
 void rt_survey_free(struct rt_survey *survey);
 
 /* Private bytes of a rank that holds a survey. */
 uint64_t rt_survey_bytes(uint32_t n_lists, size_t n_vectors);
 
 /* rows[list]: live rows in the frozen file of every chosen list, exactly; 0 of the others. Lists
- * are dealt out by their rows; those without dead rows need no look. Collective over the job's
- * communicator. Fails with RT_DAMAGED. */
+ * are dealt out by their rows; those without dead rows need no look. Within a phase. Collective
+ * over the job's communicator. Fails with RT_DAMAGED, and as rt_phase_check. */
 enum rt_status rt_survey_count_frozen(struct rt_phase_context *context,
                                       const struct rt_index_view *view,
                                       const struct rt_survey *survey, uint64_t *rows,

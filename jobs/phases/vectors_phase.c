@@ -32,7 +32,6 @@ struct rewriter {
     bool ids_ascend;
     struct rt_h5_file *file;
     struct rt_unit_writer *writer;
-    struct rt_pace pace;
 };
 
 uint64_t rt_vectors_phase_bytes(const struct rt_vectors_shape *shape, size_t n_segments,
@@ -168,39 +167,51 @@ static void share_segments(struct rewriter *r)
         r->mine.begin = r->mine.end;
 }
 
+struct id_run {           /* of this rank's live rows */
+    uint64_t first, last; /* last: one more than it, 0 where there is none: no id is 2^64-1 */
+    uint64_t falls;
+};
+
+static enum rt_status count_segment(const struct rewriter *r, const struct segment *segment,
+                                    struct id_run *ids, uint64_t *n_live, struct rt_error *err)
+{
+    enum rt_status st = RT_OK;
+    RT_TRY(rt_phase_check(r->context, err));
+    RT_TRY(check_segment(segment, err));
+    for (uint64_t at = 0; at < segment->entry->n_slots; at++) {
+        uint64_t slot = live_slot(r, segment, at);
+        if (slot == RT_NO_ROW)
+            continue;
+        uint64_t id = segment->file->ids[slot];
+        ids->falls |= id + 1 <= ids->last;
+        ids->first = ids->last == 0 ? id : ids->first;
+        ids->last = id + 1;
+        ++*n_live;
+    }
+done:
+    return st;
+}
+
 /* Live rows of each segment; do ids ascend through all of them? */
 static enum rt_status count_rows(struct rewriter *r, struct rt_error *err)
 {
     enum rt_status st = RT_OK;
     MPI_Comm comm = r->context->job->comm;
     uint64_t *counts = NULL;
-    uint64_t last = 0; /* one more than the last id: no id is 2^64-1 */
-    uint64_t first = UINT64_MAX;
+    struct id_run ids = {.first = UINT64_MAX};
     uint64_t before = 0;
-    uint64_t falls = 0;
     RT_LOCAL(rt_array_zero(r->n_segments, sizeof *counts, &counts, err));
     RT_AGREE(comm);
-    for (uint64_t i = r->mine.begin; i < r->mine.end; i++)
-        RT_LOCAL(check_segment(&r->segments[i], err));
+    for (uint64_t i = r->mine.begin; i < r->mine.end && st == RT_OK; i++)
+        RT_LOCAL(count_segment(r, &r->segments[i], &ids, &counts[i], err));
     RT_AGREE(comm);
-    for (uint64_t i = r->mine.begin; i < r->mine.end; i++)
-        for (uint64_t at = 0; at < r->segments[i].entry->n_slots; at++) {
-            uint64_t slot = live_slot(r, &r->segments[i], at);
-            if (slot == RT_NO_ROW)
-                continue;
-            uint64_t id = r->segments[i].file->ids[slot];
-            falls |= id + 1 <= last;
-            first = first == UINT64_MAX ? id : first;
-            last = id + 1;
-            counts[i]++;
-        }
-    MPI_Exscan(&last, &before, 1, MPI_UINT64_T, MPI_MAX, comm);
+    MPI_Exscan(&ids.last, &before, 1, MPI_UINT64_T, MPI_MAX, comm);
     if (r->context->job->rank == 0)
         before = 0;
-    falls |= last > 0 && before > first;
-    rt_max_u64(comm, &falls, 1);
+    ids.falls |= ids.last > 0 && before > ids.first;
+    rt_max_u64(comm, &ids.falls, 1);
     rt_sum_u64(comm, counts, r->n_segments);
-    r->ids_ascend = !falls;
+    r->ids_ascend = !ids.falls;
     for (size_t i = 0; i < r->n_segments; i++)
         r->segments[i].n_live = counts[i];
 done:
@@ -297,7 +308,7 @@ static enum rt_status copy_run(struct rewriter *r, const struct rt_vectors_view 
                              file->ids + first, file->lists + first, n, err));
     rt_progress_add(r->context->progress, RT_COUNT_DONE, n);
     rt_progress_add(r->context->progress, RT_COUNT_BYTES_WRITTEN, n * (row_bytes + 12));
-    RT_TRY(rt_pace_spend(&r->pace, n * (row_bytes + 12), err));
+    RT_TRY(rt_pace_spend(r->context, n * (row_bytes + 12), err));
 done:
     return st;
 }
@@ -393,8 +404,7 @@ enum rt_status rt_vectors_phase(struct rt_phase_context *context, const struct r
     struct rt_range share = {0, 0};
     uint64_t total = 0;
     memset(out, 0, sizeof *out);
-    struct rewriter r = {
-        .context = context, .view = view, .out = out, .pace = {.context = context}};
+    struct rewriter r = {.context = context, .view = view, .out = out};
     for (size_t i = 0; i < view->n_vectors; i++)
         total += is_chosen[i] ? view->vectors[i].shape.n_slots : 0;
     rt_phase_begin(context, "vectors", "rows", total, &clock);

@@ -15,7 +15,6 @@ struct vacuum {
     struct rt_options options;
     struct rt_job job;
     struct rt_phase_context context;
-    struct rt_pace pace;
 };
 
 static void begin(struct vacuum *v, uint64_t delay_ms)
@@ -24,7 +23,6 @@ static void begin(struct vacuum *v, uint64_t delay_ms)
     *v = (struct vacuum){.options = {.cost_delay = delay_ms}};
     v->job = (struct rt_job){.comm = MPI_COMM_WORLD, .options = &v->options};
     v->context = (struct rt_phase_context){.job = &v->job};
-    v->pace = (struct rt_pace){.context = &v->context};
     CHECK_OK(rt_progress_new(MPI_COMM_WORLD, NULL, NULL, &v->context.progress, &err));
     rt_progress_begin(v->context.progress, "fold", "rows", 0);
 }
@@ -42,7 +40,7 @@ static double seconds_of(struct vacuum *v, uint64_t bytes, int n_times)
     struct rt_error err;
     double began = rt_clock_seconds();
     for (int i = 0; i < n_times; i++)
-        CHECK_OK(rt_pace_spend(&v->pace, bytes, &err));
+        CHECK_OK(rt_pace_spend(&v->context, bytes, &err));
     return rt_clock_seconds() - began;
 }
 
@@ -53,7 +51,7 @@ RT_TEST("a sleep for each 64 MiB, in one piece or in many")
     CHECK(seconds_of(&v, RT_PACE_BYTES, 1) >= DELAY_MS / 1000.0);
     CHECK(seconds_of(&v, 3 * RT_PACE_BYTES, 1) >= 3 * DELAY_MS / 1000.0);
     CHECK(seconds_of(&v, RT_PACE_BYTES / 8, 24) >= 3 * DELAY_MS / 1000.0);
-    CHECK(v.pace.bytes == 0);
+    CHECK(v.context.unpaced_bytes == 0);
     end(&v);
 }
 
@@ -75,7 +73,7 @@ RT_TEST("a stop of any rank ends a long sleep of each")
     begin(&v, LONG_DELAY_MS);
     if (rt_test_rank == 0)
         rt_signals_ask_stop();
-    CHECK(rt_pace_spend(&v.pace, RT_PACE_BYTES, &err) == RT_STOPPED);
+    CHECK(rt_pace_spend(&v.context, RT_PACE_BYTES, &err) == RT_STOPPED);
     end(&v);
 }
 

@@ -1,5 +1,5 @@
 /* The distributed sort: pairs of all ranks come back in one order, in runs, whatever the room, and
- * no key is worth more than a run. */
+ * no key is worth more than a run; and no rank is taken for one that hangs while it works. */
 #define RT_TEST_MPI
 #include "tests/rt_test.h"
 
@@ -7,8 +7,33 @@
 #include "core/random.h"
 #include "jobs/phases/pair_sort.h"
 #include "mpi/partition.h"
+#include "mpi/watchdog.h"
+
+#include <time.h>
 
 static struct rt_error err;
+
+/* A job in a phase, as it sorts. */
+struct place {
+    struct rt_job job;
+    struct rt_phase_context context;
+};
+
+static void begin(struct place *p)
+{
+    *p = (struct place){.job = {.comm = MPI_COMM_WORLD}};
+    MPI_Comm_rank(p->job.comm, &p->job.rank);
+    MPI_Comm_size(p->job.comm, &p->job.n_ranks);
+    p->context = (struct rt_phase_context){.job = &p->job};
+    CHECK_OK(rt_progress_new(p->job.comm, NULL, NULL, &p->context.progress, &err));
+    rt_progress_begin(p->context.progress, "sort", "pairs", 0);
+}
+
+static void end(struct place *p)
+{
+    CHECK_OK(rt_progress_end(p->context.progress, RT_OK, &err));
+    rt_progress_free(p->context.progress);
+}
 
 struct trial {
     uint64_t n_keys; /* keys are drawn from 0 .. n_keys - 1 */
@@ -98,12 +123,10 @@ static enum rt_status leave(void *context, uint64_t first, const struct rt_pair 
 /* Every pair is there, each once: by the sum of their hashes. */
 static void check_trial(struct trial *t, uint64_t room)
 {
-    struct rt_job job = {.comm = MPI_COMM_WORLD};
-    MPI_Comm_rank(job.comm, &job.rank);
-    MPI_Comm_size(job.comm, &job.n_ranks);
-    struct rt_phase_context context = {.job = &job};
-    t->rank = job.rank;
-    t->n_ranks = job.n_ranks;
+    struct place p;
+    begin(&p);
+    t->rank = p.job.rank;
+    t->n_ranks = p.job.n_ranks;
     t->is_sorted = true;
     struct rt_pair_sort sort = {.source = next,
                                 .sink = take,
@@ -112,7 +135,8 @@ static void check_trial(struct trial *t, uint64_t room)
                                 .most_per_key = t->most_per_key,
                                 .room = room};
     uint64_t sums[2] = {0, 0};
-    CHECK_OK(rt_pair_sort(&context, &sort, &err));
+    CHECK_OK(rt_pair_sort(&p.context, &sort, &err));
+    end(&p);
     CHECK(t->is_sorted);
     for (uint64_t i = 0; i < n_of(t, t->rank); i++) {
         struct rt_pair pair = pair_of(t, t->rank, i);
@@ -120,10 +144,10 @@ static void check_trial(struct trial *t, uint64_t room)
     }
     for (uint64_t i = 0; i < t->n_out; i++)
         sums[1] += rt_hash64(&t->out[i], sizeof *t->out);
-    rt_sum_u64(job.comm, sums, 2);
+    rt_sum_u64(p.job.comm, sums, 2);
     CHECK(t->most_per_key || sums[0] == sums[1]);
     uint64_t n_calls = t->n_calls;
-    rt_max_u64(job.comm, &n_calls, 1);
+    rt_max_u64(p.job.comm, &n_calls, 1);
     CHECK(n_calls == t->n_calls); /* once a pass on every rank */
 }
 
@@ -205,11 +229,9 @@ RT_TEST("a sort takes the memory that plan counts for it")
     MPI_Comm_size(MPI_COMM_WORLD, &n_ranks);
     for (uint32_t most_per_key = 0; most_per_key <= 2; most_per_key += 2) {
         struct trial t = trial(UINT64_C(1) << 40, 300000, most_per_key);
-        struct rt_job job = {.comm = MPI_COMM_WORLD};
-        MPI_Comm_rank(job.comm, &job.rank);
-        MPI_Comm_size(job.comm, &job.n_ranks);
-        struct rt_phase_context context = {.job = &job};
-        t.rank = job.rank;
+        struct place p;
+        begin(&p);
+        t.rank = p.job.rank;
         struct rt_pair_sort sort = {.source = next,
                                     .sink = leave,
                                     .context = &t,
@@ -217,15 +239,89 @@ RT_TEST("a sort takes the memory that plan counts for it")
                                     .most_per_key = most_per_key};
         uint64_t before = rt_memory_now();
         rt_memory_reset_peak();
-        CHECK_OK(rt_pair_sort(&context, &sort, &err));
+        CHECK_OK(rt_pair_sort(&p.context, &sort, &err));
         uint64_t taken = rt_memory_peak() - before;
-        rt_max_u64(job.comm, &taken, 1);
+        rt_max_u64(p.job.comm, &taken, 1);
         uint64_t planned = rt_pair_sort_bytes(0, t.n_each * (uint64_t)n_ranks, n_ranks);
         CHECK(taken < planned + planned / 25);
         CHECK(planned < taken + taken / 10);
         CHECK(t.largest_run <= rt_pair_sort_run(0, t.n_each * (uint64_t)n_ranks, n_ranks));
         CHECK(rt_memory_now() == before);
+        end(&p);
     }
+}
+
+/* ---- one rank is slow, longer in all than a watchdog waits ---- */
+
+#define STALL_SECONDS 1.0
+#define SLOW_SECONDS 3.0
+
+struct slow {
+    struct rt_phase_context *phase;
+    bool is_slow;    /* this rank */
+    bool is_sink;    /* there, not at the source */
+    uint64_t n_left; /* pieces of the source */
+    uint64_t n_pieces;
+};
+
+static void sleep_for(double seconds)
+{
+    struct timespec time = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)};
+    (void)nanosleep(&time, NULL);
+}
+
+/* A pair a piece: it is the sort that looks at the others between them. */
+static enum rt_status next_slowly(void *context, bool rewind, struct rt_pair *pairs, size_t most,
+                                  size_t *n, struct rt_error *e)
+{
+    (void)most;
+    (void)e;
+    struct slow *s = context;
+    if (rewind)
+        s->n_left = s->n_pieces;
+    if (s->is_slow && !s->is_sink)
+        sleep_for(SLOW_SECONDS / (double)s->n_pieces);
+    *n = s->n_left > 0;
+    if (*n)
+        pairs[0] = (struct rt_pair){--s->n_left, 0};
+    return RT_OK;
+}
+
+static enum rt_status take_slowly(void *context, uint64_t first, const struct rt_pair *pairs,
+                                  size_t n, struct rt_error *e)
+{
+    (void)first;
+    (void)pairs;
+    (void)n;
+    enum rt_status st = RT_OK;
+    struct slow *s = context;
+    for (double slept = 0; s->is_slow && s->is_sink && slept < SLOW_SECONDS; slept += 0.1) {
+        sleep_for(0.1);
+        RT_TRY(rt_phase_check(s->phase, e));
+    }
+done:
+    return st;
+}
+
+RT_TEST("ranks that wait for one that works on are patient, and so is the watchdog")
+{
+    struct rt_world world = {.host = "here", .is_threaded = true};
+    struct place p;
+    begin(&p);
+    world.rank = p.job.rank;
+    world.n_ranks = p.job.n_ranks;
+    CHECK_OK(rt_watchdog_start(&world, STALL_SECONDS, &err));
+    for (int is_sink = 0; is_sink < 2; is_sink++) {
+        struct slow s = {.phase = &p.context,
+                         .is_slow = p.job.rank == p.job.n_ranks - 1,
+                         .is_sink = is_sink,
+                         .n_pieces = 30};
+        struct rt_pair_sort sort = {
+            .source = next_slowly, .sink = take_slowly, .context = &s, .n_mine = s.n_pieces};
+        CHECK_OK(rt_pair_sort(&p.context, &sort, &err));
+    }
+    rt_watchdog_stop();
+    end(&p);
 }
 
 RT_TEST_MAIN()

@@ -231,6 +231,46 @@ RT_TEST("a phase that was left open by an agreed failure is closed when progress
     rt_progress_free(NULL);
 }
 
+RT_TEST("while ranks wait in an agreement for one that works, its progress is seen")
+{
+    struct rt_error err;
+    struct rt_progress *p = NULL;
+    struct seen seen = {0};
+    enum rt_status st = RT_OK;
+    CHECK_OK(rt_progress_new(MPI_COMM_WORLD, show, &seen, &p, &err));
+    rt_progress_begin(p, "insert", "rows", 0);
+    for (int i = 0; i < 250 && rt_test_rank == n_ranks_now() - 1; i++) {
+        sleep_ms(4);
+        rt_progress_add(p, RT_COUNT_DONE, 1);
+        CHECK(rt_progress_tick(p));
+    }
+    CHECK_OK(rt_agree(MPI_COMM_WORLD, st, &err));
+    if (rt_test_rank == 0)
+        CHECK(seen.n_shown > 2 && !seen.has_failed); /* a round takes 100 ms */
+    CHECK_OK(rt_progress_end(p, RT_OK, &err));
+    CHECK(rt_progress_total_of(p, RT_COUNT_DONE) == 250);
+    rt_progress_free(p);
+}
+
+RT_TEST("who works hears of a failure of which another already waits to tell all")
+{
+    struct rt_error err = {.rank = -1};
+    struct rt_progress *p = NULL;
+    enum rt_status st = RT_OK;
+    double began = now_seconds();
+    bool fails = rt_test_rank == n_ranks_now() - 1;
+    CHECK_OK(rt_progress_new(MPI_COMM_WORLD, NULL, NULL, &p, &err));
+    rt_progress_begin(p, "insert", "rows", 0);
+    if (fails)
+        st = rt_error_set(&err, RT_IO, __FILE__, __LINE__, "the disk is full");
+    while (!fails && rt_progress_tick(p) && now_seconds() - began < 60)
+        sleep_ms(1);
+    CHECK(now_seconds() - began < 60); /* else never */
+    CHECK(rt_agree(MPI_COMM_WORLD, st, &err) == RT_IO);
+    CHECK(strcmp(err.text, "the disk is full") == 0);
+    rt_progress_free(p);
+}
+
 RT_TEST("the rank that has done least is named, and the memory of the one that holds most")
 {
     struct rt_error err;
