@@ -239,6 +239,8 @@ static enum rt_status foresee(struct vacuum *v, struct rt_error *err)
     RT_AGREE(v->edit.job->comm);
     rows = v->fold.rows;
     RT_TRY(rt_survey_count_frozen(&v->edit.context, v->edit.view, s, rows, err));
+    if (v->edit.job->rank == 0)
+        rt_progress_add(v->edit.context.progress, RT_COUNT_DONE, s->n_chosen);
     RT_TRY(rt_phase_end(&v->edit.context, &clock, st, &record, err));
     for (uint32_t list = 0; list < s->n_lists; list++) {
         if (!s->is_chosen[list])

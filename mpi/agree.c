@@ -14,7 +14,7 @@ enum rt_status rt_agree(MPI_Comm comm, enum rt_status st, struct rt_error *err)
     mine.status = (int)st;
     MPI_Comm_rank(comm, &mine.rank);
     rt_watchdog_beat();
-    MPI_Request request;
+    MPI_Request request = MPI_REQUEST_NULL;
     MPI_Iallreduce(&mine, &worst, 1, MPI_2INT, MPI_MAXLOC, comm, &request); /* ties: least rank */
     rt_wait(&request, st > RT_STOPPED); /* of a stop all hear anyway */
     rt_watchdog_beat_all();

@@ -271,7 +271,7 @@ enum rt_status rt_progress_end(struct rt_progress *progress, enum rt_status st,
 {
     rt_assert(progress->is_open);
     rt_watchdog_beat();
-    end_phase(progress, st != RT_OK);
+    end_phase(progress, st > RT_STOPPED);
     return rt_agree(progress->comm, st, err);
 }
 

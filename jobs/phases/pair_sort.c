@@ -372,6 +372,7 @@ static enum rt_status run_pass(struct sorter *s, struct rt_exchange *exchange, s
     s->in.n = 0;
     RT_TRY(rt_exchange_round(exchange, NULL, send_pairs, take_pairs, s, err));
     RT_LOCAL(thin(s, &s->out, err));
+    RT_AGREE(s->comm); /* a sink may be collective */
     RT_LOCAL(s->sort->sink(s->sort->context, s->first[run], s->in.at, s->in.n, err));
     RT_AGREE(s->comm);
 done:
