@@ -53,7 +53,7 @@ run_stage() {
         # Whole builds by the dozen (cluster, most of fault) and many ranks are slow here and show nothing that
         # few do not; plan's memory is another one under the sanitizer.
         build asan "${open[@]}"
-        run_tests asan -LE 'slow|house|cluster|slurm|package' -E '[.]np([4-9]|..)|cli.plan|fault.(ranks|places|rows|large|calls|edits|refused_edits|resume|insert_resume|beside.(builds|edits)|damage.(bits|lies|lived))|cli.documents'
+        run_tests asan -LE 'slow|house|cluster|slurm|package' -E '[.]np([4-9]|..)|cli.plan|fault.(ranks|places|rows|large|calls|edits|refused_edits|resume|insert_resume|slow_rank|beside.(builds|edits)|damage.(bits|lies|lived))|cli.documents'
         ;;
     clang)
         build clang "${open[@]}" "-DRANKTAPE_PEER=$peer"
